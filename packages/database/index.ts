@@ -1,1 +1,136 @@
-export {};
+export {
+  connectDatabase,
+  type Database,
+  type DatabaseOptions,
+  inTransaction,
+  parseInstant,
+  type Queryable,
+  type Transaction,
+} from './connect.ts';
+export { DatabaseClock, readMonotonicMs, synchronizeClock } from './database-clock.ts';
+export { isDatabaseUnavailable } from './errors.ts';
+export { type InstallOptions, migrateDown, migrateUp, readPartitionCount, readPendingMigrations } from './migrate.ts';
+export { type AbandonedAttempt, cancelRunningTimers } from './queries/cancel-running-timers.ts';
+export { type CancelledTimer, cancelTimers, TIMERS_PER_CANCEL_MAX } from './queries/cancel-timers.ts';
+export { changeTimers, fireTimer, TIMERS_PER_CHANGE_MAX, type TimerEdit } from './queries/change-timers.ts';
+export { claimRunExternalIds, findRunsByExternalId, type RunExternalId } from './queries/claim-run-external-ids.ts';
+export {
+  claimTimerExternalIds,
+  findTimersByExternalId,
+  releaseTimerExternalId,
+} from './queries/claim-timer-external-ids.ts';
+export { createNamedTimers } from './queries/create-named-timers.ts';
+export {
+  createRuns,
+  type NewRun,
+  RUNS_PER_INSERT_MAX,
+  readWorkflowHeads,
+  type WorkflowHead,
+} from './queries/create-runs.ts';
+export { createSkippedTimers, createTimers, type NewTimer, TIMERS_PER_INSERT_MAX } from './queries/create-timers.ts';
+export { findApiKey } from './queries/find-api-key.ts';
+export {
+  type AttemptOutcome,
+  type AttemptRecord,
+  type FinishedAttempt,
+  finishTimers,
+  OUTCOMES_PER_STATEMENT_MAX,
+  postponeTimers,
+  type RescheduledAttempt,
+  retryTimers,
+} from './queries/finish-timers.ts';
+export { ENTRIES_PER_FOLD_MAX, foldLedger } from './queries/fold-ledger.ts';
+export { keepHistoryDays } from './queries/history-days.ts';
+export {
+  acquirePartitionLeases,
+  type HeldLease,
+  releasePartitionLeases,
+  renewPartitionLeases,
+} from './queries/partition-leases.ts';
+export { IDEMPOTENCY_KEY_TTL_MS, pruneIdempotencyKeys } from './queries/prune-idempotency-keys.ts';
+export { type DueTimer, type DueTimers, FIRST_ID, type ReadFrom, readDueTimers } from './queries/read-due-timers.ts';
+export {
+  LEDGER_LINES_MAX,
+  LEDGER_SAMPLES_MAX,
+  type LedgerLine,
+  type LedgerTotal,
+  type OverdueTimer,
+  type StuckRun,
+} from './queries/read-ledger.ts';
+export { RUNS_PER_READ_MAX, type RunTimer, type RunWithTimers, readRuns } from './queries/read-runs.ts';
+export { readRunIdsOfTimers, readTimers, TIMERS_PER_READ_MAX } from './queries/read-timers.ts';
+export {
+  DEAD_LETTERS_PER_REDRIVE_MAX,
+  type RedrivenTimer,
+  readRunIdsOfDeadLetters,
+  redriveTimers,
+  reviveRuns,
+} from './queries/redrive-timers.ts';
+export {
+  beatServiceInstance,
+  HEARTBEAT_INTERVAL_MS,
+  INSTANCE_TTL_MS,
+  removeServiceInstance,
+  type ServiceInstance,
+} from './queries/service-instances.ts';
+export { readEarlyHints, type StartedTimer, startTimers, type TimerVersion } from './queries/start-timers.ts';
+export type { TimerRecord } from './queries/timer-record.ts';
+export { type ApiKeySummary, createApiKey, listApiKeys, revokeApiKey } from './repositories/api-keys.repository.ts';
+export { listAttempts, type ShownAttempt } from './repositories/attempts.repository.ts';
+export { dismissDeadLetter } from './repositories/dead-letters.repository.ts';
+export {
+  findIdempotentAnswer,
+  type IdempotentAnswer,
+  storeIdempotentAnswer,
+  tryLockIdempotencyKey,
+} from './repositories/idempotency.repository.ts';
+export { INSTANCES_LISTED_MAX, type LiveInstance, listInstances } from './repositories/instances.repository.ts';
+export type { CreatedAfter, StoredPage } from './repositories/keyset.ts';
+export {
+  type LedgerDifference,
+  type LedgerReport,
+  OVERDUE_AFTER_MS_DEFAULT,
+  readLedger,
+} from './repositories/ledger.repository.ts';
+export {
+  advanceRuns,
+  type BeginningRun,
+  beginReadyTasks,
+  type EndedTask,
+  endRunTimers,
+  type LockedRun,
+  lockRuns,
+} from './repositories/run-progress.repository.ts';
+export { type ReturningTimer, returnRunTimers } from './repositories/run-retry.repository.ts';
+export {
+  listRuns,
+  type RunFilter,
+  readDeadLettersOfRun,
+  readWaitingTimersOfRun,
+} from './repositories/runs.repository.ts';
+export { createTenant, listTenants, type TenantSummary } from './repositories/tenants.repository.ts';
+export {
+  countTimers,
+  type DueAfter,
+  type HistogramBucket,
+  listDeadLetters,
+  listTimers,
+  readTimerHistogram,
+  type TimerCondition,
+} from './repositories/timers.repository.ts';
+export {
+  addWorkflowVersion,
+  archiveWorkflow,
+  createWorkflow,
+  listWorkflows,
+  listWorkflowVersions,
+  lockWorkflow,
+  type NewWorkflow,
+  PAGE_TASK_BYTES_MAX,
+  readWorkflow,
+  type StoredWorkflow,
+} from './repositories/workflows.repository.ts';
+export { runQuery } from './run-query.ts';
+export { nameStatement } from './statement.ts';
+export type * from './tables.ts';
+export { type StoredTask, type WorkflowVersion, WorkflowVersions } from './workflow-versions.ts';

@@ -1,1 +1,73 @@
-export {};
+export {
+  type DelayNote,
+  type DelayRule,
+  DURATION_UNITS,
+  LAST_INSTANT_MS,
+  LEAP_DAY_CHOICES,
+  LOCAL_TIME_PATTERN,
+  MAX_WAIT_MS_DEFAULT,
+  ON_PAST_CHOICES,
+  WEEKDAYS,
+  YEAR_MAX,
+  YEAR_MIN,
+} from './delay/delay-rule.ts';
+export { type Anchor, checkWait, computeDueAt, type DueTime } from './delay/due-time.ts';
+export { parseInstant } from './delay/instant.ts';
+export { type DelayPreview, previewDelay } from './delay/preview-delay.ts';
+export { canonicalTimeZone, isKnownTimeZone } from './delay/time-zone.ts';
+export { FAULTS_MAX, validateDelay } from './delay/validate-delay.ts';
+export {
+  ACTION_HEADERS_BYTES_MAX,
+  ACTION_HEADERS_MAX,
+  ACTION_METHODS,
+  type ActionMethod,
+  isReservedHeader,
+  validateActionHeaders,
+} from './egress/action-headers.ts';
+export { EGRESS_RANGES_MAX, EgressSettingError } from './egress/cidr.ts';
+export {
+  createEgressPolicy,
+  type EgressPolicy,
+  type EgressRanges,
+  URL_LENGTH_MAX,
+  type UrlCheck,
+} from './egress/egress-policy.ts';
+export type { Fault } from './fault.ts';
+export { choosePartition, createId, DEFAULT_TENANT_ID, isId } from './identity.ts';
+export {
+  BACKOFF_MAX_MS,
+  completeRetryPolicy,
+  computeBackoffMs,
+  LOST_IN_A_ROW_MAX,
+  type PartialRetryPolicy,
+  RETRIES_MAX,
+  RETRY_AFTER_MAX_MS,
+  RETRY_DEFAULT,
+  type RetryPolicy,
+} from './retry/backoff.ts';
+export {
+  type Action,
+  FINAL_STATES,
+  type FinalState,
+  LIVE_STATES,
+  type LiveState,
+  TIMEOUT_MS_DEFAULT,
+  TIMEOUT_MS_MAX,
+  TIMEOUT_MS_MIN,
+  type TimerState,
+} from './timer.ts';
+export {
+  beginTaskStates,
+  computeRunStatus,
+  decodeTaskStates,
+  encodeTaskStates,
+  findReadyTasks,
+  type RunStatus,
+  type TaskState,
+} from './workflow/run-progress.ts';
+export {
+  PARENTS_PER_TASK_MAX,
+  TASKS_PER_WORKFLOW_MAX,
+  type TaskNode,
+  validateTaskGraph,
+} from './workflow/task-graph.ts';

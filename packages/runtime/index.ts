@@ -1,1 +1,11 @@
-export {};
+export { ConfigError, describeSetting, type RelationCheck, readConfig } from './config.ts';
+export { type CheckResult, Health, type HealthReport } from './health.ts';
+export { DRAIN_TIMEOUT_MS_DEFAULT, stopOnSignals } from './lifecycle.ts';
+export { limitRate } from './limit-rate.ts';
+export { createLogger, type Logger, type LogLevel } from './logger.ts';
+export { Loop, type LoopOptions } from './loop.ts';
+export { createMetrics, LATENCY_BUCKETS_SECONDS } from './metrics.ts';
+export { addOpsRoutes, type Ops, openOps, startOpsServer } from './ops-routes.ts';
+export type { Role } from './role.ts';
+export { runService } from './run-service.ts';
+export { VERSION } from './version.ts';

@@ -1,0 +1,40 @@
+// What a request may hold at most. Each bounds a row, a statement or the time that one request can take; the schemas
+// and the checks behind them read the same constants.
+
+/** Timers, runs or ids that one batch may carry: as many as one insert takes. */
+export const BATCH_ITEMS_MAX = 1000;
+/** Items on one page of a list, and how many there are when the client does not say. */
+export const PAGE_ITEMS_MAX = 200;
+export const PAGE_ITEMS_DEFAULT = 50;
+/** Nesting of objects and arrays in a body; deeper values cost stack and help nobody. */
+export const JSON_DEPTH_MAX = 32;
+/** A payload, an action's body or a run's input as JSON text, in bytes of UTF-8. */
+export const PAYLOAD_BYTES_MAX = 65_536;
+/** Labels of one timer, workflow or run, and the length of their keys and values. */
+export const LABELS_MAX = 32;
+export const LABEL_KEY_LENGTH_MAX = 64;
+export const LABEL_VALUE_LENGTH_MAX = 256;
+/** The client's own name for a timer or run. */
+export const EXTERNAL_ID_LENGTH_MAX = 255;
+/** Name and value of a header that an action adds; the domain bounds their sum too. */
+export const ACTION_HEADER_NAME_LENGTH_MAX = 128;
+export const ACTION_HEADER_VALUE_LENGTH_MAX = 4096;
+/** Name of a pull queue, and of a task within its workflow. */
+export const QUEUE_NAME_LENGTH_MAX = 100;
+export const TASK_KEY_LENGTH_MAX = 100;
+/** Names of workflows, tenants and keys. */
+export const NAME_LENGTH_MAX = 200;
+/** How long a no-op may pretend to work (ms): the longest time-out. */
+export const NOOP_DURATION_MS_MAX = 60_000;
+/** A backoff that grows faster reaches its cap at once anyway. */
+export const BACKOFF_FACTOR_MAX = 100;
+/** The longest IANA name has 32 characters. */
+export const TIME_ZONE_LENGTH_MAX = 64;
+/** Longest text of an instant that is still RFC 3339: nanoseconds and an offset. */
+export const INSTANT_LENGTH_MAX = 40;
+/** An opaque cursor: a time, an id and a check. */
+export const CURSOR_LENGTH_MAX = 200;
+/** `count` is exact up to here. */
+export const COUNT_MAX = 10_000;
+/** Columns of one histogram: a week of quarter hours, or two years of days. */
+export const HISTOGRAM_BUCKETS_MAX = 1000;

@@ -1,0 +1,138 @@
+import { type Static, Type } from 'typebox';
+import { CLOSED, Id, Instant, Name } from './primitives.ts';
+
+export const API_KEY_SCOPES = ['read', 'write', 'admin'] as const;
+
+/** `whsec_` and base64 of 24 to 64 bytes, as Standard Webhooks wants them. */
+const SIGNING_SECRET_LENGTH_MAX = 'whsec_'.length + Math.ceil(64 / 3) * 4;
+
+export const TenantRequest = Type.Object(
+  {
+    name: Name,
+    signingSecret: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: SIGNING_SECRET_LENGTH_MAX,
+        pattern: '^(generate|whsec_[A-Za-z0-9+/]+={0,2})$',
+        description: '`whsec_` and 24 to 64 bytes in base64, or `generate`. Requests to targets are signed with it.',
+      }),
+    ),
+  },
+  CLOSED,
+);
+export type TenantRequest = Static<typeof TenantRequest>;
+
+const tenantFields = {
+  id: Id,
+  name: Type.String(),
+  isSigned: Type.Boolean({ description: 'Whether requests to targets are signed.' }),
+  createdAt: Instant,
+};
+
+export const Tenant = Type.Object(tenantFields);
+export type Tenant = Static<typeof Tenant>;
+
+export const CreatedTenant = Type.Object({
+  ...tenantFields,
+  signingSecret: Type.Optional(Type.String({ description: 'Shown in this answer only.' })),
+});
+export type CreatedTenant = Static<typeof CreatedTenant>;
+
+export const ApiKeyRequest = Type.Object(
+  {
+    name: Name,
+    scope: Type.Enum([...API_KEY_SCOPES]),
+    tenantId: Type.Optional({ ...Id, description: "The tenant whose key it is; without, the caller's own." }),
+  },
+  CLOSED,
+);
+export type ApiKeyRequest = Static<typeof ApiKeyRequest>;
+
+const apiKeyFields = {
+  id: Id,
+  tenantId: Id,
+  name: Type.String(),
+  scope: Type.Enum([...API_KEY_SCOPES]),
+  prefix: Type.String({ description: 'The first characters of the key, to tell keys apart.' }),
+  createdAt: Instant,
+  revokedAt: Type.Optional(Instant),
+};
+
+export const ApiKey = Type.Object(apiKeyFields);
+export type ApiKey = Static<typeof ApiKey>;
+
+export const CreatedApiKey = Type.Object({
+  ...apiKeyFields,
+  key: Type.Optional(Type.String({ description: 'Shown in this answer only.' })),
+});
+export type CreatedApiKey = Static<typeof CreatedApiKey>;
+
+const instanceFields = {
+  id: Id,
+  host: Type.String(),
+  pid: Type.Integer(),
+  version: Type.String(),
+  startedAt: Instant,
+  heartbeatAt: Instant,
+  details: Type.Record(Type.String(), Type.Unknown()),
+};
+
+export const WorkerInstance = Type.Object(instanceFields);
+
+export const SchedulerInstance = Type.Object({
+  ...instanceFields,
+  partitions: Type.Array(Type.Integer(), { description: 'Partitions whose lease it holds.' }),
+});
+
+export const QueueInfo = Type.Object({
+  name: Type.String(),
+  backend: Type.String({ description: 'Where the queue lives: Redis or Postgres.' }),
+  waiting: Type.Integer({ description: 'Chunks of timers that wait for a worker.' }),
+  active: Type.Integer({ description: 'Chunks that workers are starting.' }),
+});
+export type QueueInfo = Static<typeof QueueInfo>;
+
+const figures = {
+  created: Type.Integer(),
+  scheduled: Type.Integer(),
+  running: Type.Integer(),
+  paused: Type.Integer(),
+  succeeded: Type.Integer(),
+  dead: Type.Integer(),
+  cancelled: Type.Integer(),
+  skipped: Type.Integer(),
+  deadLetters: Type.Integer({ description: 'Those of `dead` that nobody dismissed.' }),
+};
+
+export const Ledger = Type.Object({
+  readAt: Instant,
+  isBalanced: Type.Boolean({ description: 'Whether every timer ever created is live or ended in exactly one way.' }),
+  total: Type.Object(figures),
+  lines: Type.Array(Type.Object({ tenantId: Id, partition: Type.Integer(), ...figures })),
+  lineCount: Type.Integer(),
+  differences: Type.Array(
+    Type.Object({
+      tenantId: Id,
+      partition: Type.Integer(),
+      of: Type.Enum(['timers', 'deadLetters']),
+      booked: Type.Integer(),
+      found: Type.Integer(),
+      detail: Type.String(),
+    }),
+  ),
+  differenceCount: Type.Integer(),
+  overdueAfterMs: Type.Integer(),
+  overdueCount: Type.Integer(),
+  overdueTimers: Type.Array(
+    Type.Object({
+      id: Id,
+      tenantId: Id,
+      partition: Type.Integer(),
+      status: Type.String(),
+      wakeAt: Instant,
+    }),
+  ),
+  unownedPartitions: Type.Array(Type.Integer()),
+  stuckRunCount: Type.Integer(),
+  stuckRuns: Type.Array(Type.Object({ id: Id, tenantId: Id, workflowId: Id, createdAt: Instant })),
+});

@@ -1,0 +1,70 @@
+import { PARENTS_PER_TASK_MAX, TASKS_PER_WORKFLOW_MAX } from '@punctual/domain';
+import { type Static, Type } from 'typebox';
+import { Action, Retry } from './action.ts';
+import { Delay } from './delay.ts';
+import { CLOSED, Id, Instant, Labels, Name, TimeoutMs, TimeZone } from './primitives.ts';
+
+export const WORKFLOW_STATUSES = ['active', 'paused', 'archived'] as const;
+
+/** Keys appear in requests to targets, in metrics and in URLs, so they stay plain. */
+const WorkflowTaskKey = Type.String({
+  minLength: 1,
+  maxLength: 64,
+  pattern: '^[A-Za-z0-9_.-]+$',
+  description: 'Unique within the workflow.',
+});
+
+export const WorkflowTask = Type.Object(
+  {
+    key: WorkflowTaskKey,
+    after: Type.Optional(
+      Type.Array(WorkflowTaskKey, {
+        maxItems: PARENTS_PER_TASK_MAX,
+        description: 'Tasks that must have ended well, or been skipped, before this one begins to wait.',
+      }),
+    ),
+    delay: Type.Optional(Delay),
+    action: Action,
+    retry: Type.Optional(Retry),
+    timeoutMs: Type.Optional(TimeoutMs),
+  },
+  CLOSED,
+);
+export type WorkflowTask = Static<typeof WorkflowTask>;
+
+export const WorkflowRequest = Type.Object(
+  {
+    name: Name,
+    timeZone: Type.Optional(TimeZone),
+    tasks: Type.Array(WorkflowTask, {
+      maxItems: TASKS_PER_WORKFLOW_MAX,
+      description: 'An acyclic graph: a task without `after` is a root. May be empty, to be filled task by task.',
+    }),
+    labels: Type.Optional(Labels),
+  },
+  CLOSED,
+);
+export type WorkflowRequest = Static<typeof WorkflowRequest>;
+
+export const Workflow = Type.Object({
+  id: Id,
+  name: Type.String(),
+  version: Type.Integer({ description: 'Rises with each change; also the ETag.' }),
+  status: Type.Enum([...WORKFLOW_STATUSES]),
+  timeZone: Type.String(),
+  tasks: Type.Array(WorkflowTask),
+  labels: Type.Optional(Labels),
+  createdAt: Instant,
+  updatedAt: Instant,
+});
+export type Workflow = Static<typeof Workflow>;
+
+export const WorkflowVersion = Type.Object({
+  workflowId: Id,
+  version: Type.Integer(),
+  name: Type.String(),
+  timeZone: Type.String(),
+  tasks: Type.Array(WorkflowTask),
+  createdAt: Instant,
+});
+export type WorkflowVersion = Static<typeof WorkflowVersion>;

@@ -1,0 +1,135 @@
+import { Kysely, PostgresDialect } from 'kysely';
+import pg from 'pg';
+import type { Tables } from './tables.ts';
+
+/** Runs named statements: a pool, or one client inside a transaction. */
+export type Queryable = pg.Pool | pg.PoolClient;
+
+/** One connection inside a transaction that the caller began and will end. */
+export type Transaction = pg.PoolClient;
+
+export interface DatabaseOptions {
+  connectionString: string;
+  /** Shown in `pg_stat_activity`, for example `punctual-worker`. */
+  applicationName: string;
+  /** Connections for the hot statements; the ordinary queries get half as many, at least two. */
+  poolSizeMax: number;
+  /** How long a caller waits for a connection, and then for an answer, before it gets an error (ms). */
+  connectTimeoutMs?: number;
+  queryTimeoutMs?: number;
+  /** Told when a connection that nobody used was lost. */
+  onIdleError?: (error: Error) => void;
+}
+
+export interface Database {
+  /** The few hot statements: planned for index access only. */
+  hot: pg.Pool;
+  /**
+   * Hot statements whose commit does not wait for the disk. When Postgres crashes, the last 0.6 s of them may be lost:
+   * only for starts, which then are begun again, never for what is acknowledged to anybody.
+   */
+  relaxed: pg.Pool;
+  /** Everything else. */
+  kysely: Kysely<Tables>;
+  /** The pool beneath `kysely`, for transactions that mix ordinary queries and hot statements. */
+  ordinary: pg.Pool;
+  close(): Promise<void>;
+}
+
+const CONNECT_TIMEOUT_MS_DEFAULT = 2_000;
+// With the time to connect this stays below the 5 s in which the api must answer.
+const QUERY_TIMEOUT_MS_DEFAULT = 4_000;
+
+const TIMESTAMPTZ_OID = 1184;
+const INT8_OID = 20;
+const JSON_OID = 114;
+
+/** Reads Postgres' text form of a UTC `timestamptz` as epoch milliseconds; infinities as such. */
+export function parseInstant(text: string): number {
+  if (text === 'infinity') return Number.POSITIVE_INFINITY;
+  if (text === '-infinity') return Number.NEGATIVE_INFINITY;
+  return Date.parse(`${text.slice(0, 10)}T${text.slice(11, -3)}Z`);
+}
+
+// Instants become epoch milliseconds, counts become numbers, and `json` stays the text that the customer
+// sent: it is passed on, not looked into. `jsonb` (labels, details) is parsed.
+const types: pg.CustomTypesConfig = {
+  getTypeParser: ((oid: number, format?: 'text' | 'binary') => {
+    if (oid === TIMESTAMPTZ_OID) return parseInstant;
+    if (oid === INT8_OID) return Number;
+    if (oid === JSON_OID) return (text: string) => text;
+    return pg.types.getTypeParser(oid, format ?? 'text');
+  }) as typeof pg.types.getTypeParser,
+};
+
+// A hot statement joins a handful of ids with a large table. Before the first ANALYZE the planner takes a
+// growing table for a tiny one and would hash or scan all of it; these settings leave only the index paths.
+const HOT_SETTINGS =
+  '-c TimeZone=UTC -c jit=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off -c plan_cache_mode=force_generic_plan';
+const ORDINARY_SETTINGS = '-c TimeZone=UTC -c jit=off';
+
+/**
+ * Opens the pools. Connections are made when first needed, so this neither waits nor fails.
+ * Errors of idle connections go to `onIdleError`; the pool replaces such connections by itself.
+ */
+export function connectDatabase(options: DatabaseOptions): Database {
+  let closing: Promise<void> | undefined;
+  const createPool = (settings: string, max: number, suffix: string) => {
+    const pool = new pg.Pool({
+      connectionString: options.connectionString,
+      application_name: options.applicationName + suffix,
+      max,
+      connectionTimeoutMillis: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS_DEFAULT,
+      query_timeout: options.queryTimeoutMs ?? QUERY_TIMEOUT_MS_DEFAULT,
+      idleTimeoutMillis: 60_000,
+      keepAlive: true,
+      options: settings,
+      types,
+    });
+    pool.on('error', (error) => {
+      // `end` resolves before the server has let go of the last connection, and may shut down meanwhile.
+      if (!closing) options.onIdleError?.(error);
+    });
+    // A connection that is lost while somebody holds it says so by this event, besides rejecting their queries; without
+    // a listener Node would end the process at each restart of Postgres.
+    pool.on('connect', (client) => client.on('error', () => {}));
+    return pool;
+  };
+  const hot = createPool(HOT_SETTINGS, options.poolSizeMax, '');
+  const relaxed = createPool(`${HOT_SETTINGS} -c synchronous_commit=off`, options.poolSizeMax, '-relaxed');
+  const ordinary = createPool(ORDINARY_SETTINGS, Math.max(2, Math.ceil(options.poolSizeMax / 2)), '-ordinary');
+  const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: ordinary }) });
+  return {
+    hot,
+    relaxed,
+    ordinary,
+    kysely,
+    close() {
+      closing ??= Promise.all([hot.end(), relaxed.end(), ordinary.end()]).then(() => undefined);
+      return closing;
+    },
+  };
+}
+
+/**
+ * Runs `work` in one transaction on one connection of `pool`; rolls back when it throws.
+ * READ COMMITTED, as the conditional statements need: each sees what was committed before it.
+ */
+export async function inTransaction<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    await client.query('BEGIN');
+    const result = await work(client);
+    await client.query('COMMIT');
+    return result;
+  } catch (error) {
+    await client.query('ROLLBACK').catch((failure: Error) => {
+      // The connection is of no more use; the server ends its transaction when it notices.
+      broken = failure;
+    });
+    throw error;
+  } finally {
+    client.release(broken);
+  }
+}

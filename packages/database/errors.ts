@@ -1,0 +1,22 @@
+import pg from 'pg';
+
+// SQLSTATE classes, and single states, that tell of the server and not of the statement: connection faults, lack of
+// resources, operator intervention (shutdown, restart, cancelled statement), lock not available, read-only standby.
+const UNAVAILABLE = /^(08|53|57|55P03|25006)/;
+// The statement may be tried again as it is: serialization failure and deadlock.
+const CONFLICT = /^40/;
+
+/**
+ * Whether Postgres, rather than the statement, is at fault: away, restarting, overloaded, or slower than our time
+ * limits. Such a call may be repeated when it is back; nobody knows whether it took effect.
+ */
+export function isDatabaseUnavailable(error: unknown): boolean {
+  if (error instanceof pg.DatabaseError) return UNAVAILABLE.test(error.code ?? '') || CONFLICT.test(error.code ?? '');
+  if (!(error instanceof Error)) return false;
+  const { code } = error as { code?: string };
+  if (code !== undefined) return /^E[A-Z]+$/.test(code);
+  // pg gives these faults no code.
+  return /connection terminated|timeout exceeded when trying to connect|query read timeout|client has encountered a connection error|cannot use a pool after/i.test(
+    error.message,
+  );
+}

@@ -1,0 +1,107 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Kysely, PostgresDialect, sql } from 'kysely';
+import { type MigrationProvider, Migrator } from 'kysely/migration';
+import pg from 'pg';
+import type { Database } from './connect.ts';
+
+const FOLDER = join(import.meta.dirname, 'migrations');
+const UP_SUFFIX = '.up.sql';
+const MIGRATION_TABLE = 'schema_migrations';
+const MIGRATION_LOCK_TABLE = 'schema_migrations_lock';
+
+/** A migration may wait this long for a lock on a table in use; then it fails, and traffic goes on. */
+const LOCK_TIMEOUT_MS = 5_000;
+
+async function listMigrations(): Promise<string[]> {
+  const files = await readdir(FOLDER);
+  return files
+    .filter((file) => file.endsWith(UP_SUFFIX))
+    .map((file) => file.slice(0, -UP_SUFFIX.length))
+    .toSorted();
+}
+
+const provider: MigrationProvider = {
+  async getMigrations() {
+    const names = await listMigrations();
+    const run = (file: string) => async (database: Kysely<unknown>) => {
+      await sql.raw(await readFile(join(FOLDER, file), 'utf8')).execute(database);
+    };
+    return Object.fromEntries(
+      names.map((name) => [name, { up: run(`${name}.up.sql`), down: run(`${name}.down.sql`) }]),
+    );
+  },
+};
+
+/** Settings that only the first migration reads. */
+export interface InstallOptions {
+  /** Logical partitions, 1–1024; fixed for good at the first migration. */
+  partitionCount?: number;
+}
+
+async function withMigrator<T>(
+  connectionString: string,
+  options: InstallOptions,
+  work: (migrator: Migrator) => Promise<T>,
+): Promise<T> {
+  const partitionCount =
+    options.partitionCount === undefined ? '' : `-c punctual.partition_count=${options.partitionCount}`;
+  const pool = new pg.Pool({
+    connectionString,
+    max: 2,
+    application_name: 'punctual-migrate',
+    options: `-c TimeZone=UTC -c lock_timeout=${LOCK_TIMEOUT_MS} ${partitionCount}`,
+  });
+  const database = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
+  try {
+    return await work(
+      new Migrator({
+        db: database,
+        provider,
+        migrationTableName: MIGRATION_TABLE,
+        migrationLockTableName: MIGRATION_LOCK_TABLE,
+      }),
+    );
+  } finally {
+    await database.destroy();
+  }
+}
+
+/**
+ * Applies every migration that is missing, in order, in one transaction, while an advisory lock keeps others from
+ * doing the same. Returns the names of those applied. Rejects, with nothing changed, when one fails.
+ */
+export async function migrateUp(connectionString: string, options: InstallOptions = {}): Promise<string[]> {
+  return withMigrator(connectionString, options, async (migrator) => {
+    const { error, results } = await migrator.migrateToLatest();
+    if (error) throw error;
+    return (results ?? []).filter((result) => result.status === 'Success').map((result) => result.migrationName);
+  });
+}
+
+/** Takes back the newest migration. Returns its name, or undefined when there is none. */
+export async function migrateDown(connectionString: string): Promise<string | undefined> {
+  return withMigrator(connectionString, {}, async (migrator) => {
+    const { error, results } = await migrator.migrateDown();
+    if (error) throw error;
+    return results?.[0]?.migrationName;
+  });
+}
+
+/** Names of migrations that this code needs and the database has not had. Rejects when it can not be reached. */
+export async function readPendingMigrations(database: Database): Promise<string[]> {
+  const names = await listMigrations();
+  const { rows } = await database.ordinary.query<{ exists: boolean }>('SELECT to_regclass($1) IS NOT NULL AS exists', [
+    MIGRATION_TABLE,
+  ]);
+  if (!rows[0]!.exists) return names;
+  const applied = await database.ordinary.query<{ name: string }>(`SELECT name FROM ${MIGRATION_TABLE}`);
+  const known = new Set(applied.rows.map((row) => row.name));
+  return names.filter((name) => !known.has(name));
+}
+
+/** Fixed at install. Rejects when the database was never migrated. */
+export async function readPartitionCount(database: Database): Promise<number> {
+  const row = await database.kysely.selectFrom('installation').select('partition_count').executeTakeFirstOrThrow();
+  return row.partition_count;
+}

@@ -1,0 +1,47 @@
+import type { Queryable } from '../connect.ts';
+import { nameStatement } from '../statement.ts';
+
+/** What became of one timer that somebody wanted cancelled. */
+export interface CancelledTimer {
+  id: string;
+  run_id: string | null;
+  task_key: string | null;
+}
+
+const COLUMNS = `id, tenant_id, run_id, workflow_id, due_at, created_at, version, workflow_version, timeout_ms, partition, attempt,
+       task_key, time_zone, delay, action, payload, retry, external_id, labels`;
+
+// Locks the timers in the order given (sorted by id). A row that runs is not touched: its attempt has started and
+// the cancel comes too late. Run timers: the caller holds the locks of their runs already (runs before timers).
+const cancelRows = nameStatement<CancelledTimer>(
+  'cancel_timers',
+  `WITH gone AS (
+     DELETE FROM timers AS t USING unnest($2::uuid[]) AS c(id)
+     WHERE t.id = c.id AND t.tenant_id = $1 AND t.state IN ('scheduled', 'paused')
+     RETURNING ${COLUMNS.split(',')
+       .map((c) => `t.${c.trim()}`)
+       .join(', ')}
+   ), history AS (
+     INSERT INTO finished_timers (${COLUMNS}, state, finished_at)
+     SELECT ${COLUMNS.replace('version,', 'version + 1,')}, 'cancelled', clock_timestamp() FROM gone
+   ), ledger AS (
+     INSERT INTO ledger_entries (tenant_id, partition, cancelled)
+     SELECT tenant_id, partition, count(*) FROM gone GROUP BY tenant_id, partition
+   )
+   SELECT id, run_id, task_key FROM gone`,
+);
+
+/** Timers that one cancel may name. */
+export const TIMERS_PER_CANCEL_MAX = 1000;
+
+/** Cancels those of a tenant's timers that have not started. Returns these; the rest runs, ended, or never was. */
+export async function cancelTimers(
+  database: Queryable,
+  tenantId: string,
+  ids: readonly string[],
+): Promise<CancelledTimer[]> {
+  if (ids.length > TIMERS_PER_CANCEL_MAX) {
+    throw new RangeError(`${ids.length} timers in one cancel; at most ${TIMERS_PER_CANCEL_MAX}`);
+  }
+  return cancelRows(database, [tenantId, [...new Set(ids)].toSorted()]);
+}

@@ -1,0 +1,84 @@
+import type { Queryable } from '../connect.ts';
+import { nameStatement } from '../statement.ts';
+import { LIVE_COLUMNS, type TimerRecord } from './timer-record.ts';
+
+/** A change of a timer that was seen in `version`. What is undefined stays. JSON as text. */
+export interface TimerEdit {
+  id: string;
+  version: number;
+  /** A new due time (epoch ms) and the rule it came from; `delay` is null for a due time named outright. */
+  due?: { dueAt: number; delay: string | null };
+  payload?: string;
+  action?: string;
+  retry?: string;
+}
+
+/** Timers that one change may name. */
+export const TIMERS_PER_CHANGE_MAX = 1000;
+
+// Locks the timers in the order given (sorted by id). The version named, and the state, decide whether the change or
+// a start that came at the same moment wins: a row that was started has another version and state when this statement
+// gets its lock, and one that was changed has another version when the start gets its.
+// A new due time moves the wake time of a scheduled timer, never behind the scheduler's cursor; without one the wake
+// time stays, because it may be that of a retry.
+const updateRows = nameStatement<TimerRecord>(
+  'change_timers',
+  `WITH changed AS (
+     UPDATE timers AS t SET version = t.version + 1,
+       due_at = CASE WHEN e.due_at IS NULL THEN t.due_at ELSE to_timestamp(e.due_at / 1000) END,
+       wake_at = CASE WHEN e.due_at IS NULL OR t.state <> 'scheduled' THEN t.wake_at
+         ELSE greatest(to_timestamp(e.due_at / 1000), clock_timestamp()) END,
+       delay = CASE WHEN e.due_at IS NULL THEN t.delay ELSE e.delay::json END,
+       payload = CASE WHEN e.payload IS NULL THEN t.payload ELSE e.payload::json END,
+       action = CASE WHEN e.action IS NULL THEN t.action ELSE e.action::json END,
+       retry = CASE WHEN e.retry IS NULL THEN t.retry ELSE e.retry::json END
+     FROM unnest($2::uuid[], $3::int[], $4::float8[], $5::text[], $6::text[], $7::text[], $8::text[])
+       AS e(id, version, due_at, delay, payload, action, retry)
+     WHERE t.id = e.id AND t.version = e.version AND t.tenant_id = $1 AND t.state IN ('scheduled', 'paused')
+     RETURNING t.*
+   )
+   SELECT ${LIVE_COLUMNS} FROM changed`,
+);
+
+/**
+ * Changes those of a tenant's timers that still have the version named and have not started. Returns them as they are
+ * now; the others were changed, started or ended meanwhile, or never were.
+ */
+export async function changeTimers(
+  database: Queryable,
+  tenantId: string,
+  edits: readonly TimerEdit[],
+): Promise<TimerRecord[]> {
+  if (edits.length > TIMERS_PER_CHANGE_MAX) {
+    throw new RangeError(`${edits.length} timers in one change; at most ${TIMERS_PER_CHANGE_MAX}`);
+  }
+  const sorted = edits.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  return updateRows(database, [
+    tenantId,
+    sorted.map((edit) => edit.id),
+    sorted.map((edit) => edit.version),
+    sorted.map((edit) => edit.due?.dueAt ?? null),
+    sorted.map((edit) => edit.due?.delay ?? null),
+    sorted.map((edit) => edit.payload ?? null),
+    sorted.map((edit) => edit.action ?? null),
+    sorted.map((edit) => edit.retry ?? null),
+  ]);
+}
+
+// Locks the timer. One whose due time has passed keeps it: how late it is must stay visible.
+const fireRow = nameStatement<TimerRecord>(
+  'fire_timer',
+  `WITH fired AS (
+     UPDATE timers AS t SET version = t.version + 1, due_at = least(t.due_at, clock_timestamp()),
+       wake_at = CASE t.state WHEN 'scheduled' THEN clock_timestamp() ELSE t.wake_at END
+     WHERE t.id = $2 AND t.tenant_id = $1 AND t.state IN ('scheduled', 'paused')
+     RETURNING t.*
+   )
+   SELECT ${LIVE_COLUMNS} FROM fired`,
+);
+
+/** Makes a tenant's timer due now, unless it has started or ended; undefined then. A paused one stays paused. */
+export async function fireTimer(database: Queryable, tenantId: string, id: string): Promise<TimerRecord | undefined> {
+  const [row] = await fireRow(database, [tenantId, id]);
+  return row;
+}

@@ -1,0 +1,84 @@
+import type { Queryable } from '../connect.ts';
+
+/** Tables whose rows leave a day at a time. */
+const TABLES_BY_DAY = ['finished_timers', 'attempts'] as const;
+/** Days for which partitions stand ready. */
+const DAYS_AHEAD = 7;
+/** Days that one call drops at most, a table; the rest waits for the next call. */
+const DAYS_DROPPED_MAX = 31;
+/** Gives way rather than hold up traffic: the next call tries again. */
+const LOCK_TIMEOUT_MS = 2_000;
+const DAY_MS = 86_400_000;
+/** Rows of the default partition, where none should be, that one call deletes at most. */
+const STRAYS_DELETED_MAX = 10_000;
+/** SQLSTATE of "updated partition constraint for default partition would be violated by some row". */
+const CHECK_VIOLATION = '23514';
+// "PDAY" in ASCII.
+const ADVISORY_LOCK_KEY = 0x50444159;
+
+interface Transaction extends Pick<Queryable, 'query'> {}
+
+/**
+ * Makes the partitions of today and the days ahead, and drops those whose last day ended more than
+ * `retentionDays` ago. `client` must be in a transaction of its own; when another caller is at it, does nothing.
+ * Creating takes a brief lock on the parent table, dropping an exclusive one.
+ */
+export async function keepHistoryDays(
+  client: Transaction,
+  now: number,
+  retentionDays: number,
+): Promise<{ created: string[]; dropped: string[] }> {
+  await client.query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
+  const lock = await client.query<{ got: boolean }>('SELECT pg_try_advisory_xact_lock($1) AS got', [ADVISORY_LOCK_KEY]);
+  const created: string[] = [];
+  const dropped: string[] = [];
+  if (!lock.rows[0]!.got) return { created, dropped };
+  for (const table of TABLES_BY_DAY) {
+    const { rows } = await client.query<{ name: string }>(
+      'SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = $1::regclass',
+      [table],
+    );
+    const existing = new Set(rows.map((row) => row.name));
+    for (let day = 0; day <= DAYS_AHEAD; day += 1) {
+      const name = nameDay(table, now + day * DAY_MS);
+      if (existing.has(name)) continue;
+      const from = formatDay(now + day * DAY_MS);
+      const to = formatDay(now + (day + 1) * DAY_MS);
+      // Fails when the default partition holds rows of that day, because no keeper ran in time; they stay there.
+      await client.query('SAVEPOINT day');
+      try {
+        await client.query(
+          `CREATE TABLE ${name} PARTITION OF ${table} FOR VALUES FROM ('${from} 00:00:00+00') TO ('${to} 00:00:00+00')`,
+        );
+        created.push(name);
+      } catch (error) {
+        if ((error as { code?: string }).code !== CHECK_VIOLATION) throw error;
+        await client.query('ROLLBACK TO SAVEPOINT day');
+      }
+    }
+    const oldestKept = nameDay(table, now - retentionDays * DAY_MS);
+    const old = [...existing].filter((name) => isDay(table, name) && name < oldestKept).toSorted();
+    for (const name of old.slice(0, DAYS_DROPPED_MAX)) {
+      await client.query(`DROP TABLE ${name}`);
+      dropped.push(name);
+    }
+    await client.query(
+      `DELETE FROM ${table}_default WHERE ctid = ANY (ARRAY(
+         SELECT ctid FROM ${table}_default WHERE finished_at < to_timestamp($1::float8 / 1000) LIMIT ${STRAYS_DELETED_MAX}))`,
+      [now - (retentionDays + 1) * DAY_MS],
+    );
+  }
+  return { created, dropped };
+}
+
+function formatDay(at: number): string {
+  return new Date(at).toISOString().slice(0, 10);
+}
+
+function nameDay(table: string, at: number): string {
+  return `${table}_${formatDay(at).replaceAll('-', '')}`;
+}
+
+function isDay(table: string, name: string): boolean {
+  return name.startsWith(`${table}_`) && /^\d{8}$/.test(name.slice(table.length + 1));
+}

@@ -1,0 +1,55 @@
+import type { Queryable } from '../connect.ts';
+import { nameStatement } from '../statement.ts';
+import type { RunRow } from '../tables.ts';
+
+/** A timer of a run, live or ended. Instants in epoch ms. */
+export interface RunTimer {
+  id: string;
+  taskKey: string;
+  state: 'scheduled' | 'running' | 'paused' | 'succeeded' | 'dead' | 'cancelled' | 'skipped';
+  dueAt: number;
+  attempt: number;
+  startedAt: number | null;
+  finishedAt: number | null;
+}
+
+/** A run's row and its timers, as they were at one instant. */
+export interface RunWithTimers extends RunRow {
+  timers: RunTimer[];
+}
+
+/** Runs that one statement reads with their timers. */
+export const RUNS_PER_READ_MAX = 1000;
+
+const epochMs = (column: string) => `(date_part('epoch', ${column}) * 1000)::bigint`;
+const timerFields = (startedAt: string, finishedAt: string) =>
+  `id, task_key AS "taskKey", state, ${epochMs('due_at')} AS "dueAt", attempt, ${startedAt} AS "startedAt", ${finishedAt} AS "finishedAt"`;
+const ENDED_FIELDS = timerFields(epochMs('started_at'), epochMs('finished_at'));
+
+// One statement is one snapshot: a timer that moves to the history meanwhile is seen exactly once.
+// No timer of a run finished before the run was created, which spares the history's older days.
+const selectRuns = nameStatement<RunRow & { timers: string | null }>(
+  'read_runs',
+  `SELECT r.id, r.tenant_id, r.workflow_id, r.workflow_version, r.partition, r.status, r.task_states, r.input, r.external_id,
+     r.labels, r.created_at, r.finished_at,
+     (SELECT json_agg(t) FROM (
+        SELECT ${timerFields('NULL::bigint', 'NULL::bigint')} FROM timers WHERE run_id = r.id
+        UNION ALL
+        SELECT ${ENDED_FIELDS} FROM finished_timers WHERE run_id = r.id AND finished_at >= r.created_at
+        UNION ALL
+        SELECT ${ENDED_FIELDS} FROM dead_letters WHERE run_id = r.id
+      ) AS t) AS timers
+   FROM runs AS r WHERE r.id = ANY ($1::uuid[]) AND r.tenant_id = $2`,
+);
+
+/** Those of `ids` that are runs of the tenant, in no particular order. Takes no lock. */
+export async function readRuns(
+  database: Queryable,
+  tenantId: string,
+  ids: readonly string[],
+): Promise<RunWithTimers[]> {
+  if (ids.length > RUNS_PER_READ_MAX)
+    throw new RangeError(`${ids.length} runs in one read; at most ${RUNS_PER_READ_MAX}`);
+  const rows = await selectRuns(database, [ids, tenantId]);
+  return rows.map((row) => ({ ...row, timers: row.timers === null ? [] : (JSON.parse(row.timers) as RunTimer[]) }));
+}

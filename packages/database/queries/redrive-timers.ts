@@ -1,0 +1,89 @@
+import type { Queryable, Transaction } from '../connect.ts';
+import { nameStatement } from '../statement.ts';
+
+/** A dead letter that is a live timer again. */
+export interface RedrivenTimer {
+  id: string;
+  runId: string | null;
+  taskKey: string | null;
+}
+
+/** Dead letters that one redrive may name. */
+export const DEAD_LETTERS_PER_REDRIVE_MAX = 1000;
+
+const KEPT = `id, tenant_id, run_id, workflow_id, due_at, created_at, workflow_version, timeout_ms, partition, task_key,
+       time_zone, delay, action, payload, retry, external_id, labels`;
+
+// Locks the dead letters it takes, in the order of their ids; the caller holds the locks of their runs already (runs before timers), and leaves
+// out those of runs that were cancelled. The attempt that stood in the row joins the earlier ones, and counting begins
+// anew, so that a redrive has the whole number of retries. The ledger takes back that the timer had ended.
+const redriveRows = nameStatement<RedrivenTimer>(
+  'redrive_timers',
+  `WITH chosen AS (
+     SELECT id FROM dead_letters WHERE id = ANY ($2::uuid[]) AND tenant_id = $1 ORDER BY id FOR UPDATE
+   ), gone AS (
+     DELETE FROM dead_letters AS d USING chosen WHERE d.id = chosen.id RETURNING d.*
+   ), live AS (
+     INSERT INTO timers (${KEPT}, version, attempt, state, wake_at)
+     SELECT ${KEPT}, version + 1, 0,
+       CASE WHEN run_id = ANY ($3::uuid[]) THEN 'paused'::timer_state ELSE 'scheduled'::timer_state END,
+       CASE WHEN run_id = ANY ($3::uuid[]) THEN 'infinity' ELSE clock_timestamp() END
+     FROM gone
+   ), kept AS (
+     INSERT INTO attempts (timer_id, tenant_id, started_at, finished_at, lateness_ms, duration_ms, outcome, attempt,
+       http_status, error, response_body)
+     SELECT id, tenant_id, started_at, finished_at, lateness_ms, duration_ms, outcome, attempt, http_status, error,
+       response_body
+     FROM gone WHERE outcome IS NOT NULL AND started_at IS NOT NULL
+   ), ledger AS (
+     INSERT INTO ledger_entries (tenant_id, partition, dead)
+     SELECT tenant_id, partition, -count(*) FROM gone GROUP BY tenant_id, partition
+   )
+   SELECT id, run_id AS "runId", task_key AS "taskKey" FROM gone`,
+);
+
+/**
+ * Makes a tenant's dead letters due now with all their attempts before them; those of `pausedRunIds` wait for their run to
+ * resume. Returns those that were; the others are no dead letters (any more).
+ */
+export async function redriveTimers(
+  client: Transaction,
+  tenantId: string,
+  ids: readonly string[],
+  pausedRunIds: readonly string[],
+): Promise<RedrivenTimer[]> {
+  if (ids.length > DEAD_LETTERS_PER_REDRIVE_MAX) {
+    throw new RangeError(`${ids.length} dead letters in one redrive; at most ${DEAD_LETTERS_PER_REDRIVE_MAX}`);
+  }
+  return redriveRows(client, [tenantId, ids.toSorted(), pausedRunIds]);
+}
+
+// Locks the runs' rows, which the caller holds already.
+const reviveRows = nameStatement(
+  'revive_runs',
+  `UPDATE runs AS r SET task_states = u.task_states, status = u.status, finished_at = NULL
+   FROM unnest($1::uuid[], $2::text[], $3::text[]) AS u(id, task_states, status) WHERE r.id = u.id`,
+);
+
+/** Writes down that runs which had ended go on. The caller holds their locks. */
+export async function reviveRuns(
+  client: Transaction,
+  runs: readonly { id: string; taskStates: string; status: 'running' | 'paused' }[],
+): Promise<void> {
+  if (runs.length === 0) return;
+  await reviveRows(client, [
+    runs.map((run) => run.id),
+    runs.map((run) => run.taskStates),
+    runs.map((run) => run.status),
+  ]);
+}
+
+const selectRunIds = nameStatement<{ id: string; runId: string | null }>(
+  'read_run_ids_of_dead_letters',
+  `SELECT id, run_id AS "runId" FROM dead_letters WHERE id = ANY ($2::uuid[]) AND tenant_id = $1`,
+);
+
+/** Which of these are a tenant's dead letters, and the runs they belong to. Takes no lock. */
+export function readRunIdsOfDeadLetters(database: Queryable, tenantId: string, ids: readonly string[]) {
+  return selectRunIds(database, [tenantId, ids]);
+}

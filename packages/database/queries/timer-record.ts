@@ -1,0 +1,48 @@
+import type { AttemptOutcome } from './finish-timers.ts';
+
+/** A timer, live or ended, as it is shown. Instants in epoch ms, JSON as text. */
+export interface TimerRecord {
+  id: string;
+  state: 'scheduled' | 'running' | 'paused' | 'succeeded' | 'dead' | 'cancelled' | 'skipped';
+  version: number;
+  attempt: number;
+  dueAt: number;
+  createdAt: number;
+  /** Of a live timer: when a scheduler must look at it; infinity while it is paused. */
+  wakeAt: number | null;
+  finishedAt: number | null;
+  runId: string | null;
+  workflowId: string | null;
+  workflowVersion: number | null;
+  taskKey: string | null;
+  timeZone: string | null;
+  delay: string | null;
+  action: string | null;
+  payload: string | null;
+  retry: string | null;
+  timeoutMs: number | null;
+  externalId: string | null;
+  labels: string | null;
+  /** The last attempt of one that ended. */
+  startedAt: number | null;
+  latenessMs: number | null;
+  durationMs: number | null;
+  outcome: AttemptOutcome | null;
+  httpStatus: number | null;
+  error: string | null;
+  responseBody: string | null;
+}
+
+const SHARED_COLUMNS = `id, state, version, attempt, due_at AS "dueAt", created_at AS "createdAt", run_id AS "runId",
+  workflow_id AS "workflowId", workflow_version AS "workflowVersion", task_key AS "taskKey", time_zone AS "timeZone", delay,
+  action, payload, retry, timeout_ms AS "timeoutMs", external_id AS "externalId", labels::json AS labels`;
+
+/** What to select from `timers` for a TimerRecord. */
+export const LIVE_COLUMNS = `${SHARED_COLUMNS}, wake_at AS "wakeAt", NULL::timestamptz(3) AS "finishedAt",
+  NULL::timestamptz(3) AS "startedAt", NULL::float8 AS "latenessMs", NULL::int AS "durationMs",
+  NULL::attempt_outcome AS outcome, NULL::smallint AS "httpStatus", NULL::text AS error, NULL::text AS "responseBody"`;
+
+/** What to select from `finished_timers` and `dead_letters` for a TimerRecord. */
+export const ENDED_COLUMNS = `${SHARED_COLUMNS}, NULL::timestamptz(3) AS "wakeAt", finished_at AS "finishedAt",
+  started_at AS "startedAt", lateness_ms AS "latenessMs", duration_ms AS "durationMs", outcome,
+  http_status AS "httpStatus", error, response_body AS "responseBody"`;

@@ -1,0 +1,77 @@
+import type { Database, Queryable } from '../connect.ts';
+import { runQuery } from '../run-query.ts';
+import type { ApiKeyRow } from '../tables.ts';
+import { type CreatedAfter, createdBehind, cutRows, type StoredPage, toInstant } from './keyset.ts';
+
+/** A key as lists show it: neither the key nor its hash. */
+export type ApiKeySummary = Omit<ApiKeyRow, 'key_hash'>;
+
+const SUMMARY = ['id', 'tenant_id', 'name', 'scope', 'prefix', 'created_at', 'revoked_at'] as const;
+
+/** Stores a key by the SHA-256 of its text. False when there is no such tenant. `createdAt` in epoch ms. */
+export async function createApiKey(
+  database: Pick<Database, 'kysely'>,
+  client: Queryable,
+  key: {
+    id: string;
+    tenantId: string;
+    name: string;
+    scope: ApiKeyRow['scope'];
+    prefix: string;
+    keyHash: Buffer;
+    createdAt: number;
+  },
+): Promise<boolean> {
+  const stored = await runQuery(
+    client,
+    database.kysely
+      .insertInto('api_keys')
+      .columns(['id', 'tenant_id', 'name', 'scope', 'prefix', 'key_hash', 'created_at'])
+      .expression((builder) =>
+        builder
+          .selectFrom('tenants')
+          .select((of) => [
+            of.val(key.id).as('id'),
+            'tenants.id as tenant_id',
+            of.val(key.name).as('name'),
+            of.val(key.scope).as('scope'),
+            of.val(key.prefix).as('prefix'),
+            of.val(key.keyHash).as('key_hash'),
+            toInstant(key.createdAt).as('created_at'),
+          ])
+          .where('tenants.id', '=', key.tenantId),
+      )
+      .returning('id'),
+  );
+  return stored.length > 0;
+}
+
+/** Keys, revoked ones included, in the order `(createdAt, id)`; of all tenants when `tenantId` is undefined. */
+export async function listApiKeys(
+  database: Pick<Database, 'kysely'>,
+  page: { tenantId: string | undefined; after: CreatedAfter | undefined; limit: number },
+): Promise<StoredPage<ApiKeySummary>> {
+  let query = database.kysely
+    .selectFrom('api_keys')
+    .select(SUMMARY)
+    .orderBy('created_at')
+    .orderBy('id')
+    .limit(page.limit + 1);
+  if (page.tenantId !== undefined) query = query.where('tenant_id', '=', page.tenantId);
+  if (page.after) query = query.where(createdBehind(page.after));
+  return cutRows(await query.execute(), page.limit);
+}
+
+/** Revokes a key; the first time counts. Returns it; undefined when there is none. `revokedAt` in epoch ms. */
+export async function revokeApiKey(
+  database: Pick<Database, 'kysely'>,
+  id: string,
+  revokedAt: number,
+): Promise<ApiKeySummary | undefined> {
+  return database.kysely
+    .updateTable('api_keys')
+    .set((of) => ({ revoked_at: of.fn.coalesce('revoked_at', toInstant(revokedAt)) }))
+    .where('id', '=', id)
+    .returning(SUMMARY)
+    .executeTakeFirst();
+}

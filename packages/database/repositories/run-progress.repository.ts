@@ -1,0 +1,159 @@
+import {
+  computeDueAt,
+  computeRunStatus,
+  createId,
+  decodeTaskStates,
+  encodeTaskStates,
+  findReadyTasks,
+  type TaskState,
+} from '@punctual/domain';
+import type pg from 'pg';
+import { inTransaction } from '../connect.ts';
+import { createSkippedTimers, createTimers, type NewTimer, TIMERS_PER_INSERT_MAX } from '../queries/create-timers.ts';
+import { nameStatement } from '../statement.ts';
+import type { WorkflowVersion, WorkflowVersions } from '../workflow-versions.ts';
+
+/** A run's row, locked until the transaction ends. */
+export interface LockedRun {
+  id: string;
+  tenant_id: string;
+  workflow_id: string;
+  workflow_version: number;
+  partition: number;
+  status: 'running' | 'paused' | 'succeeded' | 'failed' | 'cancelled';
+  task_states: string;
+  /** The database's time at the lock (epoch ms): the anchor of tasks that begin in this transaction. */
+  locked_at: number;
+}
+
+/** A timer of a run that just left the live ones. */
+export interface EndedTask {
+  run_id: string | null;
+  task_key: string | null;
+  state: Exclude<TaskState, 'pending' | 'live'>;
+}
+
+// Locks the runs in the order of their ids. Every transaction that touches runs and timers takes the runs first.
+const lockRows = nameStatement<LockedRun>(
+  'lock_runs',
+  `SELECT id, tenant_id, workflow_id, workflow_version, partition, status, task_states,
+     date_part('epoch', clock_timestamp()) * 1000 AS locked_at
+   FROM runs WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE`,
+);
+
+/** Locks runs until the transaction of `client` ends. Unknown ids are left out. */
+export function lockRuns(client: pg.PoolClient, runIds: readonly string[]): Promise<LockedRun[]> {
+  return lockRows(client, [runIds]);
+}
+
+const updateRows = nameStatement(
+  'advance_runs',
+  `UPDATE runs AS r SET task_states = u.task_states, status = u.status,
+     finished_at = CASE WHEN u.status = 'running' THEN NULL ELSE coalesce(r.finished_at, clock_timestamp()) END
+   FROM unnest($1::uuid[], $2::text[], $3::text[]) AS u(id, task_states, status) WHERE r.id = u.id`,
+);
+
+/**
+ * In one transaction: locks the runs, lets `end` end some of their timers, begins the tasks that this unlocks and
+ * sets the runs' states. Returns what `end` returned.
+ */
+export async function endRunTimers<T extends EndedTask>(
+  pool: pg.Pool,
+  versions: WorkflowVersions,
+  runIds: readonly string[],
+  end: (client: pg.PoolClient) => Promise<T[]>,
+): Promise<T[]> {
+  return inTransaction(pool, async (client) => {
+    const runs = await lockRuns(client, [...new Set(runIds)]);
+    const ended = await end(client);
+    await advanceRuns(client, versions, runs, ended);
+    return ended;
+  });
+}
+
+/**
+ * Writes down what became of tasks of locked runs, begins the tasks that may begin now (by storing their timers), and
+ * sets each run's status. A run that was cancelled begins nothing more and stays cancelled.
+ */
+export async function advanceRuns(
+  client: pg.PoolClient,
+  versions: WorkflowVersions,
+  runs: readonly LockedRun[],
+  ended: readonly EndedTask[],
+): Promise<void> {
+  const endedByRun = Map.groupBy(ended, (task) => task.run_id);
+  const advanced: { id: string; taskStates: string; status: string }[] = [];
+  const timers: NewTimer[] = [];
+  const skipped: NewTimer[] = [];
+  for (const run of runs) {
+    const version = await versions.read(client, run.workflow_id, run.workflow_version);
+    const states = decodeTaskStates(run.task_states);
+    for (const task of endedByRun.get(run.id) ?? []) {
+      states[version.tasks.findIndex(({ key }) => key === task.task_key)] = task.state;
+    }
+    let status = run.status;
+    if (status !== 'cancelled') {
+      beginReadyTasks(run, version, states, timers, skipped);
+      status = computeRunStatus(states);
+    }
+    advanced.push({ id: run.id, taskStates: encodeTaskStates(states), status });
+  }
+  for (let start = 0; start < timers.length; start += TIMERS_PER_INSERT_MAX) {
+    await createTimers(client, timers.slice(start, start + TIMERS_PER_INSERT_MAX));
+  }
+  for (let start = 0; start < skipped.length; start += TIMERS_PER_INSERT_MAX) {
+    await createSkippedTimers(client, skipped.slice(start, start + TIMERS_PER_INSERT_MAX));
+  }
+  if (advanced.length === 0) return;
+  await updateRows(client, [
+    advanced.map((run) => run.id),
+    advanced.map((run) => run.taskStates),
+    advanced.map((run) => run.status),
+  ]);
+}
+
+/** What of a run its tasks' timers carry. `locked_at` is their anchor. */
+export type BeginningRun = Pick<LockedRun, 'id' | 'tenant_id' | 'partition' | 'locked_at'>;
+
+/**
+ * Marks in `states` every task that may begin and appends its timer to `timers`, or to `skipped` when its date is past
+ * and its rule says so; a task that is skipped may let others begin, so this goes on until nothing is ready.
+ */
+export function beginReadyTasks(
+  run: BeginningRun,
+  version: WorkflowVersion,
+  states: TaskState[],
+  timers: NewTimer[],
+  skipped: NewTimer[],
+): void {
+  // Each round begins at least one task, so there are at most as many rounds as tasks.
+  for (let ready = findReadyTasks(version.tasks, states); ready.length > 0; ready = findReadyTasks(version.tasks, states)) {
+    for (const index of ready) {
+      const task = version.tasks[index]!;
+      const anchorAt = Math.ceil(run.locked_at);
+      const due = computeDueAt(task.delay, { anchorAt, timeZone: version.timeZone });
+      // `reject` refuses a date that is past when the workflow is created; one that passes later is left out.
+      const isSkipped = due.kind !== 'due';
+      states[index] = isSkipped ? 'skipped' : 'live';
+      (isSkipped ? skipped : timers).push({
+        id: createId(),
+        tenantId: run.tenant_id,
+        partition: run.partition,
+        dueAt: due.kind === 'due' ? due.dueAt : anchorAt,
+        createdAt: anchorAt,
+        runId: run.id,
+        workflowId: version.workflowId,
+        workflowVersion: version.version,
+        taskKey: task.key,
+        timeZone: null,
+        delay: null,
+        action: null,
+        payload: null,
+        retry: null,
+        timeoutMs: task.timeoutMs ?? null,
+        externalId: null,
+        labels: null,
+      });
+    }
+  }
+}

@@ -1,0 +1,54 @@
+import type pg from 'pg';
+import { inTransaction } from '../connect.ts';
+import { cancelRunningTimers } from '../queries/cancel-running-timers.ts';
+import { type AttemptRecord, postponeTimers, retryTimers } from '../queries/finish-timers.ts';
+import type { WorkflowVersions } from '../workflow-versions.ts';
+import { advanceRuns, lockRuns } from './run-progress.repository.ts';
+
+/** A started timer of a run that its outcome sends back to wait. */
+export interface ReturningTimer {
+  id: string;
+  /** The one that its start returned. */
+  version: number;
+  runId: string;
+  waitMs: number;
+  /** What the attempt came to; null when it was never sent, and so does not count. */
+  record: AttemptRecord | null;
+}
+
+/**
+ * Sends started timers of runs back to wait, for a retry or postponed; those whose run was cancelled meanwhile end as
+ * `cancelled` instead, for nobody would cancel them later and after the cancel was acknowledged nothing may start.
+ * Exact under any race, because the cancel holds the same locks of the runs. Returns the ids on either side; a
+ * timer that is in neither had lost its lease.
+ */
+export async function returnRunTimers(
+  pool: pg.Pool,
+  versions: WorkflowVersions,
+  timers: readonly ReturningTimer[],
+): Promise<{ waiting: string[]; cancelled: string[] }> {
+  return inTransaction(pool, async (client) => {
+    const runs = await lockRuns(client, [...new Set(timers.map((timer) => timer.runId))]);
+    const cancelledRuns = new Set(runs.filter((run) => run.status === 'cancelled').map((run) => run.id));
+    const [wanted, unwanted] = [
+      timers.filter(({ runId }) => !cancelledRuns.has(runId)),
+      timers.filter(({ runId }) => cancelledRuns.has(runId)),
+    ];
+    const retries = wanted.flatMap(({ record, ...timer }) => (record ? [{ ...timer, ...record }] : []));
+    const retried = retries.length > 0 ? await retryTimers(client, retries) : [];
+    const unsent = wanted.filter((timer) => timer.record === null);
+    const postponed = unsent.length > 0 ? await postponeTimers(client, unsent) : [];
+    const ended = unwanted.length > 0 ? await cancelRunningTimers(client, unwanted) : [];
+    const touched = new Set(ended.map((timer) => timer.run_id));
+    await advanceRuns(
+      client,
+      versions,
+      runs.filter((run) => touched.has(run.id)),
+      ended.map((timer) => ({ ...timer, state: 'cancelled' as const })),
+    );
+    return {
+      waiting: [...retried, ...postponed].map((timer) => timer.id),
+      cancelled: ended.map((timer) => timer.id),
+    };
+  });
+}

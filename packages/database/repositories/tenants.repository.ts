@@ -1,0 +1,40 @@
+import { sql } from 'kysely';
+import type { Database, Queryable } from '../connect.ts';
+import { runQuery } from '../run-query.ts';
+import type { TenantRow } from '../tables.ts';
+import { type CreatedAfter, createdBehind, cutRows, type StoredPage, toInstant } from './keyset.ts';
+
+/** Stores a tenant. `createdAt` in epoch ms. */
+export async function createTenant(
+  database: Pick<Database, 'kysely'>,
+  client: Queryable,
+  tenant: { id: string; name: string; signingSecrets: string[]; createdAt: number },
+): Promise<void> {
+  await runQuery(
+    client,
+    database.kysely.insertInto('tenants').values({
+      id: tenant.id,
+      name: tenant.name,
+      signing_secrets: tenant.signingSecrets,
+      created_at: toInstant(tenant.createdAt),
+    }),
+  );
+}
+
+/** A tenant as lists show it: its secrets stay where they are. */
+export type TenantSummary = Omit<TenantRow, 'signing_secrets'> & { is_signed: boolean };
+
+/** All tenants in the order `(createdAt, id)`. */
+export async function listTenants(
+  database: Pick<Database, 'kysely'>,
+  page: { after: CreatedAfter | undefined; limit: number },
+): Promise<StoredPage<TenantSummary>> {
+  let query = database.kysely
+    .selectFrom('tenants')
+    .select(['id', 'name', 'created_at', sql<boolean>`cardinality(signing_secrets) > 0`.as('is_signed')])
+    .orderBy('created_at')
+    .orderBy('id')
+    .limit(page.limit + 1);
+  if (page.after) query = query.where(createdBehind(page.after));
+  return cutRows(await query.execute(), page.limit);
+}

@@ -1,0 +1,264 @@
+-- Made by describe-schema.ts from the catalog after all migrations; not to be edited.
+
+
+CREATE TYPE attempt_outcome AS ENUM ('succeeded', 'retryable', 'permanent', 'timedOut', 'blocked', 'lost');
+CREATE TYPE timer_state AS ENUM ('scheduled', 'running', 'paused', 'succeeded', 'dead', 'cancelled', 'skipped');
+
+CREATE TABLE api_keys (
+  id uuid NOT NULL,
+  tenant_id uuid NOT NULL,
+  name text NOT NULL,
+  scope text NOT NULL,
+  prefix text NOT NULL,
+  key_hash bytea NOT NULL,
+  created_at timestamp(3) with time zone NOT NULL DEFAULT clock_timestamp(),
+  revoked_at timestamp(3) with time zone,
+  CONSTRAINT api_keys_key_hash_key UNIQUE (key_hash),
+  CONSTRAINT api_keys_pkey PRIMARY KEY (id),
+  CONSTRAINT api_keys_scope_check CHECK ((scope = ANY (ARRAY['read'::text, 'write'::text, 'admin'::text]))),
+  CONSTRAINT api_keys_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(id) ON DELETE CASCADE
+);
+CREATE INDEX api_keys_list ON public.api_keys USING btree (tenant_id, created_at, id);
+
+CREATE TABLE attempts (
+  timer_id uuid NOT NULL,
+  tenant_id uuid NOT NULL,
+  started_at timestamp(3) with time zone NOT NULL,
+  finished_at timestamp(3) with time zone NOT NULL,
+  lateness_ms double precision,
+  duration_ms integer,
+  outcome attempt_outcome NOT NULL,
+  attempt smallint NOT NULL,
+  http_status smallint,
+  error text,
+  response_body text
+) PARTITION BY RANGE (finished_at);
+CREATE INDEX attempts_of_timer ON ONLY public.attempts USING btree (timer_id, finished_at);
+
+CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
+
+CREATE TABLE dead_letters (
+  id uuid NOT NULL,
+  tenant_id uuid NOT NULL,
+  run_id uuid,
+  workflow_id uuid,
+  due_at timestamp(3) with time zone NOT NULL,
+  created_at timestamp(3) with time zone NOT NULL,
+  finished_at timestamp(3) with time zone NOT NULL,
+  started_at timestamp(3) with time zone,
+  lateness_ms double precision,
+  version integer NOT NULL,
+  workflow_version integer,
+  timeout_ms integer,
+  duration_ms integer,
+  state timer_state NOT NULL,
+  outcome attempt_outcome,
+  partition smallint NOT NULL,
+  attempt smallint NOT NULL,
+  http_status smallint,
+  task_key text,
+  time_zone text,
+  delay json,
+  action json,
+  payload json,
+  retry json,
+  external_id text,
+  labels jsonb,
+  error text,
+  response_body text,
+  CONSTRAINT dead_letters_pkey PRIMARY KEY (id)
+);
+CREATE INDEX dead_letters_list ON public.dead_letters USING btree (tenant_id, due_at, id);
+CREATE INDEX dead_letters_of_run ON public.dead_letters USING btree (run_id) WHERE (run_id IS NOT NULL);
+
+CREATE TABLE external_ids (
+  tenant_id uuid NOT NULL,
+  kind text NOT NULL,
+  external_id text NOT NULL,
+  target_id uuid NOT NULL,
+  created_at timestamp(3) with time zone NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT external_ids_kind_check CHECK ((kind = ANY (ARRAY['timer'::text, 'run'::text]))),
+  CONSTRAINT external_ids_pkey PRIMARY KEY (tenant_id, kind, external_id)
+);
+
+CREATE TABLE finished_timers (
+  id uuid NOT NULL,
+  tenant_id uuid NOT NULL,
+  run_id uuid,
+  workflow_id uuid,
+  due_at timestamp(3) with time zone NOT NULL,
+  created_at timestamp(3) with time zone NOT NULL,
+  finished_at timestamp(3) with time zone NOT NULL,
+  started_at timestamp(3) with time zone,
+  lateness_ms double precision,
+  version integer NOT NULL,
+  workflow_version integer,
+  timeout_ms integer,
+  duration_ms integer,
+  state timer_state NOT NULL,
+  outcome attempt_outcome,
+  partition smallint NOT NULL,
+  attempt smallint NOT NULL,
+  http_status smallint,
+  task_key text,
+  time_zone text,
+  delay json,
+  action json,
+  payload json,
+  retry json,
+  external_id text,
+  labels jsonb,
+  error text,
+  response_body text
+) PARTITION BY RANGE (finished_at);
+CREATE INDEX finished_timers_id ON ONLY public.finished_timers USING btree (id);
+CREATE INDEX finished_timers_list ON ONLY public.finished_timers USING btree (tenant_id, due_at, id);
+CREATE INDEX finished_timers_of_run ON ONLY public.finished_timers USING btree (run_id) WHERE (run_id IS NOT NULL);
+
+CREATE TABLE finished_timers_default PARTITION OF finished_timers DEFAULT;
+
+CREATE TABLE idempotency_keys (
+  tenant_id uuid NOT NULL,
+  key text NOT NULL,
+  request_hash bytea NOT NULL,
+  status smallint NOT NULL,
+  headers json NOT NULL,
+  body text NOT NULL,
+  created_at timestamp(3) with time zone NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT idempotency_keys_pkey PRIMARY KEY (tenant_id, key)
+);
+CREATE INDEX idempotency_keys_age ON public.idempotency_keys USING btree (created_at);
+
+CREATE TABLE installation (
+  only_row boolean NOT NULL DEFAULT true,
+  partition_count smallint NOT NULL,
+  created_at timestamp(3) with time zone NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT installation_only_row_check CHECK (only_row),
+  CONSTRAINT installation_partition_count_check CHECK (((partition_count >= 1) AND (partition_count <= 1024))),
+  CONSTRAINT installation_pkey PRIMARY KEY (only_row)
+);
+
+CREATE TABLE ledger_entries (
+  tenant_id uuid NOT NULL,
+  created integer NOT NULL DEFAULT 0,
+  succeeded integer NOT NULL DEFAULT 0,
+  dead integer NOT NULL DEFAULT 0,
+  cancelled integer NOT NULL DEFAULT 0,
+  skipped integer NOT NULL DEFAULT 0,
+  partition smallint NOT NULL
+) WITH (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_threshold=5000);
+
+CREATE TABLE ledger_totals (
+  tenant_id uuid NOT NULL,
+  partition smallint NOT NULL,
+  created bigint NOT NULL DEFAULT 0,
+  succeeded bigint NOT NULL DEFAULT 0,
+  dead bigint NOT NULL DEFAULT 0,
+  cancelled bigint NOT NULL DEFAULT 0,
+  skipped bigint NOT NULL DEFAULT 0,
+  CONSTRAINT ledger_totals_pkey PRIMARY KEY (tenant_id, partition)
+);
+
+CREATE TABLE partition_leases (
+  partition smallint NOT NULL,
+  owner_id uuid,
+  epoch bigint NOT NULL DEFAULT 0,
+  expires_at timestamp(3) with time zone NOT NULL DEFAULT '-infinity'::timestamp with time zone,
+  CONSTRAINT partition_leases_pkey PRIMARY KEY (partition)
+) WITH (fillfactor=50);
+
+CREATE TABLE runs (
+  id uuid NOT NULL,
+  tenant_id uuid NOT NULL,
+  workflow_id uuid NOT NULL,
+  workflow_version integer NOT NULL,
+  partition smallint NOT NULL,
+  status text NOT NULL,
+  task_states text NOT NULL,
+  input json,
+  external_id text,
+  labels jsonb,
+  created_at timestamp(3) with time zone NOT NULL,
+  finished_at timestamp(3) with time zone,
+  CONSTRAINT runs_pkey PRIMARY KEY (id),
+  CONSTRAINT runs_status_check CHECK ((status = ANY (ARRAY['running'::text, 'paused'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text])))
+) WITH (fillfactor=80);
+CREATE INDEX runs_list ON public.runs USING btree (tenant_id, created_at, id);
+CREATE INDEX runs_of_workflow ON public.runs USING btree (workflow_id, created_at, id);
+
+CREATE TABLE service_instances (
+  id uuid NOT NULL,
+  role text NOT NULL,
+  host text NOT NULL,
+  pid integer NOT NULL,
+  version text NOT NULL,
+  started_at timestamp(3) with time zone NOT NULL,
+  heartbeat_at timestamp(3) with time zone NOT NULL,
+  details jsonb NOT NULL DEFAULT '{}'::jsonb,
+  CONSTRAINT service_instances_pkey PRIMARY KEY (id),
+  CONSTRAINT service_instances_role_check CHECK ((role = ANY (ARRAY['api'::text, 'scheduler'::text, 'worker'::text])))
+);
+
+CREATE TABLE tenants (
+  id uuid NOT NULL,
+  name text NOT NULL,
+  signing_secrets text[] NOT NULL DEFAULT '{}'::text[],
+  created_at timestamp(3) with time zone NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT tenants_pkey PRIMARY KEY (id)
+);
+
+CREATE TABLE timers (
+  id uuid NOT NULL,
+  tenant_id uuid NOT NULL,
+  run_id uuid,
+  workflow_id uuid,
+  wake_at timestamp(3) with time zone NOT NULL,
+  due_at timestamp(3) with time zone NOT NULL,
+  created_at timestamp(3) with time zone NOT NULL,
+  version integer NOT NULL DEFAULT 1,
+  workflow_version integer,
+  timeout_ms integer,
+  state timer_state NOT NULL DEFAULT 'scheduled'::timer_state,
+  partition smallint NOT NULL,
+  attempt smallint NOT NULL DEFAULT 0,
+  lost smallint NOT NULL DEFAULT 0,
+  task_key text,
+  time_zone text,
+  delay json,
+  action json,
+  payload json,
+  retry json,
+  external_id text,
+  labels jsonb,
+  CONSTRAINT timers_pkey PRIMARY KEY (id)
+) WITH (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_insert_scale_factor=0.2, autovacuum_analyze_scale_factor=0.05, autovacuum_vacuum_cost_delay=0);
+CREATE INDEX timers_labels ON public.timers USING gin (labels jsonb_path_ops) WHERE (labels IS NOT NULL);
+CREATE INDEX timers_list ON public.timers USING btree (tenant_id, due_at, id);
+CREATE INDEX timers_of_run ON public.timers USING btree (run_id) WHERE (run_id IS NOT NULL);
+CREATE INDEX timers_wake ON public.timers USING btree (partition, wake_at, id);
+
+CREATE TABLE workflow_versions (
+  workflow_id uuid NOT NULL,
+  version integer NOT NULL,
+  name text NOT NULL,
+  time_zone text NOT NULL,
+  tasks json NOT NULL,
+  created_at timestamp(3) with time zone NOT NULL,
+  CONSTRAINT workflow_versions_pkey PRIMARY KEY (workflow_id, version),
+  CONSTRAINT workflow_versions_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES workflows(id)
+);
+
+CREATE TABLE workflows (
+  id uuid NOT NULL,
+  tenant_id uuid NOT NULL,
+  name text NOT NULL,
+  status text NOT NULL DEFAULT 'active'::text,
+  version integer NOT NULL DEFAULT 1,
+  labels jsonb,
+  created_at timestamp(3) with time zone NOT NULL,
+  updated_at timestamp(3) with time zone NOT NULL,
+  CONSTRAINT workflows_pkey PRIMARY KEY (id),
+  CONSTRAINT workflows_status_check CHECK ((status = ANY (ARRAY['active'::text, 'paused'::text, 'archived'::text]))),
+  CONSTRAINT workflows_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(id)
+);
+CREATE INDEX workflows_list ON public.workflows USING btree (tenant_id, created_at, id);

@@ -1,0 +1,181 @@
+import type { AttemptOutcome } from './queries/finish-timers.ts';
+
+// What each table's rows look like from here: instants are epoch milliseconds, `json` is its text, `jsonb` is parsed.
+// Kysely derives its types from these; the schema itself is `schema.sql`.
+
+type Labels = Record<string, string>;
+
+export interface TenantRow {
+  id: string;
+  name: string;
+  signing_secrets: string[];
+  created_at: number;
+}
+
+export interface ApiKeyRow {
+  id: string;
+  tenant_id: string;
+  name: string;
+  scope: 'read' | 'write' | 'admin';
+  prefix: string;
+  key_hash: Buffer;
+  created_at: number;
+  revoked_at: number | null;
+}
+
+export interface WorkflowRow {
+  id: string;
+  tenant_id: string;
+  name: string;
+  status: 'active' | 'paused' | 'archived';
+  version: number;
+  labels: Labels | null;
+  created_at: number;
+  updated_at: number;
+}
+
+export interface WorkflowVersionRow {
+  workflow_id: string;
+  version: number;
+  name: string;
+  time_zone: string;
+  tasks: string;
+  created_at: number;
+}
+
+export interface RunRow {
+  id: string;
+  tenant_id: string;
+  workflow_id: string;
+  workflow_version: number;
+  partition: number;
+  status: 'running' | 'paused' | 'succeeded' | 'failed' | 'cancelled';
+  task_states: string;
+  input: string | null;
+  external_id: string | null;
+  labels: Labels | null;
+  created_at: number;
+  finished_at: number | null;
+}
+
+interface TimerColumns {
+  id: string;
+  tenant_id: string;
+  run_id: string | null;
+  workflow_id: string | null;
+  due_at: number;
+  created_at: number;
+  version: number;
+  workflow_version: number | null;
+  timeout_ms: number | null;
+  partition: number;
+  attempt: number;
+  task_key: string | null;
+  time_zone: string | null;
+  delay: string | null;
+  action: string | null;
+  payload: string | null;
+  retry: string | null;
+  external_id: string | null;
+  labels: Labels | null;
+}
+
+export interface TimerRow extends TimerColumns {
+  state: 'scheduled' | 'running' | 'paused';
+  wake_at: number;
+  lost: number;
+}
+
+export interface FinishedTimerRow extends TimerColumns {
+  state: 'succeeded' | 'dead' | 'cancelled' | 'skipped';
+  finished_at: number;
+  started_at: number | null;
+  lateness_ms: number | null;
+  duration_ms: number | null;
+  outcome: AttemptOutcome | null;
+  http_status: number | null;
+  error: string | null;
+  response_body: string | null;
+}
+
+export interface AttemptRow {
+  timer_id: string;
+  tenant_id: string;
+  started_at: number;
+  finished_at: number;
+  lateness_ms: number | null;
+  duration_ms: number | null;
+  outcome: AttemptOutcome;
+  attempt: number;
+  http_status: number | null;
+  error: string | null;
+  response_body: string | null;
+}
+
+export interface ExternalIdRow {
+  tenant_id: string;
+  kind: 'timer' | 'run';
+  external_id: string;
+  target_id: string;
+  created_at: number;
+}
+
+export interface IdempotencyKeyRow {
+  tenant_id: string;
+  key: string;
+  request_hash: Buffer;
+  status: number;
+  headers: string;
+  body: string;
+  created_at: number;
+}
+
+interface LedgerCounts {
+  created: number;
+  succeeded: number;
+  dead: number;
+  cancelled: number;
+  skipped: number;
+}
+
+export interface LedgerRow extends LedgerCounts {
+  tenant_id: string;
+  partition: number;
+}
+
+export interface ServiceInstanceRow {
+  id: string;
+  role: 'api' | 'scheduler' | 'worker';
+  host: string;
+  pid: number;
+  version: string;
+  started_at: number;
+  heartbeat_at: number;
+  details: Record<string, unknown>;
+}
+
+export interface PartitionLeaseRow {
+  partition: number;
+  owner_id: string | null;
+  epoch: number;
+  expires_at: number;
+}
+
+export interface Tables {
+  installation: { only_row: boolean; partition_count: number; created_at: number };
+  tenants: TenantRow;
+  api_keys: ApiKeyRow;
+  workflows: WorkflowRow;
+  workflow_versions: WorkflowVersionRow;
+  runs: RunRow;
+  timers: TimerRow;
+  finished_timers: FinishedTimerRow;
+  dead_letters: FinishedTimerRow;
+  attempts: AttemptRow;
+  external_ids: ExternalIdRow;
+  idempotency_keys: IdempotencyKeyRow;
+  ledger_entries: LedgerRow;
+  ledger_totals: LedgerRow;
+  service_instances: ServiceInstanceRow;
+  partition_leases: PartitionLeaseRow;
+}

@@ -1,0 +1,99 @@
+import { randomBytes } from 'node:crypto';
+import { connectDatabase, migrateDown, migrateUp, readPartitionCount, readPendingMigrations } from '@punctual/database';
+import { readTestServers } from '@punctual/testkit';
+import pg from 'pg';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describeSchema } from '../describe-schema.ts';
+
+const SNAPSHOT = '../schema.sql';
+const HOW_TO = 'schema.sql is not what the migrations make; write it anew with `npm test -- migrations.int -u`';
+
+// An empty database, unlike the clones of other tests.
+let name = '';
+let url = '';
+
+async function withClient<T>(connectionString: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString });
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+beforeEach(async () => {
+  name = `test_${randomBytes(8).toString('hex')}`;
+  await withClient(readTestServers().databaseUrl, (client) => client.query(`CREATE DATABASE ${name}`));
+  const changed = new URL(readTestServers().databaseUrl);
+  changed.pathname = `/${name}`;
+  url = changed.toString();
+});
+afterEach(() => withClient(readTestServers().databaseUrl, (client) => client.query(`DROP DATABASE ${name}`)));
+
+async function migrateAllDown(): Promise<string[]> {
+  const names: string[] = [];
+  for (let last = await migrateDown(url); last !== undefined; last = await migrateDown(url)) names.push(last);
+  return names;
+}
+
+describe('the migrations', () => {
+  it('go up, down and up again, and then make what schema.sql says', async () => {
+    const applied = await migrateUp(url);
+    const first = await withClient(url, describeSchema);
+    expect(await migrateAllDown()).toEqual(applied.toReversed());
+    const { rows } = await withClient(url, (client) =>
+      client.query(
+        `SELECT relname AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE 'schema_migrations%'
+         UNION ALL SELECT typname FROM pg_type WHERE typnamespace = 'public'::regnamespace AND typname !~ 'schema_migrations'`,
+      ),
+    );
+    expect(rows, 'left behind after all down migrations').toEqual([]);
+    expect(await migrateUp(url)).toEqual(applied);
+    expect(await withClient(url, describeSchema)).toBe(first);
+    await expect(first, HOW_TO).toMatchFileSnapshot(SNAPSHOT);
+  });
+
+  it('are applied once when several processes apply them at the same time', async () => {
+    const applied = await Promise.all([migrateUp(url), migrateUp(url), migrateUp(url)]);
+    expect(applied.filter((names) => names.length > 0)).toHaveLength(1);
+    expect(await migrateUp(url)).toEqual([]);
+  });
+
+  it('are all pending before, and none after', async () => {
+    const database = connectDatabase({ connectionString: url, applicationName: 'punctual-test', poolSizeMax: 2 });
+    try {
+      const pending = await readPendingMigrations(database);
+      expect(pending).toContain('0001_create_timers');
+      expect(await migrateUp(url)).toEqual(pending);
+      expect(await readPendingMigrations(database)).toEqual([]);
+    } finally {
+      await database.close();
+    }
+  });
+
+  it('fix the number of partitions at the first time, with a lease for each', async () => {
+    await migrateUp(url, { partitionCount: 7 });
+    await migrateUp(url, { partitionCount: 9 });
+    const database = connectDatabase({ connectionString: url, applicationName: 'punctual-test', poolSizeMax: 2 });
+    try {
+      expect(await readPartitionCount(database)).toBe(7);
+      const leases = await database.kysely.selectFrom('partition_leases').select('partition').orderBy('partition').execute();
+      expect(leases.map((lease) => lease.partition)).toEqual([0, 1, 2, 3, 4, 5, 6]);
+    } finally {
+      await database.close();
+    }
+  });
+
+  it('change nothing when one of them fails', async () => {
+    await expect(migrateUp(url, { partitionCount: 0 })).rejects.toMatchObject({ code: '23514' });
+    const database = connectDatabase({ connectionString: url, applicationName: 'punctual-test', poolSizeMax: 2 });
+    try {
+      expect(await readPendingMigrations(database)).toContain('0001_create_timers');
+      const { rows } = await database.ordinary.query(`SELECT to_regclass('timers') AS timers`);
+      expect(rows).toEqual([{ timers: null }]);
+    } finally {
+      await database.close();
+    }
+  });
+});

@@ -1,0 +1,17 @@
+/** States of a timer. The first three are live, the others final. */
+export const LIVE_STATES = ['scheduled', 'running', 'paused'] as const;
+export const FINAL_STATES = ['succeeded', 'dead', 'cancelled', 'skipped'] as const;
+export type LiveState = (typeof LIVE_STATES)[number];
+export type FinalState = (typeof FINAL_STATES)[number];
+export type TimerState = LiveState | FinalState;
+
+/** Shortest, longest and usual time that an attempt may take (ms). */
+export const TIMEOUT_MS_MIN = 1;
+export const TIMEOUT_MS_MAX = 60_000;
+export const TIMEOUT_MS_DEFAULT = 10_000;
+
+/** What a timer does when it is due. */
+export type Action =
+  | { type: 'http'; url: string; method?: string; headers?: Record<string, string>; body?: unknown }
+  | { type: 'pull'; queue: string }
+  | { type: 'noop'; durationMs?: number };

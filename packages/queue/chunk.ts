@@ -1,0 +1,21 @@
+import type { ChunkMessage } from '@punctual/contracts';
+
+/** Timers that travel together in one queue job. More would make a job slow to start; fewer cost more jobs. */
+export const TIMERS_PER_CHUNK_MAX = 64;
+
+/** What a hint names: start this version of this timer, if it still stands. */
+export interface Hint {
+  id: string;
+  version: number;
+}
+
+export function encodeChunk(hints: readonly Hint[]): ChunkMessage {
+  return { ids: hints.map((hint) => hint.id), versions: hints.map((hint) => hint.version) };
+}
+
+/** Reads a chunk; a message that is none (another version's, or damaged) yields nothing: hints may be lost. */
+export function decodeChunk(message: unknown): Hint[] {
+  const { ids, versions } = (message ?? {}) as Partial<ChunkMessage>;
+  if (!Array.isArray(ids) || !Array.isArray(versions) || ids.length !== versions.length) return [];
+  return ids.slice(0, TIMERS_PER_CHUNK_MAX).map((id, index) => ({ id, version: versions[index]! }));
+}

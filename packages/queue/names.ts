@@ -1,0 +1,12 @@
+/** The one place that knows what keys Punctual uses in Redis, and which schema of Postgres stands for them. */
+export const REDIS_PREFIX_DEFAULT = 'punctual';
+
+/** The Postgres schema of BullMQ's tables where there is no Redis. */
+export const QUEUE_SCHEMA = 'punctual_queue';
+
+/**
+ * The name of the queue that carries chunks. In braces: with Redis Cluster all keys of a queue must share a slot.
+ */
+export function nameChunkQueue(index: number): string {
+  return `{punctual-${index}}`;
+}

@@ -1,0 +1,46 @@
+import { randomBytes } from 'node:crypto';
+import { type BackendName, migrateQueue, type QueueConnection } from '@punctual/queue';
+import { Redis } from 'ioredis';
+import { readTestServers } from './test-database.ts';
+
+/** What a suite that must hold on both kinds of queue runs over: `describe.each(BACKENDS)`. */
+export const BACKENDS: readonly BackendName[] = ['redis', 'postgres'];
+
+/** A queue of a test's own: in Redis under a prefix that nobody else has, in Postgres in the test's own database. */
+export interface TestQueue {
+  connection: QueueConnection & { redisPrefix: string };
+  /** Removes what is left in Redis; the Postgres tables go with the test's database. */
+  drop(): Promise<void>;
+}
+
+/** Keys that one round of a scan looks at. */
+const SCAN_COUNT = 1_000;
+
+/** `database` is the test's own; BullMQ's tables are made in it when the queue lives there. */
+export async function createTestQueue(backend: BackendName, database: { url: string }): Promise<TestQueue> {
+  const redisPrefix = `test-${randomBytes(6).toString('hex')}`;
+  if (backend === 'postgres') {
+    const connection = { databaseUrl: database.url, redisPrefix };
+    await migrateQueue(connection);
+    return { connection, drop: async () => {} };
+  }
+  const { redisUrl } = readTestServers();
+  return {
+    connection: { databaseUrl: database.url, redisUrl, redisPrefix },
+    drop: () => deleteKeys(redisUrl, `${redisPrefix}:*`),
+  };
+}
+
+async function deleteKeys(redisUrl: string, pattern: string): Promise<void> {
+  const redis = new Redis(redisUrl);
+  try {
+    let cursor = '0';
+    do {
+      const [next, keys] = await redis.scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT);
+      if (keys.length > 0) await redis.unlink(...keys);
+      cursor = next;
+    } while (cursor !== '0');
+  } finally {
+    await redis.quit();
+  }
+}

@@ -1,0 +1,112 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { connectDatabase, type Database, migrateUp } from '@punctual/database';
+import pg from 'pg';
+
+/** A database of a test's own, a clone of a migrated template. */
+export interface TestDatabase {
+  url: string;
+  database: Database;
+  /** Closes the pools and drops the database. Fails when connections other than the pools' are still open. */
+  drop(): Promise<void>;
+}
+
+// Named after the migrations, so that a server which outlives a test run never serves yesterday's schema.
+const MIGRATIONS_FOLDER = join(import.meta.dirname, '../database/migrations');
+const TEMPLATE = `punctual_template_${hashMigrations()}`;
+// "PTPL" in ASCII: one process at a time makes the template.
+const TEMPLATE_LOCK = 0x5054504c;
+const POOL_SIZE = 10;
+
+function hashMigrations(): string {
+  const hash = createHash('sha256');
+  for (const file of readdirSync(MIGRATIONS_FOLDER).toSorted()) hash.update(file).update(readFileSync(join(MIGRATIONS_FOLDER, file)));
+  return hash.digest('hex').slice(0, 12);
+}
+
+/** The test servers' addresses, which `npm test` (or vitest's global set-up) puts into the environment. */
+export function readTestServers(): { databaseUrl: string; redisUrl: string } {
+  const databaseUrl = process.env.TEST_DATABASE_URL;
+  const redisUrl = process.env.TEST_REDIS_URL;
+  if (!databaseUrl || !redisUrl) throw new Error('TEST_DATABASE_URL and TEST_REDIS_URL are not set; run the tests with `npm test`.');
+  return { databaseUrl, redisUrl };
+}
+
+function withDatabaseName(url: string, name: string): string {
+  const changed = new URL(url);
+  changed.pathname = `/${name}`;
+  return changed.toString();
+}
+
+async function withServer<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: readTestServers().databaseUrl });
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+let template: Promise<void> | undefined;
+
+function ensureTemplate(): Promise<void> {
+  template ??= withServer(async (client) => {
+    await client.query('SELECT pg_advisory_lock($1)', [TEMPLATE_LOCK]);
+    try {
+      const { rowCount } = await client.query('SELECT 1 FROM pg_database WHERE datname = $1', [TEMPLATE]);
+      if (rowCount === 0) {
+        const building = `${TEMPLATE}_building`;
+        await client.query(`DROP DATABASE IF EXISTS ${building}`);
+        await client.query(`CREATE DATABASE ${building}`);
+        await migrateUp(withDatabaseName(readTestServers().databaseUrl, building));
+        await client.query(`ALTER DATABASE ${building} RENAME TO ${TEMPLATE}`);
+      }
+    } finally {
+      await client.query('SELECT pg_advisory_unlock($1)', [TEMPLATE_LOCK]);
+    }
+  });
+  return template;
+}
+
+/** Clones the template. `poolSizeMax` is that of the pools that come with it. */
+export async function createTestDatabase(poolSizeMax: number = POOL_SIZE): Promise<TestDatabase> {
+  await ensureTemplate();
+  const name = `test_${randomBytes(8).toString('hex')}`;
+  await withServer((client) => client.query(`CREATE DATABASE ${name} TEMPLATE ${TEMPLATE}`));
+  const url = withDatabaseName(readTestServers().databaseUrl, name);
+  const database = connectDatabase({ connectionString: url, applicationName: 'punctual-test', poolSizeMax });
+  return {
+    url,
+    database,
+    async drop() {
+      await database.close();
+      await withServer(async (client) => {
+        const open = await client.query<{ application_name: string; query: string }>(
+          'SELECT application_name, query FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()',
+          [name],
+        );
+        const left = await waitUntilClosed(client, name, open.rows.length);
+        await client.query(`DROP DATABASE ${name} WITH (FORCE)`);
+        if (left > 0) throw new Error(`${left} connections to the test's database were left open: ${JSON.stringify(open.rows)}`);
+      });
+    },
+  };
+}
+
+// A server process takes a moment to end after its client has closed the connection.
+const CLOSING_TIMEOUT_MS = 2_000;
+
+async function waitUntilClosed(client: pg.Client, name: string, open: number): Promise<number> {
+  const deadline = performance.now() + CLOSING_TIMEOUT_MS;
+  let left = open;
+  while (left > 0 && performance.now() < deadline) {
+    const { rows } = await client.query<{ left: number }>(
+      'SELECT count(*)::int AS left FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()',
+      [name],
+    );
+    left = rows[0]!.left;
+  }
+  return left;
+}
