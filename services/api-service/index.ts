@@ -1,1 +1,2 @@
-export {};
+export { type ApiConfig, ApiConfigSchema, readApiConfig } from './config.ts';
+export { type ApiOptions, type RunningApi, StartRefusedError, startApi } from './start.ts';

@@ -1,1 +1,2 @@
-export {};
+export { StandaloneSettings } from './config.ts';
+export { type RunningStandalone, type StandaloneOptions, startStandalone } from './standalone.ts';

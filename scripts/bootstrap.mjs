@@ -1,0 +1,238 @@
+// Runs Punctual from a bare checkout: `npm start`, `npm test`, `npm run stack`. Installs what is missing and hands over
+// to the Node that came with it. Plain JavaScript without dependencies, because it runs on the machine's own Node,
+// before anything is installed.
+//
+// usage: node scripts/bootstrap.mjs start|test|stack [ARGUMENT...]
+//
+// Signals: npm forwards SIGINT and SIGTERM to this process (the scripts in package.json begin with `exec`, or a shell
+// would die of the signal in its place), and Ctrl-C at a terminal reaches it a second time by way of the terminal. The
+// program runs in a session of its own and hears from this process alone: SIGTERM once, however often and by whichever
+// way we were told within a moment. A later Ctrl-C is a person's impatience and is passed on as SIGINT.
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const NODE_MAJOR_MIN = 20;
+const PNPM = 'pnpm@12.21.0';
+const PROGRAMS = { start: 'services/standalone/main.ts', test: 'scripts/test.ts', stack: 'scripts/stack.ts' };
+
+/** A slow line and an empty cache: 200 MB in a quarter of an hour. */
+const INSTALL_TIMEOUT_MS = 15 * 60_000;
+const PROGRESS_INTERVAL_MS = 15_000;
+const WAIT_INTERVAL_MS = 500;
+/** Of a failed installation's output; more than any terminal keeps. */
+const OUTPUT_BYTES_MAX = 1024 * 1024;
+/** Signals closer together than this are one: npm and the terminal deliver the same Ctrl-C within milliseconds. */
+const SAME_SIGNAL_MS = 700;
+/** From our own death to SIGKILL: the drain (30 s) and a fast shutdown of the database (30 s) fit in. */
+const STOP_SECONDS = '90';
+const PARENT_CHECK_INTERVAL_MS = 500;
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
+const modules = path.join(root, 'node_modules');
+const marker = path.join(modules, '.punctual-installed');
+const lock = path.join(modules, '.punctual-installing');
+const node = path.join(modules, '.bin', 'node');
+
+await main(process.argv[2], process.argv.slice(3));
+
+async function main(command, args) {
+  if (Number.parseInt(process.versions.node, 10) < NODE_MAJOR_MIN) {
+    fail(`Punctual needs Node ${NODE_MAJOR_MIN} or later to begin, and this is Node ${process.versions.node}.`);
+  }
+  if (process.platform === 'win32') fail('Punctual runs on Linux and macOS; on Windows, run it inside WSL.');
+  const program = Object.hasOwn(PROGRAMS, command) ? PROGRAMS[command] : undefined;
+  if (program === undefined) fail(`usage: node scripts/bootstrap.mjs ${Object.keys(PROGRAMS).join('|')} [ARGUMENT...]`);
+  if (!isInstalled()) await installOnce();
+  run(path.join(root, program), args);
+}
+
+function fail(message) {
+  console.error(message);
+  process.exit(1);
+}
+
+// ---- installation
+
+function isInstalled() {
+  try {
+    return fs.readFileSync(marker, 'utf8') === computeFingerprint() && fs.existsSync(node);
+  } catch {
+    return false;
+  }
+}
+
+/** Changes whenever another installation is needed. */
+function computeFingerprint() {
+  const hash = createHash('sha256').update(`${process.platform} ${process.arch} ${PNPM}`);
+  const files = ['package.json', 'pnpm-lock.yaml', 'pnpm-workspace.yaml'];
+  for (const folder of ['packages', 'services', 'loadtest', 'tests']) {
+    const names = fs.existsSync(path.join(root, folder)) ? fs.readdirSync(path.join(root, folder)).sort() : [];
+    files.push(...names.map((name) => path.join(folder, name, 'package.json')));
+  }
+  for (const file of files) {
+    if (fs.existsSync(path.join(root, file))) hash.update(`\n${file}\n`).update(fs.readFileSync(path.join(root, file)));
+  }
+  return hash.digest('hex');
+}
+
+/** Two commands on a fresh checkout must not install side by side. */
+async function installOnce() {
+  try {
+    fs.mkdirSync(modules, { recursive: true });
+    fs.accessSync(modules, fs.constants.W_OK);
+  } catch (error) {
+    fail(`Packages cannot be installed in ${modules} (${error.code}): make the checkout writable for this user.`);
+  }
+  let isToldToWait = false;
+  while (!takeLock()) {
+    if (!isToldToWait) console.log('Another command is installing the packages here: waiting for it.');
+    isToldToWait = true;
+    await new Promise((resolve) => setTimeout(resolve, WAIT_INTERVAL_MS));
+  }
+  try {
+    if (!isInstalled()) await install();
+  } finally {
+    fs.rmSync(lock, { force: true });
+  }
+}
+
+function takeLock() {
+  try {
+    fs.writeFileSync(lock, String(process.pid), { flag: 'wx' });
+    return true;
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error;
+  }
+  try {
+    process.kill(Number(fs.readFileSync(lock, 'utf8')) || 0, 0);
+  } catch (error) {
+    // Its process is gone: the next look finds the way free.
+    if (error.code === 'ESRCH') fs.rmSync(lock, { force: true });
+  }
+  return false;
+}
+
+async function install() {
+  const begin = Date.now();
+  console.log('Installing packages: this takes a minute the first time.');
+  const seconds = () => `${Math.round((Date.now() - begin) / 1000)} s`;
+  const progress = setInterval(() => console.log(`Still installing packages (${seconds()}).`), PROGRESS_INTERVAL_MS);
+  const { code, output } = await runQuietly(listInstallCommand(), chooseInstallEnvironment());
+  clearInterval(progress);
+  if (code !== 0) {
+    fs.rmSync(lock, { force: true });
+    process.stderr.write(output);
+    fail(`The packages could not be installed (${code}). What the package manager said is printed above.`);
+  }
+  fs.writeFileSync(marker, computeFingerprint());
+  console.log(`Installed packages in ${seconds()}.`);
+}
+
+/** npm tells its scripts where it is; without it, npx is looked for on the PATH. */
+function listInstallCommand() {
+  const npm = process.env.npm_execpath;
+  const isNpm = npm !== undefined && path.basename(npm) === 'npm-cli.js' && fs.existsSync(npm);
+  const npx = isNpm ? [process.execPath, npm, 'exec', '--yes', '--'] : ['npx', '--yes'];
+  // A node_modules made by another package manager is replaced without asking.
+  return [...npx, PNPM, 'install', '--frozen-lockfile', '--config.confirmModulesPurge=false'];
+}
+
+/** Caches go where they always go, or into the checkout when there is no home folder to write to. */
+function chooseInstallEnvironment() {
+  const environment = { ...process.env, CI: 'true', NO_COLOR: '1' };
+  // `npm test -- ...` and the like must not reach the installation as settings of npm.
+  delete environment.npm_config_loglevel;
+  try {
+    fs.accessSync(os.homedir(), fs.constants.W_OK);
+  } catch {
+    const cache = path.join(modules, '.cache');
+    environment.npm_config_cache = path.join(cache, 'npm');
+    environment.PNPM_HOME = path.join(cache, 'pnpm');
+    for (const kind of ['CACHE', 'CONFIG', 'DATA', 'STATE']) {
+      environment[`XDG_${kind}_HOME`] = path.join(cache, kind.toLowerCase());
+    }
+  }
+  return environment;
+}
+
+function runQuietly([command, ...args], env) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, {
+      cwd: root,
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: INSTALL_TIMEOUT_MS,
+    });
+    let output = '';
+    const keep = (chunk) => {
+      output = (output + chunk).slice(-OUTPUT_BYTES_MAX);
+    };
+    child.stdout.on('data', keep);
+    child.stderr.on('data', keep);
+    child.on('error', (error) => resolve({ code: error.code, output: `${command}: ${error.message}\n` }));
+    child.on('close', (code, signal) => resolve({ code: code ?? signal, output }));
+  });
+}
+
+// ---- hand-over
+
+/** Runs the program under the same guard as the local servers: it is stopped when this process is killed, -9 included. */
+function run(program, args) {
+  const guardScript = path.join(root, 'packages', 'local-servers', 'guard.sh');
+  const guard = spawn('/bin/sh', [guardScript, 'TERM', STOP_SECONDS, 'KILL', '', node, program, ...args], {
+    detached: true,
+    env: { ...process.env, PATH: `${path.join(modules, '.bin')}${path.delimiter}${process.env.PATH ?? ''}` },
+    stdio: ['pipe', 'inherit', 'inherit', 'pipe'],
+  });
+  guard.stdin.on('error', () => {});
+  let pid;
+  guard.stdio[3].on('data', (line) => {
+    pid = Number.parseInt(String(line), 10);
+  });
+  const drain = (signal) => {
+    // Before the program's pid is known, the closed pipe tells the guard to stop it.
+    if (pid === undefined) guard.stdin.destroy();
+    else kill(pid, signal);
+  };
+
+  let requests = 0;
+  let lastRequestAt = Number.NEGATIVE_INFINITY;
+  const onSignal = () => {
+    const now = performance.now();
+    const isRepeat = now - lastRequestAt < SAME_SIGNAL_MS;
+    lastRequestAt = now;
+    if (isRepeat) return;
+    requests += 1;
+    drain(['SIGTERM', 'SIGINT'][requests - 1] ?? 'SIGKILL');
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, onSignal);
+
+  // npm that is killed with -9 can forward nothing: its end is seen by our parent becoming another.
+  const parent = process.ppid;
+  if (process.env.npm_lifecycle_event !== undefined) {
+    const watch = setInterval(() => {
+      if (process.ppid === parent) return;
+      clearInterval(watch);
+      if (requests === 0) onSignal();
+    }, PARENT_CHECK_INTERVAL_MS);
+  }
+
+  guard.on('error', (error) => fail(`${program} could not be started: ${error.message}`));
+  guard.on('exit', (code, signal) => {
+    // A guard that was killed leaves the program to us.
+    if (signal !== null && pid !== undefined) kill(pid, 'SIGTERM');
+    process.exit(signal === null ? code : 128 + os.constants.signals[signal]);
+  });
+}
+
+function kill(pid, signal) {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It has ended in the meantime, and its exit is on its way to us.
+  }
+}

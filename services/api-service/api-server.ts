@@ -1,0 +1,39 @@
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  FastifyTypeProvider,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from 'fastify';
+import type { Static, TSchema } from 'typebox';
+
+/** Gives handlers the types of what their TypeBox schemas let through. Answers are rendered by hand, hence not typed. */
+export interface SchemaTypes extends FastifyTypeProvider {
+  validator: this['schema'] extends TSchema ? Static<this['schema']> : unknown;
+  serializer: unknown;
+}
+
+/** The server as route files see it. */
+export type ApiServer = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  SchemaTypes
+>;
+
+/** What a key allows. Each scope includes the ones before it. */
+export type Scope = 'read' | 'write' | 'admin';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The tenant of the key, set before any handler of `/v1` runs. */
+    tenantId: string;
+    scope: Scope;
+  }
+  interface FastifyContextConfig {
+    /** The least scope that may call the route. Without it: `read` for GET, `write` for all others. */
+    scope?: Scope;
+  }
+}

@@ -1,0 +1,65 @@
+import { addOpsRoutes, type Health } from '@punctual/runtime';
+import Fastify from 'fastify';
+import type { Registry } from 'prom-client';
+import type { ApiServer, SchemaTypes } from './api-server.ts';
+import type { ApiContext } from './context.ts';
+import { addAuth } from './plugins/auth.ts';
+import { addJsonBody } from './plugins/json-body.ts';
+import { addOpenApi } from './plugins/openapi.ts';
+import { addProblems, renderProblem, sendProblem, toProblem } from './plugins/problems.ts';
+import { addRequestIdentity, createRequestIds } from './plugins/request-identity.ts';
+import { addRequestMetrics } from './plugins/request-metrics.ts';
+import { addValidation } from './plugins/validation.ts';
+import { ProblemError } from './problem.ts';
+import { registerRoutes } from './routes/register-routes.ts';
+
+/** Connections that sent nothing for this long are cut (ms). Longer than the keep-alive, which has its own limit. */
+const CONNECTION_TIMEOUT_MS = 120_000;
+/** Longest path parameter: ids and queue names are much shorter. */
+const PARAM_LENGTH_MAX = 256;
+
+/** Builds the server with all routes. It does not listen. */
+export async function buildApi(parts: { context: ApiContext; health: Health; registry: Registry }): Promise<ApiServer> {
+  const { context } = parts;
+  const { config } = context;
+  const app: ApiServer = Fastify({
+    // A log line a request would cost more than the route.
+    logger: false,
+    genReqId: createRequestIds(),
+    bodyLimit: config.API_BODY_BYTES_MAX,
+    requestTimeout: config.API_REQUEST_TIMEOUT_MS,
+    connectionTimeout: CONNECTION_TIMEOUT_MS,
+    keepAliveTimeout: config.API_KEEP_ALIVE_TIMEOUT_MS,
+    // While closing, requests on open connections are still answered, with `connection: close`.
+    return503OnClosing: false,
+    exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: PARAM_LENGTH_MAX, ignoreTrailingSlash: true },
+    frameworkErrors: (error, request, reply) => {
+      sendProblem(reply, request, toProblem(error));
+    },
+    clientErrorHandler: (_error, socket) => {
+      if (!socket.writable) {
+        socket.destroy();
+        return;
+      }
+      const body = JSON.stringify(renderProblem(new ProblemError(400, 'malformed_http', 'This is not HTTP.'), ''));
+      socket.end(
+        `HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+      );
+    },
+  }).withTypeProvider<SchemaTypes>();
+  addRequestIdentity(app);
+  addRequestMetrics(app, context.metrics);
+  addProblems(app, context);
+  addJsonBody(app);
+  addValidation(app);
+  addOpsRoutes(app as never, parts.health, parts.registry);
+  await addOpenApi(app);
+  await app.register(async (guarded) => {
+    const server = guarded.withTypeProvider<SchemaTypes>() as ApiServer;
+    addAuth(server, context);
+    registerRoutes(server, context);
+  });
+  await app.ready();
+  return app;
+}

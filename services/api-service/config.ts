@@ -1,0 +1,165 @@
+import { isIP } from 'node:net';
+import { createEgressPolicy } from '@punctual/domain';
+import { readConfig } from '@punctual/runtime';
+import { type Static, Type } from 'typebox';
+
+/** Every setting of the api: name, range, default and meaning. `docs/configuration.md` is made from it. */
+export const ApiConfigSchema = Type.Object({
+  PORT: Type.Integer({ minimum: 0, maximum: 65_535, default: 8088, description: 'Port; 0 takes a free one.' }),
+  HOST: Type.String({ default: '0.0.0.0', description: 'Address to listen at.' }),
+  DATABASE_URL: Type.String({ minLength: 1, description: 'Connection string of Postgres.' }),
+  REDIS_URL: Type.Optional(
+    Type.String({
+      minLength: 1,
+      description: 'Redis of the queue, only to show its state; absent: BullMQ on Postgres.',
+    }),
+  ),
+  AUTH: Type.Union([Type.Literal('on'), Type.Literal('off')], {
+    default: 'on',
+    description: '`off` lets everybody in as the default tenant; only when HOST is a loopback address.',
+  }),
+  BOOTSTRAP_API_KEY: Type.Optional(
+    Type.String({
+      minLength: 16,
+      maxLength: 255,
+      pattern: '^[\\x21-\\x7e]+$',
+      description: 'A key with scope `admin` of the default tenant, accepted from the first start.',
+    }),
+  ),
+  EGRESS_ALLOW: Type.String({
+    default: '',
+    description: 'CIDRs that actions may call although denied by default, with commas.',
+  }),
+  EGRESS_DENY: Type.String({ default: '', description: 'CIDRs that actions may never call, with commas.' }),
+  LOG_LEVEL: Type.Union(
+    ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'].map((level) => Type.Literal(level)),
+    { default: 'info', description: 'Least important messages to log.' },
+  ),
+  API_POOL_SIZE_MAX: Type.Integer({
+    minimum: 2,
+    maximum: 200,
+    default: 8,
+    description: 'Connections for creating timers; other queries get half as many more.',
+  }),
+  // The time to connect and the time to answer together stay below the 5 s in which a client learns that Postgres is away.
+  API_CONNECT_TIMEOUT_MS: Type.Integer({
+    minimum: 100,
+    maximum: 60_000,
+    default: 1_500,
+    description: 'Longest wait for a connection to Postgres (ms).',
+  }),
+  API_QUERY_TIMEOUT_MS: Type.Integer({
+    minimum: 100,
+    maximum: 60_000,
+    default: 3_000,
+    description: 'Longest wait for an answer of Postgres (ms).',
+  }),
+  API_BODY_BYTES_MAX: Type.Integer({
+    minimum: 1_024,
+    maximum: 67_108_864,
+    default: 1_048_576,
+    description: 'Largest request body (bytes).',
+  }),
+  API_BATCH_BODY_BYTES_MAX: Type.Integer({
+    minimum: 1_024,
+    maximum: 67_108_864,
+    default: 8_388_608,
+    description: 'Largest body of a batch (bytes).',
+  }),
+  API_REQUEST_TIMEOUT_MS: Type.Integer({
+    minimum: 1_000,
+    maximum: 300_000,
+    default: 30_000,
+    description: 'Time in which a request must have arrived whole (ms).',
+  }),
+  // Load balancers keep idle connections for 60 s as a rule; the server must outlast them, or requests meet a closed one.
+  API_KEEP_ALIVE_TIMEOUT_MS: Type.Integer({
+    minimum: 1_000,
+    maximum: 600_000,
+    default: 72_000,
+    description: 'How long an idle connection is kept (ms); longer than the load balancer keeps it.',
+  }),
+  API_DRAIN_DELAY_MS: Type.Integer({
+    minimum: 0,
+    maximum: 60_000,
+    default: 0,
+    description: 'Wait between becoming not ready and closing (ms), for load balancers to notice.',
+  }),
+  API_BATCH_WINDOW_MS: Type.Number({
+    minimum: 0,
+    maximum: 100,
+    default: 1,
+    description: 'How long the first of several concurrent new timers waits for others (ms).',
+  }),
+  API_BATCH_TIMERS_MAX: Type.Integer({
+    minimum: 1,
+    maximum: 1_000,
+    default: 500,
+    description: 'New timers that one insert takes.',
+  }),
+  API_INSERTS_MAX: Type.Integer({
+    minimum: 1,
+    maximum: 100,
+    default: 2,
+    description: 'Inserts of new timers under way at once.',
+  }),
+  API_CREATE_QUEUE_MAX: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 10_000,
+    description: 'New timers that may wait for an insert; more are answered 503.',
+  }),
+  MAX_WAIT_YEARS: Type.Integer({
+    minimum: 1,
+    maximum: 100,
+    default: 10,
+    description: 'Longest wait that a timer may ask for (years).',
+  }),
+});
+export type ApiConfig = Static<typeof ApiConfigSchema>;
+
+/** Reads the settings from an environment. Throws ConfigError with every fault. */
+export function readApiConfig(environment: Readonly<Record<string, string | undefined>>): ApiConfig {
+  return readConfig(ApiConfigSchema, environment, findContradictions);
+}
+
+function findContradictions(config: ApiConfig): string[] {
+  const faults: string[] = [];
+  if (config.AUTH === 'off' && !isLoopback(config.HOST)) {
+    faults.push(`AUTH=off lets everybody in, so HOST must be a loopback address, not ${config.HOST}.`);
+  }
+  if (config.API_CREATE_QUEUE_MAX < config.API_BATCH_TIMERS_MAX) {
+    faults.push('API_CREATE_QUEUE_MAX must not be less than API_BATCH_TIMERS_MAX.');
+  }
+  if (config.API_INSERTS_MAX > config.API_POOL_SIZE_MAX) {
+    faults.push('API_INSERTS_MAX must not be more than API_POOL_SIZE_MAX.');
+  }
+  if (config.API_BATCH_BODY_BYTES_MAX < config.API_BODY_BYTES_MAX) {
+    faults.push('API_BATCH_BODY_BYTES_MAX must not be less than API_BODY_BYTES_MAX.');
+  }
+  try {
+    createEgressPolicy(readEgressRanges(config));
+  } catch (error) {
+    faults.push(error instanceof Error ? error.message : String(error));
+  }
+  return faults;
+}
+
+/** The settings' lists of address ranges, as the egress policy takes them. */
+export function readEgressRanges(config: Pick<ApiConfig, 'EGRESS_ALLOW' | 'EGRESS_DENY'>) {
+  return { allow: splitList(config.EGRESS_ALLOW), deny: splitList(config.EGRESS_DENY) };
+}
+
+function splitList(text: string): string[] {
+  return text
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '');
+}
+
+/** Whether nobody but this host can reach the address. */
+export function isLoopback(host: string): boolean {
+  const bare = host.replace(/^\[(.*)\]$/, '$1');
+  if (bare === 'localhost' || bare === '::1') return true;
+  return isIP(bare) === 4 && bare.startsWith('127.');
+}

@@ -1,0 +1,32 @@
+import type { QueueInfo } from '@punctual/contracts';
+import type { Database, DatabaseClock, NewTimer, WorkflowVersions } from '@punctual/database';
+import type { EgressPolicy } from '@punctual/domain';
+import type { Logger } from '@punctual/runtime';
+import type { ApiConfig } from './config.ts';
+import type { ApiMetrics } from './metrics.ts';
+import type { WriteBatcher } from './write-batcher.ts';
+
+/** What every route and use case of one api process shares. */
+export interface ApiContext {
+  readonly config: ApiConfig;
+  readonly database: Database;
+  /** The database's time, estimated; anchors and due times are reckoned by it. */
+  readonly clock: DatabaseClock;
+  readonly workflowVersions: WorkflowVersions;
+  /** Fixed at install; ids map to partitions by it. */
+  readonly partitionCount: number;
+  readonly egressPolicy: EgressPolicy;
+  /** Longest wait of a timer or task (ms). */
+  readonly maxWaitMs: number;
+  /** The way in for single new timers: concurrent ones share an insert. False: the external id was taken already. */
+  readonly timerBatcher: WriteBatcher<NewTimer, boolean>;
+  /** Asks the queue for its figures; absent when this process was not told of the queue. May reject. */
+  readonly readQueues?: () => Promise<QueueInfo[]>;
+  readonly metrics: ApiMetrics;
+  readonly logger: Logger;
+}
+
+/** The anchor of what begins now: the database's time in whole milliseconds, never one that is still to come by much. */
+export function readAnchorAt(context: Pick<ApiContext, 'clock'>): number {
+  return Math.ceil(context.clock.now());
+}

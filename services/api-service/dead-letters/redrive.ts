@@ -1,0 +1,89 @@
+import {
+  inTransaction,
+  type LockedRun,
+  lockRuns,
+  type RedrivenTimer,
+  readRunIdsOfDeadLetters,
+  readTimers,
+  redriveTimers,
+  reviveRuns,
+  type Transaction,
+} from '@punctual/database';
+import { decodeTaskStates, encodeTaskStates } from '@punctual/domain';
+import type { ApiContext } from '../context.ts';
+import { ProblemError } from '../problem.ts';
+import type { ItemResult } from '../timers/item-results.ts';
+import { createTimerNotFound, renderRecord } from '../timers/read-timers.ts';
+
+/**
+ * Makes dead letters live timers again, due now, with all their attempts before them; runs that failed by them go on.
+ * 200 for each that was; 404 or 409 for the others. All in one transaction, that of `client` if there is one.
+ */
+export async function redriveEach(
+  context: ApiContext,
+  tenantId: string,
+  ids: readonly string[],
+  client?: Transaction,
+): Promise<ItemResult[]> {
+  const work = (transaction: Transaction) => redriveWithin(context, transaction, tenantId, ids);
+  return client ? work(client) : inTransaction(context.database.hot, work);
+}
+
+async function redriveWithin(
+  context: ApiContext,
+  client: Transaction,
+  tenantId: string,
+  ids: readonly string[],
+): Promise<ItemResult[]> {
+  const letters = await readRunIdsOfDeadLetters(client, tenantId, ids);
+  const runIds = letters.flatMap(({ runId }) => (runId === null ? [] : [runId]));
+  const runs = new Map((await lockRuns(client, [...new Set(runIds)])).map((run) => [run.id, run]));
+  // A run that a person cancelled begins nothing more.
+  const isOfCancelledRun = (runId: string | null) => runId !== null && runs.get(runId)?.status === 'cancelled';
+  const chosen = letters.filter(({ runId }) => !isOfCancelledRun(runId)).map(({ id }) => id);
+  const pausedRunIds = [...runs.values()].filter(({ status }) => status === 'paused').map(({ id }) => id);
+  const redriven = await redriveTimers(client, tenantId, chosen, pausedRunIds);
+  await revive(context, client, runs, redriven);
+  const redrivenIds = new Set(redriven.map(({ id }) => id));
+  const refusedIds = new Set(letters.filter(({ runId }) => isOfCancelledRun(runId)).map(({ id }) => id));
+  const records = await readTimers(client, tenantId, ids);
+  const results: ItemResult[] = [];
+  for (const id of ids) {
+    const record = records.get(id);
+    if (!record) results.push({ error: createTimerNotFound() });
+    else if (redrivenIds.has(id)) results.push({ status: 200, timer: await renderRecord(context, record, client) });
+    else results.push({ error: refusedIds.has(id) ? createRunCancelled() : createNotDead() });
+  }
+  return results;
+}
+
+/** Writes into the runs that these tasks are live again. */
+async function revive(
+  context: ApiContext,
+  client: Transaction,
+  runs: ReadonlyMap<string, LockedRun>,
+  redriven: readonly RedrivenTimer[],
+): Promise<void> {
+  const revived: { id: string; taskStates: string; status: 'running' | 'paused' }[] = [];
+  for (const [runId, tasks] of Map.groupBy(redriven, (timer) => timer.runId)) {
+    const run = runId === null ? undefined : runs.get(runId);
+    if (!run) continue;
+    const version = await context.workflowVersions.read(client, run.workflow_id, run.workflow_version);
+    const states = decodeTaskStates(run.task_states);
+    for (const { taskKey } of tasks) states[version.tasks.findIndex(({ key }) => key === taskKey)] = 'live';
+    revived.push({
+      id: run.id,
+      taskStates: encodeTaskStates(states),
+      status: run.status === 'paused' ? 'paused' : 'running',
+    });
+  }
+  await reviveRuns(client, revived);
+}
+
+function createNotDead(): ProblemError {
+  return new ProblemError(409, 'not_a_dead_letter', 'The timer is no dead letter, or not any more.');
+}
+
+function createRunCancelled(): ProblemError {
+  return new ProblemError(409, 'run_cancelled', 'The run of the timer was cancelled; it begins nothing more.');
+}

@@ -1,0 +1,61 @@
+import { LATENCY_BUCKETS_SECONDS } from '@punctual/runtime';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+/** Sizes of create batches: powers of two up to the largest insert, roughly. */
+const BATCH_SIZE_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000];
+
+/** Every metric of the api, with its labels. */
+export interface ApiMetrics {
+  /** `route` is the pattern, never the path; `status` is the class, `2xx`. */
+  requestSeconds: Histogram<'method' | 'route' | 'status'>;
+  createBatchTimers: Histogram;
+  createRefused: Counter;
+}
+
+/** What the metrics read when they are scraped. */
+export interface MeasuredParts {
+  countWaitingQueries(pool: 'hot' | 'ordinary'): number;
+  countWaitingTimers(): number;
+}
+
+/** Registers the api's metrics. Twice on one registry throws. */
+export function createApiMetrics(registry: Registry, parts: MeasuredParts): ApiMetrics {
+  const registers = [registry];
+  new Gauge({
+    name: 'api_database_pool_waiting',
+    help: 'Queries that wait for a connection.',
+    labelNames: ['pool'],
+    registers,
+    collect() {
+      for (const pool of ['hot', 'ordinary'] as const) this.set({ pool }, parts.countWaitingQueries(pool));
+    },
+  });
+  new Gauge({
+    name: 'api_create_queue_timers',
+    help: 'New timers that wait for their insert.',
+    registers,
+    collect() {
+      this.set(parts.countWaitingTimers());
+    },
+  });
+  return {
+    requestSeconds: new Histogram({
+      name: 'api_request_duration_seconds',
+      help: 'From the head of a request to the end of its answer.',
+      labelNames: ['method', 'route', 'status'],
+      buckets: LATENCY_BUCKETS_SECONDS,
+      registers,
+    }),
+    createBatchTimers: new Histogram({
+      name: 'api_create_batch_timers',
+      help: 'New timers that shared one insert.',
+      buckets: BATCH_SIZE_BUCKETS,
+      registers,
+    }),
+    createRefused: new Counter({
+      name: 'api_create_refused_total',
+      help: 'New timers refused because too many waited.',
+      registers,
+    }),
+  };
+}

@@ -1,0 +1,123 @@
+import { hash, timingSafeEqual } from 'node:crypto';
+import { findApiKey } from '@punctual/database';
+import { DEFAULT_TENANT_ID } from '@punctual/domain';
+import type { FastifyRequest } from 'fastify';
+import type { ApiServer, Scope } from '../api-server.ts';
+import type { ApiContext } from '../context.ts';
+import { ProblemError } from '../problem.ts';
+
+/** Whom a key lets in. */
+interface Grant {
+  tenantId: string;
+  scope: Scope;
+}
+
+const RANKS: Record<Scope, number> = { read: 0, write: 1, admin: 2 };
+
+/**
+ * How long a key that was found is good without asking again (ms). A revoked key must be refused within 5 s, of which
+ * the query itself may take some.
+ */
+const GRANT_TTL_MS = 4_000;
+/** Keys remembered at once; the oldest leaves. Ten thousand keys in 4 s is far more than an install has. */
+const GRANTS_CACHED_MAX = 10_000;
+/** Longest key that is looked at: longer ones were never issued. */
+const KEY_LENGTH_MAX = 255;
+
+/** Lets in who presents a key: sets `request.tenantId` and `request.scope`, or answers 401 or 403. */
+export function addAuth(app: ApiServer, context: Pick<ApiContext, 'config' | 'database'>): void {
+  app.decorateRequest('tenantId', '');
+  app.decorateRequest('scope', 'read');
+  if (context.config.AUTH === 'off') {
+    app.addHook('onRequest', (request, _reply, done) => {
+      request.tenantId = DEFAULT_TENANT_ID;
+      request.scope = 'admin';
+      done();
+    });
+    return;
+  }
+  const grants = new ApiKeyGrants(context);
+  app.addHook('onRequest', (request, _reply, done) => {
+    const key = readBearer(request);
+    if (key === undefined) {
+      done(refuse('Send an API key: `Authorization: Bearer <key>`.'));
+      return;
+    }
+    const granted = grants.find(key);
+    if (granted instanceof Promise) granted.then((grant) => done(admit(request, grant)), done);
+    else done(admit(request, granted));
+  });
+}
+
+function readBearer(request: FastifyRequest): string | undefined {
+  const header = request.headers.authorization;
+  if (header === undefined || header.slice(0, 7).toLowerCase() !== 'bearer ') return undefined;
+  const key = header.slice(7).trim();
+  return key.length > 0 && key.length <= KEY_LENGTH_MAX ? key : undefined;
+}
+
+function admit(request: FastifyRequest, grant: Grant | undefined): ProblemError | undefined {
+  if (!grant) return refuse('The API key is not known, or was revoked.', ', error="invalid_token"');
+  const needed = request.routeOptions.config.scope ?? (request.method === 'GET' ? 'read' : 'write');
+  if (RANKS[grant.scope] < RANKS[needed]) {
+    return new ProblemError(403, 'scope_too_small', `This needs a key with the scope "${needed}".`);
+  }
+  request.tenantId = grant.tenantId;
+  request.scope = grant.scope;
+  return undefined;
+}
+
+function refuse(detail: string, parameters = ''): ProblemError {
+  return new ProblemError(401, 'unauthorized', detail, {
+    headers: { 'www-authenticate': `Bearer realm="punctual"${parameters}` },
+  });
+}
+
+/**
+ * Finds the tenant of a key by its hash: the key itself is stored nowhere. For the few seconds in which an answer is good
+ * it is found by the key's text, because hashing each request's key would cost as much as parsing its body.
+ */
+class ApiKeyGrants {
+  readonly #context: Pick<ApiContext, 'database'>;
+  readonly #bootstrapHash: Buffer | undefined;
+  readonly #known = new Map<string, { grant: Grant; until: number }>();
+  readonly #underWay = new Map<string, Promise<Grant | undefined>>();
+
+  constructor(context: Pick<ApiContext, 'config' | 'database'>) {
+    this.#context = context;
+    const bootstrapKey = context.config.BOOTSTRAP_API_KEY;
+    this.#bootstrapHash = bootstrapKey === undefined ? undefined : hash('sha256', bootstrapKey, 'buffer');
+  }
+
+  /** At once when the key is remembered. Rejects when the database can not be asked. */
+  find(key: string): Grant | undefined | Promise<Grant | undefined> {
+    const known = this.#known.get(key);
+    if (known && known.until > performance.now()) return known.grant;
+    // Requests of one client that come together ask once.
+    let asking = this.#underWay.get(key);
+    if (!asking) {
+      asking = this.#ask(key).finally(() => this.#underWay.delete(key));
+      this.#underWay.set(key, asking);
+    }
+    return asking;
+  }
+
+  async #ask(key: string): Promise<Grant | undefined> {
+    const askedAt = performance.now();
+    this.#known.delete(key);
+    const grant = await this.#findGrant(hash('sha256', key, 'buffer'));
+    // Unknown keys are not remembered: a new key must work at once.
+    if (!grant) return undefined;
+    this.#known.set(key, { grant, until: askedAt + GRANT_TTL_MS });
+    if (this.#known.size > GRANTS_CACHED_MAX) this.#known.delete(this.#known.keys().next().value!);
+    return grant;
+  }
+
+  async #findGrant(keyHash: Buffer): Promise<Grant | undefined> {
+    if (this.#bootstrapHash && timingSafeEqual(keyHash, this.#bootstrapHash)) {
+      return { tenantId: DEFAULT_TENANT_ID, scope: 'admin' };
+    }
+    const row = await findApiKey(this.#context.database.ordinary, keyHash);
+    return row && { tenantId: row.tenant_id, scope: row.scope };
+  }
+}

@@ -1,0 +1,43 @@
+import { ApiKeyRequest, CreatedApiKey, Problem } from '@punctual/contracts';
+import { createApiKey } from '@punctual/database';
+import { createId } from '@punctual/domain';
+import { createApiKeyText } from '../../access/secrets.ts';
+import type { ApiServer } from '../../api-server.ts';
+import { type ApiContext, readAnchorAt } from '../../context.ts';
+import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
+import { ProblemError } from '../../problem.ts';
+import { renderApiKey } from './render-api-key.ts';
+
+const schema = {
+  tags: ['api-keys'],
+  summary: 'Create an API key',
+  description: 'The key is in this answer and nowhere else; a repeat with the same `Idempotency-Key` leaves it out.',
+  body: ApiKeyRequest,
+  response: { 201: CreatedApiKey, default: Problem },
+};
+
+export function registerCreateApiKey(app: ApiServer, context: ApiContext): void {
+  app.post('/v1/api-keys', { schema, config: { scope: 'admin' } }, async (request, reply) => {
+    const { name, scope, tenantId = request.tenantId } = request.body;
+    let shown: CreatedApiKey | undefined;
+    const answer = await runIdempotently(context, request, async (client) => {
+      const { key, prefix, keyHash } = createApiKeyText();
+      const stored = { id: createId(), tenantId, name, scope, prefix, createdAt: readAnchorAt(context) };
+      const isStored = await createApiKey(context.database, client ?? context.database.ordinary, {
+        ...stored,
+        keyHash,
+      });
+      if (!isStored) throw new ProblemError(404, 'tenant_not_found', 'There is no such tenant.');
+      const body = renderApiKey({
+        ...stored,
+        tenant_id: tenantId.toLowerCase(),
+        created_at: stored.createdAt,
+        revoked_at: null,
+      });
+      shown = { ...body, key };
+      // What is stored for repeats must not hold the key.
+      return { status: 201, body };
+    });
+    return sendAnswer(reply, shown ? { ...answer, body: shown } : answer);
+  });
+}

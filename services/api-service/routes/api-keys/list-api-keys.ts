@@ -1,0 +1,24 @@
+import { ApiKey, Id, listOf, Page, Problem } from '@punctual/contracts';
+import { listApiKeys } from '@punctual/database';
+import { Type } from 'typebox';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { readCreatedPage, renderCreatedPage } from '../../created-list.ts';
+import { sendAnswer } from '../../plugins/idempotency.ts';
+import { renderApiKey } from './render-api-key.ts';
+
+const schema = {
+  tags: ['api-keys'],
+  summary: 'List API keys',
+  description: 'Of all tenants, or of `tenantId`; revoked ones included.',
+  querystring: Type.Object({ ...Page, tenantId: Type.Optional(Id) }, { additionalProperties: false }),
+  response: { 200: listOf(ApiKey), default: Problem },
+};
+
+export function registerListApiKeys(app: ApiServer, context: ApiContext): void {
+  app.get('/v1/api-keys', { schema, config: { scope: 'admin' } }, async (request, reply) => {
+    const { query } = request;
+    const page = await listApiKeys(context.database, { ...readCreatedPage(query), tenantId: query.tenantId });
+    return sendAnswer(reply, { status: 200, body: renderCreatedPage(page, renderApiKey) });
+  });
+}

@@ -1,0 +1,23 @@
+import { ApiKey, IdParams, Problem } from '@punctual/contracts';
+import { revokeApiKey } from '@punctual/database';
+import type { ApiServer } from '../../api-server.ts';
+import { type ApiContext, readAnchorAt } from '../../context.ts';
+import { sendAnswer } from '../../plugins/idempotency.ts';
+import { ProblemError } from '../../problem.ts';
+import { renderApiKey } from './render-api-key.ts';
+
+const schema = {
+  tags: ['api-keys'],
+  summary: 'Revoke an API key',
+  description: 'Every api process refuses it within 5 seconds. A repeat answers the same.',
+  params: IdParams,
+  response: { 200: ApiKey, default: Problem },
+};
+
+export function registerRevokeApiKey(app: ApiServer, context: ApiContext): void {
+  app.delete('/v1/api-keys/:id', { schema, config: { scope: 'admin' } }, async (request, reply) => {
+    const key = await revokeApiKey(context.database, request.params.id, readAnchorAt(context));
+    if (!key) throw new ProblemError(404, 'api_key_not_found', 'There is no such API key.');
+    return sendAnswer(reply, { status: 200, body: renderApiKey(key) });
+  });
+}

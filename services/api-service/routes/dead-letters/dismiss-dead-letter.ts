@@ -1,0 +1,33 @@
+import { DeadLetterParams, Problem } from '@punctual/contracts';
+import { dismissDeadLetter, readTimers } from '@punctual/database';
+import { Type } from 'typebox';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { ProblemError } from '../../problem.ts';
+import { createTimerNotFound } from '../../timers/read-timers.ts';
+
+/** `DELETE /v1/dead-letters/{timerId}`: nobody needs it any more; it stays readable as a dead timer until retention. */
+export function registerDismissDeadLetter(app: ApiServer, context: ApiContext): void {
+  app.delete(
+    '/v1/dead-letters/:timerId',
+    {
+      schema: {
+        tags: ['dead letters'],
+        summary: 'Take a dead letter off the list',
+        params: DeadLetterParams,
+        response: { 204: Type.Null(), default: Problem },
+      },
+    },
+    async (request, reply) => {
+      const { tenantId } = request;
+      const id = request.params.timerId.toLowerCase();
+      if (!(await dismissDeadLetter(context.database.ordinary, tenantId, id))) {
+        const record = (await readTimers(context.database.hot, tenantId, [id])).get(id);
+        if (!record) throw createTimerNotFound();
+        // Repeated: it is where it was put the first time.
+        if (record.state !== 'dead') throw new ProblemError(409, 'not_a_dead_letter', 'The timer is no dead letter.');
+      }
+      return reply.code(204).send();
+    },
+  );
+}

@@ -1,0 +1,46 @@
+import { CLOSED, Id, Ledger, Problem } from '@punctual/contracts';
+import { type LedgerReport, OVERDUE_AFTER_MS_DEFAULT, readLedger } from '@punctual/database';
+import { Type } from 'typebox';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { sendAnswer } from '../../plugins/idempotency.ts';
+
+/** A day: what waits longer shows up in the default view anyway. */
+const OVERDUE_AFTER_MS_MAX = 86_400_000;
+
+const schema = {
+  tags: ['operators'],
+  summary: 'Prove that no timer was lost',
+  description:
+    'In one snapshot: every timer created must be live or finished in exactly one way. Reads all live timers, so it may take a while.',
+  querystring: Type.Object(
+    {
+      tenantId: Type.Optional(Id),
+      overdueAfterMs: Type.Optional(
+        Type.Integer({ minimum: 0, maximum: OVERDUE_AFTER_MS_MAX, default: OVERDUE_AFTER_MS_DEFAULT }),
+      ),
+    },
+    CLOSED,
+  ),
+  response: { 200: Ledger, default: Problem },
+};
+
+export function registerReadLedger(app: ApiServer, context: ApiContext): void {
+  app.get('/v1/ledger', { schema, config: { scope: 'admin' } }, async (request, reply) => {
+    const report = await readLedger(context.database, request.query);
+    return sendAnswer(reply, { status: 200, body: renderLedger(report) });
+  });
+}
+
+function renderLedger(report: LedgerReport) {
+  return {
+    ...report,
+    readAt: new Date(report.readAt).toISOString(),
+    overdueTimers: report.overdueTimers.map(({ state, wakeAt, ...timer }) => ({
+      ...timer,
+      status: state,
+      wakeAt: new Date(wakeAt).toISOString(),
+    })),
+    stuckRuns: report.stuckRuns.map((run) => ({ ...run, createdAt: new Date(run.createdAt).toISOString() })),
+  };
+}

@@ -1,0 +1,31 @@
+import { listOf, Problem, QueueInfo } from '@punctual/contracts';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { sendAnswer } from '../../plugins/idempotency.ts';
+import { ProblemError } from '../../problem.ts';
+
+const schema = {
+  tags: ['operators'],
+  summary: 'List the queues between schedulers and workers',
+  description: 'Empty when this api was not told of the queue; 503 when the queue can not be reached.',
+  response: { 200: listOf(QueueInfo), default: Problem },
+};
+
+export function registerListQueues(app: ApiServer, context: ApiContext): void {
+  app.get('/v1/queues', { schema, config: { scope: 'admin' } }, async (_request, reply) => {
+    const data = context.readQueues ? await readQueues(context.readQueues) : [];
+    return sendAnswer(reply, { status: 200, body: { data, nextCursor: null } });
+  });
+}
+
+async function readQueues(read: () => Promise<QueueInfo[]>): Promise<QueueInfo[]> {
+  try {
+    return await read();
+  } catch (error) {
+    const problem = new ProblemError(503, 'queue_unavailable', 'The queue can not be reached at the moment.', {
+      headers: { 'retry-after': '1' },
+    });
+    problem.cause = error;
+    throw problem;
+  }
+}

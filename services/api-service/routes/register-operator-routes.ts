@@ -1,0 +1,24 @@
+import type { ApiServer } from '../api-server.ts';
+import type { ApiContext } from '../context.ts';
+import { registerCreateApiKey } from './api-keys/create-api-key.ts';
+import { registerListApiKeys } from './api-keys/list-api-keys.ts';
+import { registerRevokeApiKey } from './api-keys/revoke-api-key.ts';
+import { registerReadLedger } from './ledger/read-ledger.ts';
+import { registerListQueues } from './queues/list-queues.ts';
+import { registerListSchedulers } from './schedulers/list-schedulers.ts';
+import { registerCreateTenant } from './tenants/create-tenant.ts';
+import { registerListTenants } from './tenants/list-tenants.ts';
+import { registerListWorkers } from './workers/list-workers.ts';
+
+/** What operators look at, and who may come in. All of it needs the scope `admin`. */
+export function registerOperatorRoutes(app: ApiServer, context: ApiContext): void {
+  registerCreateTenant(app, context);
+  registerListTenants(app, context);
+  registerCreateApiKey(app, context);
+  registerListApiKeys(app, context);
+  registerRevokeApiKey(app, context);
+  registerListWorkers(app, context);
+  registerListSchedulers(app, context);
+  registerListQueues(app, context);
+  registerReadLedger(app, context);
+}

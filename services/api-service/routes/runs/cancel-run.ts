@@ -1,0 +1,27 @@
+import { IdParams, NoBody, Problem, Run } from '@punctual/contracts';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
+import { cancelRun } from '../../runs/cancel-run.ts';
+import { showRun } from '../../runs/show-runs.ts';
+
+const schema = {
+  tags: ['runs'],
+  summary: 'Cancel a run',
+  description:
+    'What has not started never will; attempts under way finish, but nothing follows them. 409 when it has ended.',
+  params: IdParams,
+  body: NoBody,
+  response: { 200: Run, default: Problem },
+};
+
+export function registerCancelRun(app: ApiServer, context: ApiContext): void {
+  app.post('/v1/runs/:id/cancel', { schema }, async (request, reply) => {
+    const { tenantId, params } = request;
+    const answer = await runIdempotently(context, request, async (client) => {
+      await cancelRun(context, client, tenantId, params.id);
+      return { status: 200, body: await showRun(context, client ?? context.database.ordinary, tenantId, params.id) };
+    });
+    return sendAnswer(reply, answer);
+  });
+}

@@ -1,0 +1,55 @@
+import { Problem, RunBatchAnswer, RunBatchItem, RunBatchRequest } from '@punctual/contracts';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
+import { createInvalidRequest, renderProblem } from '../../plugins/problems.ts';
+import { compileCheck } from '../../plugins/validation.ts';
+import type { ProblemError } from '../../problem.ts';
+import { beginRuns, checkRunBatch, type RunOrder } from '../../runs/create-runs.ts';
+import { prepareRunOrder } from '../../runs/run-order.ts';
+import { withTransaction } from '../../transaction.ts';
+
+const schema = {
+  tags: ['runs'],
+  summary: 'Begin up to 1,000 runs of one workflow',
+  description: 'Answers in the order of `runs`: each was begun (201), was there already (200), or was refused.',
+  body: RunBatchRequest,
+  response: { 207: RunBatchAnswer, default: Problem },
+};
+
+const checkItem = compileCheck(RunBatchItem);
+
+export function registerCreateRunBatch(app: ApiServer, context: ApiContext): void {
+  const bodyLimit = context.config.API_BATCH_BODY_BYTES_MAX;
+  app.post('/v1/runs/batch', { schema, bodyLimit }, async (request, reply) => {
+    const { workflowId, runs } = request.body;
+    const items = runs.map((item) => prepareItem(request.tenantId, workflowId, item));
+    const orders = items.filter((item): item is RunOrder => !(item instanceof Error));
+    const answer = await runIdempotently(context, request, async (client) => {
+      const begun = await withTransaction(context, client, async (transaction) => {
+        await checkRunBatch(context, transaction, orders);
+        return beginRuns(context, transaction, orders);
+      });
+      const answers = begun.values();
+      const results = items.map((item) => {
+        if (item instanceof Error) return renderRefusal(item, request.id);
+        const result = answers.next().value!;
+        if (result.kind === 'refused') return renderRefusal(result.problem, request.id);
+        return { status: result.kind === 'created' ? 201 : 200, run: result.run };
+      });
+      return { status: 207, body: { results } };
+    });
+    return sendAnswer(reply, answer);
+  });
+}
+
+function prepareItem(tenantId: string, workflowId: string, item: unknown): RunOrder | ProblemError {
+  const fault = checkItem(item);
+  if (fault) return createInvalidRequest([fault]);
+  const prepared = prepareRunOrder(tenantId, workflowId, item as RunBatchItem);
+  return 'fault' in prepared ? createInvalidRequest([prepared.fault]) : prepared.order;
+}
+
+function renderRefusal(problem: ProblemError, requestId: string) {
+  return { status: problem.status, error: renderProblem(problem, requestId) };
+}

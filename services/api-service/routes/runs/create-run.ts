@@ -1,0 +1,33 @@
+import { Problem, Run, RunRequest } from '@punctual/contracts';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
+import { createInvalidRequest } from '../../plugins/problems.ts';
+import { beginRuns } from '../../runs/create-runs.ts';
+import { createRunBatcher } from '../../runs/run-batcher.ts';
+import { prepareRunOrder } from '../../runs/run-order.ts';
+
+const schema = {
+  tags: ['runs'],
+  summary: 'Begin a run of a workflow',
+  description: 'In its present version. With an `externalId` that a run has already, answers 200 with that run.',
+  body: RunRequest,
+  response: { 200: Run, 201: Run, default: Problem },
+};
+
+export function registerCreateRun(app: ApiServer, context: ApiContext): void {
+  const batcher = createRunBatcher(context);
+  app.post('/v1/runs', { schema }, async (request, reply) => {
+    const { workflowId, ...fields } = request.body;
+    const prepared = prepareRunOrder(request.tenantId, workflowId, fields);
+    if ('fault' in prepared) throw createInvalidRequest([prepared.fault]);
+    const answer = await runIdempotently(context, request, async (client) => {
+      const result = client
+        ? (await beginRuns(context, client, [prepared.order]))[0]!
+        : await batcher.write(prepared.order);
+      if (result.kind === 'refused') throw result.problem;
+      return { status: result.kind === 'created' ? 201 : 200, body: result.run };
+    });
+    return sendAnswer(reply, answer);
+  });
+}

@@ -1,0 +1,19 @@
+import { IdParams, Problem, Run } from '@punctual/contracts';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { sendAnswer } from '../../plugins/idempotency.ts';
+import { showRun } from '../../runs/show-runs.ts';
+
+const schema = {
+  tags: ['runs'],
+  summary: 'Read a run with its tasks',
+  params: IdParams,
+  response: { 200: Run, default: Problem },
+};
+
+export function registerGetRun(app: ApiServer, context: ApiContext): void {
+  app.get('/v1/runs/:id', { schema }, async (request, reply) => {
+    const run = await showRun(context, context.database.ordinary, request.tenantId, request.params.id);
+    return sendAnswer(reply, { status: 200, body: run });
+  });
+}

@@ -1,0 +1,18 @@
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { registerCancelRun } from './cancel-run.ts';
+import { registerCreateRun } from './create-run.ts';
+import { registerCreateRunBatch } from './create-run-batch.ts';
+import { registerGetRun } from './get-run.ts';
+import { registerListRuns } from './list-runs.ts';
+import { registerRetryRun } from './retry-run.ts';
+
+/** Every route of runs. */
+export function registerRunRoutes(app: ApiServer, context: ApiContext): void {
+  registerCreateRun(app, context);
+  registerCreateRunBatch(app, context);
+  registerListRuns(app, context);
+  registerGetRun(app, context);
+  registerCancelRun(app, context);
+  registerRetryRun(app, context);
+}

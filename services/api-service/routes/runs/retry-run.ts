@@ -1,0 +1,26 @@
+import { IdParams, NoBody, Problem, Run } from '@punctual/contracts';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
+import { retryRun } from '../../runs/retry-run.ts';
+import { showRun } from '../../runs/show-runs.ts';
+
+const schema = {
+  tags: ['runs'],
+  summary: 'Send the dead tasks of a run again',
+  description: 'Due now, with all their attempts before them. 409 when the run was cancelled or no task of it is dead.',
+  params: IdParams,
+  body: NoBody,
+  response: { 200: Run, default: Problem },
+};
+
+export function registerRetryRun(app: ApiServer, context: ApiContext): void {
+  app.post('/v1/runs/:id/retry', { schema }, async (request, reply) => {
+    const { tenantId, params } = request;
+    const answer = await runIdempotently(context, request, async (client) => {
+      await retryRun(context, client, tenantId, params.id);
+      return { status: 200, body: await showRun(context, client ?? context.database.ordinary, tenantId, params.id) };
+    });
+    return sendAnswer(reply, answer);
+  });
+}

@@ -1,0 +1,12 @@
+import type { Tenant } from '@punctual/contracts';
+import type { TenantSummary } from '@punctual/database';
+
+/** A tenant as the api shows it. */
+export function renderTenant(tenant: TenantSummary): Tenant {
+  return {
+    id: tenant.id,
+    name: tenant.name,
+    isSigned: tenant.is_signed,
+    createdAt: new Date(tenant.created_at).toISOString(),
+  };
+}

@@ -1,0 +1,55 @@
+import { IdParams, NoBody, Problem, Timer, TimerBatchAnswer, TimerIdsRequest } from '@punctual/contracts';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
+import { cancelEach } from '../../timers/cancel-timers.ts';
+import { createBatchAnswer, createSingleAnswer } from '../../timers/item-results.ts';
+
+const RESPONSE = { 200: Timer, default: Problem };
+
+/** `POST /v1/timers/{id}/cancel` and `DELETE /v1/timers/{id}`: 200, again when repeated, or 409 when it is too late. */
+export function registerCancelTimer(app: ApiServer, context: ApiContext): void {
+  const cancelOne = async (tenantId: string, id: string, client?: Parameters<typeof cancelEach>[3]) => {
+    const [result] = await cancelEach(context, tenantId, [id.toLowerCase()], client);
+    return createSingleAnswer(result!);
+  };
+  app.post(
+    '/v1/timers/:id/cancel',
+    { schema: { tags: ['timers'], summary: 'Cancel a timer', params: IdParams, body: NoBody, response: RESPONSE } },
+    async (request, reply) => {
+      const { tenantId, params } = request;
+      return sendAnswer(
+        reply,
+        await runIdempotently(context, request, (client) => cancelOne(tenantId, params.id, client)),
+      );
+    },
+  );
+  app.delete(
+    '/v1/timers/:id',
+    { schema: { tags: ['timers'], summary: 'Cancel a timer', params: IdParams, response: RESPONSE } },
+    async (request, reply) => sendAnswer(reply, await cancelOne(request.tenantId, request.params.id)),
+  );
+}
+
+/** `POST /v1/timers/batch/cancel`: each by itself, 207. */
+export function registerCancelTimers(app: ApiServer, context: ApiContext): void {
+  app.post(
+    '/v1/timers/batch/cancel',
+    {
+      schema: {
+        tags: ['timers'],
+        summary: 'Cancel up to 1000 timers, each by itself',
+        body: TimerIdsRequest,
+        response: { 207: TimerBatchAnswer, default: Problem },
+      },
+    },
+    async (request, reply) => {
+      const { tenantId, body } = request;
+      const ids = body.ids.map((id) => id.toLowerCase());
+      const answer = await runIdempotently(context, request, async (client) =>
+        createBatchAnswer(await cancelEach(context, tenantId, ids, client), request.id),
+      );
+      return sendAnswer(reply, answer);
+    },
+  );
+}

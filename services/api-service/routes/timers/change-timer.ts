@@ -1,0 +1,100 @@
+import {
+  IdParams,
+  Problem,
+  Timer,
+  TimerBatchAnswer,
+  TimerBatchChange,
+  TimerBatchRequest,
+  TimerChange,
+} from '@punctual/contracts';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { sendAnswer } from '../../plugins/idempotency.ts';
+import { createInvalidRequest } from '../../plugins/problems.ts';
+import { compileCheck } from '../../plugins/validation.ts';
+import { applyChanges, type ChangeRequest } from '../../timers/change-timers.ts';
+import { createBatchAnswer, createSingleAnswer, type ItemResult } from '../../timers/item-results.ts';
+import { matchesVersion } from '../../workflows/etag.ts';
+
+/** `PATCH /v1/timers/{id}`: 200 with the version raised by one, or 409 when it is too late. */
+export function registerChangeTimer(app: ApiServer, context: ApiContext): void {
+  app.patch(
+    '/v1/timers/:id',
+    {
+      schema: {
+        tags: ['timers'],
+        summary: 'Change a timer that has not started',
+        params: IdParams,
+        body: TimerChange,
+        response: { 200: Timer, default: Problem },
+      },
+    },
+    async (request, reply) => {
+      const ifMatch = request.headers['if-match'];
+      const change: ChangeRequest = {
+        id: request.params.id.toLowerCase(),
+        change: request.body,
+        ...(ifMatch !== undefined && { matches: (version) => matchesVersion(ifMatch, version) }),
+      };
+      const [result] = await applyChanges(context, request.tenantId, [change]);
+      return sendAnswer(reply, createSingleAnswer(result!));
+    },
+  );
+}
+
+const checkItem = compileCheck(TimerBatchChange);
+
+/** `PATCH /v1/timers/batch`: each change by itself, 207. */
+export function registerChangeTimers(app: ApiServer, context: ApiContext): void {
+  app.patch(
+    '/v1/timers/batch',
+    {
+      bodyLimit: context.config.API_BATCH_BODY_BYTES_MAX,
+      schema: {
+        tags: ['timers'],
+        summary: 'Change up to 1000 timers, each by itself',
+        body: TimerBatchRequest,
+        response: { 207: TimerBatchAnswer, default: Problem },
+      },
+    },
+    async (request, reply) => {
+      const { requests, refused } = readItems(request.body.timers);
+      const applied = await applyChanges(context, request.tenantId, [...requests.values()]);
+      const results = new Map([...requests.keys()].map((index, position) => [index, applied[position]!]));
+      const all = request.body.timers.map((_, index) => placeInBody(refused.get(index) ?? results.get(index)!, index));
+      return sendAnswer(reply, createBatchAnswer(all, request.id));
+    },
+  );
+}
+
+/** The items by their index, and what is wrong with those that make no sense. */
+function readItems(items: readonly unknown[]) {
+  const requests = new Map<number, ChangeRequest>();
+  const refused = new Map<number, ItemResult>();
+  const seen = new Set<string>();
+  for (const [index, item] of items.entries()) {
+    const fault = checkItem(item);
+    if (fault) {
+      refused.set(index, { error: createInvalidRequest([fault]) });
+      continue;
+    }
+    const { id, ...change } = item as TimerBatchChange;
+    const key = id.toLowerCase();
+    if (seen.has(key)) {
+      refused.set(index, {
+        error: createInvalidRequest([{ pointer: '/id', detail: 'The batch names this timer twice.' }]),
+      });
+      continue;
+    }
+    seen.add(key);
+    requests.set(index, { id: key, change });
+  }
+  return { requests, refused };
+}
+
+/** Faults of an item point into the body of the batch. */
+function placeInBody(result: ItemResult, index: number): ItemResult {
+  if (!('error' in result) || !result.error.errors) return result;
+  const faults = result.error.errors.map((fault) => ({ ...fault, pointer: `/timers/${index}${fault.pointer}` }));
+  return { error: createInvalidRequest(faults) };
+}

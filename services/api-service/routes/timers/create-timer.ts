@@ -1,0 +1,27 @@
+import { Problem, Timer, TimerRequest } from '@punctual/contracts';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
+import { createTimer } from '../../timers/create-timer.ts';
+
+/** `POST /v1/timers`: one new timer; the answer waits for the commit. */
+export function registerCreateTimer(app: ApiServer, context: ApiContext): void {
+  app.post(
+    '/v1/timers',
+    {
+      schema: {
+        tags: ['timers'],
+        summary: 'Create a timer',
+        body: TimerRequest,
+        response: { 201: Timer, 200: Timer, default: Problem },
+      },
+    },
+    async (request, reply) => {
+      const { tenantId, body } = request;
+      return sendAnswer(
+        reply,
+        await runIdempotently(context, request, (client) => createTimer(context, tenantId, body, client)),
+      );
+    },
+  );
+}

@@ -1,0 +1,29 @@
+import { IdParams, NoBody, Problem, Timer } from '@punctual/contracts';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
+import { fireNow } from '../../timers/fire-timer.ts';
+import { createSingleAnswer } from '../../timers/item-results.ts';
+
+/** `POST /v1/timers/{id}/fire`: due now. */
+export function registerFireTimer(app: ApiServer, context: ApiContext): void {
+  app.post(
+    '/v1/timers/:id/fire',
+    {
+      schema: {
+        tags: ['timers'],
+        summary: 'Make a timer due now',
+        params: IdParams,
+        body: NoBody,
+        response: { 200: Timer, default: Problem },
+      },
+    },
+    async (request, reply) => {
+      const { tenantId, params } = request;
+      const answer = await runIdempotently(context, request, async (client) =>
+        createSingleAnswer(await fireNow(context, tenantId, params.id.toLowerCase(), client)),
+      );
+      return sendAnswer(reply, answer);
+    },
+  );
+}

@@ -1,0 +1,27 @@
+import { IdParams, Problem, Workflow, WorkflowTask } from '@punctual/contracts';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
+import { formatETag } from '../../workflows/etag.ts';
+import { renderWorkflow } from '../../workflows/render-workflow.ts';
+import { addTask } from '../../workflows/save-workflow.ts';
+
+const schema = {
+  tags: ['workflows'],
+  summary: 'Add a task to a workflow by a new version',
+  description: 'With `If-Match` only while it has that version. Answers the whole workflow.',
+  params: IdParams,
+  body: WorkflowTask,
+  response: { 201: Workflow, default: Problem },
+};
+
+export function registerAddTask(app: ApiServer, context: ApiContext): void {
+  app.post('/v1/workflows/:id/tasks', { schema }, async (request, reply) => {
+    const target = { tenantId: request.tenantId, id: request.params.id, ifMatch: request.headers['if-match'] };
+    const answer = await runIdempotently(context, request, async (client) => {
+      const workflow = await addTask(context, client, target, request.body);
+      return { status: 201, headers: { etag: formatETag(workflow.version) }, body: renderWorkflow(workflow) };
+    });
+    return sendAnswer(reply, answer);
+  });
+}

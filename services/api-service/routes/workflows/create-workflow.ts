@@ -1,0 +1,24 @@
+import { Problem, Workflow, WorkflowRequest } from '@punctual/contracts';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
+import { formatETag } from '../../workflows/etag.ts';
+import { renderWorkflow } from '../../workflows/render-workflow.ts';
+import { addWorkflow } from '../../workflows/save-workflow.ts';
+
+const schema = {
+  tags: ['workflows'],
+  summary: 'Create a workflow',
+  body: WorkflowRequest,
+  response: { 201: Workflow, default: Problem },
+};
+
+export function registerCreateWorkflow(app: ApiServer, context: ApiContext): void {
+  app.post('/v1/workflows', { schema }, async (request, reply) => {
+    const answer = await runIdempotently(context, request, async (client) => {
+      const workflow = await addWorkflow(context, client, request.tenantId, request.body);
+      return { status: 201, headers: { etag: formatETag(workflow.version) }, body: renderWorkflow(workflow) };
+    });
+    return sendAnswer(reply, answer);
+  });
+}

@@ -1,0 +1,27 @@
+import { IdParams, Problem, Workflow } from '@punctual/contracts';
+import { readWorkflow } from '@punctual/database';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { sendAnswer } from '../../plugins/idempotency.ts';
+import { formatETag } from '../../workflows/etag.ts';
+import { renderWorkflow } from '../../workflows/render-workflow.ts';
+import { createWorkflowNotFound } from '../../workflows/workflow-problems.ts';
+
+const schema = {
+  tags: ['workflows'],
+  summary: 'Read a workflow',
+  params: IdParams,
+  response: { 200: Workflow, default: Problem },
+};
+
+export function registerGetWorkflow(app: ApiServer, context: ApiContext): void {
+  app.get('/v1/workflows/:id', { schema }, async (request, reply) => {
+    const workflow = await readWorkflow(context.database.ordinary, request.tenantId, request.params.id);
+    if (!workflow) throw createWorkflowNotFound();
+    return sendAnswer(reply, {
+      status: 200,
+      headers: { etag: formatETag(workflow.version) },
+      body: renderWorkflow(workflow),
+    });
+  });
+}

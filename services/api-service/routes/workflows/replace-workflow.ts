@@ -1,0 +1,28 @@
+import { IdParams, Problem, Workflow, WorkflowRequest } from '@punctual/contracts';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { sendAnswer } from '../../plugins/idempotency.ts';
+import { formatETag } from '../../workflows/etag.ts';
+import { renderWorkflow } from '../../workflows/render-workflow.ts';
+import { replaceWorkflow } from '../../workflows/save-workflow.ts';
+
+const schema = {
+  tags: ['workflows'],
+  summary: 'Replace a workflow by a new version',
+  description: 'With `If-Match` only while it has that version. Runs keep the version with which they began.',
+  params: IdParams,
+  body: WorkflowRequest,
+  response: { 200: Workflow, default: Problem },
+};
+
+export function registerReplaceWorkflow(app: ApiServer, context: ApiContext): void {
+  app.put('/v1/workflows/:id', { schema }, async (request, reply) => {
+    const target = { tenantId: request.tenantId, id: request.params.id, ifMatch: request.headers['if-match'] };
+    const workflow = await replaceWorkflow(context, undefined, target, request.body);
+    return sendAnswer(reply, {
+      status: 200,
+      headers: { etag: formatETag(workflow.version) },
+      body: renderWorkflow(workflow),
+    });
+  });
+}

@@ -1,0 +1,33 @@
+import { advanceRuns, cancelTimers, lockRuns, readWaitingTimersOfRun, type Transaction } from '@punctual/database';
+import type { ApiContext } from '../context.ts';
+import { ProblemError } from '../problem.ts';
+import { withTransaction } from '../transaction.ts';
+import { createRunNotFound } from './show-runs.ts';
+
+/**
+ * Cancels a run: what has not started never will, what runs may finish but lets nothing else begin. Does nothing when
+ * it is cancelled already. Throws ProblemError: 404, 409 when it has ended.
+ */
+export async function cancelRun(
+  context: ApiContext,
+  client: Transaction | undefined,
+  tenantId: string,
+  id: string,
+): Promise<void> {
+  await withTransaction(context, client, async (transaction) => {
+    // The lock comes before the timers', and makes whoever would begin or return a timer of this run wait.
+    const [run] = await lockRuns(transaction, [id]);
+    if (!run || run.tenant_id !== tenantId) throw createRunNotFound();
+    if (run.status === 'cancelled') return;
+    if (run.status === 'succeeded' || run.status === 'failed') {
+      throw new ProblemError(409, 'run_finished', `The run has ${run.status} already.`);
+    }
+    const cancelled = await cancelTimers(transaction, tenantId, await readWaitingTimersOfRun(transaction, id));
+    await advanceRuns(
+      transaction,
+      context.workflowVersions,
+      [{ ...run, status: 'cancelled' }],
+      cancelled.map((timer) => ({ ...timer, state: 'cancelled' as const })),
+    );
+  });
+}

@@ -1,0 +1,28 @@
+import { lockRuns, readDeadLettersOfRun, type Transaction } from '@punctual/database';
+import type { ApiContext } from '../context.ts';
+import { redriveEach } from '../dead-letters/redrive.ts';
+import { ProblemError } from '../problem.ts';
+import { withTransaction } from '../transaction.ts';
+import { createRunNotFound } from './show-runs.ts';
+
+/**
+ * Sends the dead letters of a run again, due now, with all their attempts before them; when they succeed, the tasks
+ * behind them begin. Throws ProblemError: 404, 409 when the run was cancelled or no task of it is dead.
+ */
+export async function retryRun(
+  context: ApiContext,
+  client: Transaction | undefined,
+  tenantId: string,
+  id: string,
+): Promise<void> {
+  await withTransaction(context, client, async (transaction) => {
+    const [run] = await lockRuns(transaction, [id]);
+    if (!run || run.tenant_id !== tenantId) throw createRunNotFound();
+    if (run.status === 'cancelled') {
+      throw new ProblemError(409, 'run_cancelled', 'The run was cancelled; it begins nothing more.');
+    }
+    const letters = await readDeadLettersOfRun(transaction, run.id);
+    if (letters.length === 0) throw new ProblemError(409, 'nothing_to_retry', 'No task of the run is dead.');
+    await redriveEach(context, tenantId, letters, transaction);
+  });
+}

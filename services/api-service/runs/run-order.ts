@@ -1,0 +1,24 @@
+import type { RunBatchItem } from '@punctual/contracts';
+import type { Fault } from '@punctual/domain';
+import { isTooLarge, PAYLOAD_TOO_LARGE } from '../timers/action-faults.ts';
+import type { RunOrder } from './create-runs.ts';
+
+/** Turns a request, or an item of a batch, into an order; or says what is wrong with it. */
+export function prepareRunOrder(
+  tenantId: string,
+  workflowId: string,
+  { input, externalId, labels }: RunBatchItem,
+): { order: RunOrder } | { fault: Fault } {
+  const text = input === undefined ? null : JSON.stringify(input);
+  if (text !== null && isTooLarge(text)) return { fault: { pointer: '/input', detail: PAYLOAD_TOO_LARGE } };
+  return {
+    order: {
+      tenantId,
+      // As Postgres spells ids.
+      workflowId: workflowId.toLowerCase(),
+      input: text,
+      externalId: externalId ?? null,
+      labels: labels ? JSON.stringify(labels) : null,
+    },
+  };
+}

@@ -1,0 +1,149 @@
+import {
+  connectDatabase,
+  type Database,
+  DatabaseClock,
+  readPartitionCount,
+  readPendingMigrations,
+  synchronizeClock,
+  WorkflowVersions,
+} from '@punctual/database';
+import { createEgressPolicy } from '@punctual/domain';
+import { type CheckResult, createMetrics, Health, type Logger, Loop, VERSION } from '@punctual/runtime';
+import type { Registry } from 'prom-client';
+import type { ApiServer } from './api-server.ts';
+import { buildApi } from './app.ts';
+import { type ApiConfig, readEgressRanges } from './config.ts';
+import type { ApiContext } from './context.ts';
+import { createApiMetrics } from './metrics.ts';
+import { createTimerBatcher } from './timers/timer-batcher.ts';
+
+/** How often the estimate of the database's time is renewed (ms), and after a failure. */
+const CLOCK_INTERVAL_MS = 5_000;
+const CLOCK_ERROR_PAUSE_MS = 1_000;
+/** Ten calendar years hold at most three leap days, four years hold one: the same date N years on is always allowed. */
+const DAYS_PER_YEAR = 365.25;
+const DAY_MS = 86_400_000;
+
+export interface ApiOptions {
+  config: ApiConfig;
+  logger: Logger;
+  /** Absent: a registry of its own. */
+  registry?: Registry;
+  /** Tells the state of the queue; only ever degrades the health. */
+  checkQueue?: () => Promise<CheckResult>;
+}
+
+export interface RunningApi {
+  url: string;
+  port: number;
+  health: Health;
+  /** Takes no more requests, answers those in hand, then closes. Safe twice. */
+  stop(): Promise<void>;
+}
+
+/** The settings or the database do not let the api start. The message says what to do. */
+export class StartRefusedError extends Error {
+  readonly code = 'start_refused';
+}
+
+/** Connects, checks that the schema is up to date, and listens. Rejects with everything closed again. */
+export async function startApi(options: ApiOptions): Promise<RunningApi> {
+  const { config, logger } = options;
+  const database = connectDatabase({
+    connectionString: config.DATABASE_URL,
+    applicationName: 'punctual-api',
+    poolSizeMax: config.API_POOL_SIZE_MAX,
+    connectTimeoutMs: config.API_CONNECT_TIMEOUT_MS,
+    queryTimeoutMs: config.API_QUERY_TIMEOUT_MS,
+    onIdleError: (error) => logger.warn({ err: error }, 'an idle connection to Postgres was lost'),
+  });
+  try {
+    return await openApi(options, database);
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+async function openApi(options: ApiOptions, database: Database): Promise<RunningApi> {
+  const { config, logger } = options;
+  const pending = await readPendingMigrations(database);
+  if (pending.length > 0) {
+    throw new StartRefusedError(`The database lacks ${pending.join(', ')}: run the migrations first.`);
+  }
+  const registry = options.registry ?? createMetrics('api');
+  const context = await createApiContext({ config, logger, database, registry });
+  const health = new Health(VERSION);
+  health.addCheck('postgres', true, async () => {
+    const askedAt = performance.now();
+    await database.ordinary.query('SELECT 1');
+    return { status: 'ok', latencyMs: Math.round(performance.now() - askedAt) };
+  });
+  if (options.checkQueue) health.addCheck('queue', false, options.checkQueue);
+  const clockLoop = new Loop({
+    name: 'clock',
+    run: () => synchronizeClock(database.ordinary, context.clock),
+    pauseMs: () => CLOCK_INTERVAL_MS,
+    errorPauseMs: CLOCK_ERROR_PAUSE_MS,
+    onError: (error) => logger.warn({ err: error }, "the database's time could not be read"),
+  });
+  health.addLoop(clockLoop);
+  const app = await buildApi({ context, health, registry });
+  const url = await app.listen({ host: config.HOST, port: config.PORT });
+  clockLoop.start();
+  health.markStarted();
+  const address = app.server.address();
+  const port = typeof address === 'object' && address ? address.port : config.PORT;
+  logger.info({ url }, 'the api listens');
+  let stopping: Promise<void> | undefined;
+  return {
+    url,
+    port,
+    health,
+    stop: () => {
+      stopping ??= stopApi({ app, context, health, clockLoop });
+      return stopping;
+    },
+  };
+}
+
+async function stopApi(parts: { app: ApiServer; context: ApiContext; health: Health; clockLoop: Loop }): Promise<void> {
+  const { context } = parts;
+  parts.health.markDraining();
+  if (context.config.API_DRAIN_DELAY_MS > 0) {
+    await new Promise((resolve) => setTimeout(resolve, context.config.API_DRAIN_DELAY_MS));
+  }
+  await parts.app.close();
+  await context.timerBatcher.flush();
+  await parts.clockLoop.stop();
+  await context.database.close();
+}
+
+/** Everything that routes share. Rejects when the database can not be reached. */
+export async function createApiContext(parts: {
+  config: ApiConfig;
+  logger: Logger;
+  database: Database;
+  registry: Registry;
+}): Promise<ApiContext> {
+  const { config, logger, database, registry } = parts;
+  const clock = new DatabaseClock();
+  await synchronizeClock(database.ordinary, clock);
+  const timerBatcher = createTimerBatcher(config, database, () => metrics);
+  const metrics = createApiMetrics(registry, {
+    countWaitingQueries: (pool) => database[pool].waitingCount,
+    countWaitingTimers: () => timerBatcher.waitingCount,
+  });
+  return {
+    config,
+    logger,
+    database,
+    clock,
+    timerBatcher,
+    metrics,
+    workflowVersions: new WorkflowVersions(),
+    partitionCount: await readPartitionCount(database),
+    egressPolicy: createEgressPolicy(readEgressRanges(config)),
+    maxWaitMs: Math.ceil(config.MAX_WAIT_YEARS * DAYS_PER_YEAR) * DAY_MS,
+  };
+}

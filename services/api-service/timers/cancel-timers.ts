@@ -1,0 +1,69 @@
+import {
+  advanceRuns,
+  cancelTimers,
+  endRunTimers,
+  lockRuns,
+  readRunIdsOfTimers,
+  readTimers,
+  type Transaction,
+} from '@punctual/database';
+import type { ApiContext } from '../context.ts';
+import { createRestless, findObstacle, type ItemResult, ROUNDS_MAX } from './item-results.ts';
+import { createTimerNotFound, renderRecord } from './read-timers.ts';
+
+/**
+ * Cancels timers, each by itself: 200 when it is cancelled, now or before; 409 when an attempt has started or it has ended
+ * otherwise. A cancelled task of a run ends that branch of the run, in the same transaction. With a `client` everything
+ * happens in its transaction.
+ */
+export async function cancelEach(
+  context: ApiContext,
+  tenantId: string,
+  ids: readonly string[],
+  client?: Transaction,
+): Promise<ItemResult[]> {
+  const database = client ?? context.database.hot;
+  const results = new Map<string, ItemResult>();
+  let pending = [...new Set(ids)];
+  // A timer that ran, and by the end of the round waits for its retry, can be cancelled after all.
+  for (let round = 0; round < ROUNDS_MAX && pending.length > 0; round += 1) {
+    await cancelWaiting(context, tenantId, pending, client);
+    const records = await readTimers(database, tenantId, pending);
+    for (const id of pending) {
+      const record = records.get(id);
+      if (!record) {
+        results.set(id, { error: createTimerNotFound() });
+      } else if (record.state === 'cancelled') {
+        results.set(id, { status: 200, timer: await renderRecord(context, record, database) });
+      } else {
+        const obstacle = findObstacle(record);
+        if (obstacle) results.set(id, { error: obstacle });
+      }
+    }
+    pending = pending.filter((id) => !results.has(id));
+  }
+  return ids.map((id) => results.get(id) ?? { error: createRestless() });
+}
+
+/** Cancels those that wait. Runs are locked before their timers. */
+async function cancelWaiting(
+  context: ApiContext,
+  tenantId: string,
+  ids: readonly string[],
+  client: Transaction | undefined,
+): Promise<void> {
+  const { hot } = context.database;
+  const end = async (transaction: Transaction) => {
+    const cancelled = await cancelTimers(transaction, tenantId, ids);
+    return cancelled.map((timer) => ({ ...timer, state: 'cancelled' as const }));
+  };
+  const runIds = await readRunIdsOfTimers(client ?? hot, tenantId, ids);
+  if (client) {
+    const runs = await lockRuns(client, runIds);
+    await advanceRuns(client, context.workflowVersions, runs, await end(client));
+  } else if (runIds.length > 0) {
+    await endRunTimers(hot, context.workflowVersions, runIds, end);
+  } else {
+    await cancelTimers(hot, tenantId, ids);
+  }
+}

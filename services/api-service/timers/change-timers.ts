@@ -1,0 +1,112 @@
+import type { TimerChange } from '@punctual/contracts';
+import { changeTimers, type Queryable, readTimers, type TimerEdit, type TimerRecord } from '@punctual/database';
+import type { Action, DelayRule, Fault } from '@punctual/domain';
+import { type ApiContext, readAnchorAt } from '../context.ts';
+import { createInvalidRequest } from '../plugins/problems.ts';
+import { ProblemError } from '../problem.ts';
+import { findActionFaults, isTooLarge, PAYLOAD_TOO_LARGE } from './action-faults.ts';
+import { chooseDueTime } from './due-time.ts';
+import { createRestless, findObstacle, type ItemResult, ROUNDS_MAX } from './item-results.ts';
+import { createTimerNotFound, readVersionOf, renderRecord } from './read-timers.ts';
+
+/** A change of one timer. `matches` tells whether the version that is there is the one that is to be changed. */
+export interface ChangeRequest {
+  id: string;
+  change: TimerChange;
+  matches?: (version: number) => boolean;
+}
+
+/**
+ * Changes timers, each by itself: reads them, reckons, and writes on condition that nothing happened in between; what
+ * lost that race is read again. An attempt that started first wins, and then the answer says so. No two of the requests
+ * may name the same timer.
+ */
+export async function applyChanges(
+  context: ApiContext,
+  tenantId: string,
+  requests: readonly ChangeRequest[],
+): Promise<ItemResult[]> {
+  const { hot } = context.database;
+  const results = new Map<ChangeRequest, ItemResult>();
+  let pending = requests;
+  for (let round = 0; round < ROUNDS_MAX && pending.length > 0; round += 1) {
+    const records = await readTimers(
+      hot,
+      tenantId,
+      pending.map(({ id }) => id),
+    );
+    const edits: TimerEdit[] = [];
+    for (const request of pending) {
+      const edit = await prepareEdit(context, request, records.get(request.id));
+      if (edit instanceof ProblemError) results.set(request, { error: edit });
+      else edits.push(edit);
+    }
+    const changed = new Map((await changeTimers(hot, tenantId, edits)).map((record) => [record.id, record]));
+    pending = pending.filter((request) => !results.has(request));
+    for (const request of pending) {
+      const record = changed.get(request.id);
+      if (record) results.set(request, { status: 200, timer: await renderRecord(context, record) });
+    }
+    pending = pending.filter((request) => !results.has(request));
+  }
+  return requests.map((request) => results.get(request) ?? { error: createRestless() });
+}
+
+async function prepareEdit(
+  context: ApiContext,
+  { id, change, matches }: ChangeRequest,
+  record: TimerRecord | undefined,
+): Promise<TimerEdit | ProblemError> {
+  if (!record) return createTimerNotFound();
+  const obstacle = findObstacle(record);
+  if (obstacle) return obstacle;
+  if ((change.version !== undefined && change.version !== record.version) || matches?.(record.version) === false) {
+    return new ProblemError(412, 'version_mismatch', `The timer has version ${record.version} by now.`);
+  }
+  const edit: TimerEdit = { id, version: record.version };
+  const faults = [
+    ...(await addDueTime(context, change, record, context.database.hot, edit)),
+    ...addPayload(change, edit),
+    ...addAction(context, change, edit),
+  ];
+  if (faults.length > 0) return createInvalidRequest(faults);
+  if (change.retry !== undefined) edit.retry = JSON.stringify(change.retry);
+  return edit;
+}
+
+/** A rule counts from the anchor, which may make it due at once; an instant is compared with the present. */
+async function addDueTime(
+  context: ApiContext,
+  change: TimerChange,
+  record: TimerRecord,
+  database: Queryable,
+  edit: TimerEdit,
+): Promise<Fault[]> {
+  const delay = change.delay as DelayRule | undefined;
+  if (delay === undefined && change.dueAt === undefined) return [];
+  const version = await readVersionOf(context, record, database);
+  const timeZone = record.timeZone ?? version?.timeZone;
+  const anchorAt = delay === undefined ? readAnchorAt(context) : record.createdAt;
+  const due = chooseDueTime({ delay, dueAt: change.dueAt, timeZone }, anchorAt, context);
+  if (due.kind === 'fault') return due.faults;
+  if (due.kind === 'skip') {
+    return [{ pointer: '/delay', detail: 'The date is past and the rule says to skip it; cancel the timer instead.' }];
+  }
+  edit.due = { dueAt: due.dueAt, delay: delay === undefined ? null : JSON.stringify(delay) };
+  return [];
+}
+
+function addPayload(change: TimerChange, edit: TimerEdit): Fault[] {
+  if (change.payload === undefined) return [];
+  edit.payload = JSON.stringify(change.payload);
+  return isTooLarge(edit.payload) ? [{ pointer: '/payload', detail: PAYLOAD_TOO_LARGE }] : [];
+}
+
+function addAction(context: ApiContext, change: TimerChange, edit: TimerEdit): Fault[] {
+  if (change.action === undefined) return [];
+  edit.action = JSON.stringify(change.action);
+  return findActionFaults(change.action as Action, edit.action, context).map((fault) => ({
+    ...fault,
+    pointer: `/action${fault.pointer}`,
+  }));
+}

@@ -1,0 +1,97 @@
+import type { TimerRequest } from '@punctual/contracts';
+import {
+  claimTimerExternalIds,
+  createSkippedTimers,
+  createTimers,
+  type Database,
+  findTimersByExternalId,
+  inTransaction,
+  type NewTimer,
+  type Queryable,
+  readTimers,
+  releaseTimerExternalId,
+  type Transaction,
+} from '@punctual/database';
+import { type ApiContext, readAnchorAt } from '../context.ts';
+import type { Answer } from '../plugins/idempotency.ts';
+import { createInvalidRequest } from '../plugins/problems.ts';
+import { ProblemError } from '../problem.ts';
+import { prepareTimer } from './prepare-timer.ts';
+import { readTimerText, renderRecord } from './read-timers.ts';
+import { renderNewTimer } from './render-timer.ts';
+
+/**
+ * How often a timer is offered again when its external id stood for one that retention dropped meanwhile. Once is
+ * enough unless somebody else takes the id in between, who then has a timer to be shown.
+ */
+const OFFERS_MAX = 3;
+
+/**
+ * Stores one timer: 201, or 200 with the one that has its external id. Resolves when it is committed, or, with a
+ * `client`, when it is stored in that transaction. Throws a 400 when the request makes no sense.
+ */
+export async function createTimer(
+  context: ApiContext,
+  tenantId: string,
+  request: TimerRequest,
+  client?: Transaction,
+): Promise<Answer> {
+  const prepared = prepareTimer(context, tenantId, request, readAnchorAt(context));
+  if (prepared.faults) throw createInvalidRequest(prepared.faults);
+  const { timer, isSkipped } = prepared;
+  for (let offer = 0; offer < OFFERS_MAX; offer += 1) {
+    if (await store(context, timer, isSkipped, client)) {
+      const body = isSkipped ? await readTimerText(context, tenantId, timer.id, client) : renderNewTimer(timer);
+      return { status: 201, body, headers: { location: `/v1/timers/${timer.id}` } };
+    }
+    const existing = await readExisting(context, timer, client ?? context.database.hot);
+    if (existing !== undefined) return { status: 200, body: existing };
+  }
+  throw new ProblemError(409, 'external_id_taken', 'Another request is using this external id at this moment.');
+}
+
+/** Whether the timer was stored; false when its external id is taken. */
+async function store(context: ApiContext, timer: NewTimer, isSkipped: boolean, client?: Transaction): Promise<boolean> {
+  if (!client && !isSkipped) return context.timerBatcher.write(timer);
+  const plan = isSkipped ? { due: [], skipped: [timer] } : { due: [timer], skipped: [] };
+  const stored = client ? await storeTimersWithin(client, plan) : await storeTimers(context.database, plan);
+  return stored.has(timer.id);
+}
+
+/** The timer that has the external id, as JSON text. When it is gone for good the id is given free. */
+async function readExisting(context: ApiContext, timer: NewTimer, database: Queryable): Promise<string | undefined> {
+  const { tenantId } = timer;
+  const externalId = timer.externalId!;
+  const id = (await findTimersByExternalId(database, tenantId, [externalId])).get(externalId);
+  if (id === undefined) return undefined;
+  const record = (await readTimers(database, tenantId, [id])).get(id);
+  if (record) return renderRecord(context, record, database);
+  await releaseTimerExternalId(database, tenantId, externalId, id);
+  return undefined;
+}
+
+/** New timers, by what becomes of them. */
+export interface StorePlan {
+  due: readonly NewTimer[];
+  skipped: readonly NewTimer[];
+}
+
+/** Stores new timers in one transaction. Returns the ids of those that were; the others' external ids are taken. */
+export async function storeTimers(database: Pick<Database, 'hot'>, plan: StorePlan): Promise<Set<string>> {
+  const isPlain = plan.skipped.length === 0 && plan.due.every((timer) => timer.externalId === null);
+  if (!isPlain) return inTransaction(database.hot, (client) => storeTimersWithin(client, plan));
+  await createTimers(database.hot, plan.due);
+  return new Set(plan.due.map((timer) => timer.id));
+}
+
+/** The same, in a transaction that is under way. */
+export async function storeTimersWithin(client: Transaction, plan: StorePlan): Promise<Set<string>> {
+  const all = [...plan.due, ...plan.skipped];
+  const claims = all.flatMap(({ id, externalId }) => (externalId === null ? [] : [{ externalId, timerId: id }]));
+  // All of a plan belong to one tenant: that of the request.
+  const claimed = claims.length === 0 ? new Set() : await claimTimerExternalIds(client, all[0]!.tenantId, claims);
+  const isFree = (timer: NewTimer) => timer.externalId === null || claimed.has(timer.id);
+  await createTimers(client, plan.due.filter(isFree));
+  await createSkippedTimers(client, plan.skipped.filter(isFree));
+  return new Set(all.filter(isFree).map((timer) => timer.id));
+}

@@ -1,0 +1,52 @@
+import { type Queryable, readTimers, type TimerRecord, type WorkflowVersion } from '@punctual/database';
+import type { ApiContext } from '../context.ts';
+import { ProblemError } from '../problem.ts';
+import { renderTimer } from './render-timer.ts';
+
+/** The answer to whoever names a timer that the tenant has not. */
+export function createTimerNotFound(): ProblemError {
+  return new ProblemError(404, 'not_found', 'There is no such timer.');
+}
+
+/** One timer as JSON text. Throws a 404. */
+export async function readTimerText(
+  context: ApiContext,
+  tenantId: string,
+  id: string,
+  database: Queryable = context.database.hot,
+): Promise<string> {
+  const record = (await readTimers(database, tenantId, [id])).get(id.toLowerCase());
+  if (!record) throw createTimerNotFound();
+  return renderRecord(context, record, database);
+}
+
+/** A timer's JSON text, with what its workflow says. */
+export async function renderRecord(
+  context: Pick<ApiContext, 'database' | 'workflowVersions'>,
+  record: TimerRecord,
+  database: Queryable = context.database.hot,
+): Promise<string> {
+  return renderTimer(record, await readVersionOf(context, record, database));
+}
+
+/** The workflow version that a timer belongs to, if any. Most are remembered. */
+export async function readVersionOf(
+  context: Pick<ApiContext, 'workflowVersions'>,
+  record: Pick<TimerRecord, 'workflowId' | 'workflowVersion'>,
+  database: Queryable,
+): Promise<WorkflowVersion | undefined> {
+  if (record.workflowId === null || record.workflowVersion === null) return undefined;
+  return context.workflowVersions.read(database, record.workflowId, record.workflowVersion);
+}
+
+/** One page of timers as JSON text. */
+export async function renderPage(
+  context: ApiContext,
+  records: readonly TimerRecord[],
+  nextCursor: string | null,
+  render: (record: TimerRecord) => Promise<string> = (record) => renderRecord(context, record),
+): Promise<string> {
+  const texts: string[] = [];
+  for (const record of records) texts.push(await render(record));
+  return `{"data":[${texts.join(',')}],"nextCursor":${JSON.stringify(nextCursor)}}`;
+}

@@ -1,0 +1,69 @@
+import type { NewTimer, ShownAttempt, TimerRecord, WorkflowVersion } from '@punctual/database';
+
+/** What a timer is shown by. A new one has no more than this. */
+type ShownTimer = NewTimer & Partial<Omit<TimerRecord, keyof NewTimer>>;
+
+/** The JSON text of a timer that was just stored. It is made of the texts that were stored: nothing is rendered twice. */
+export function renderNewTimer(timer: NewTimer): string {
+  return render(timer);
+}
+
+/**
+ * The JSON text of a timer. A task of a run shows the action and retry of its workflow `version`, unless they were
+ * changed for this timer.
+ */
+export function renderTimer(record: TimerRecord, version: WorkflowVersion | undefined): string {
+  if (record.taskKey === null || version === undefined) return render(record);
+  const task = version.tasks.find(({ key }) => key === record.taskKey);
+  if (task === undefined) return render(record);
+  return render({
+    ...record,
+    timeZone: record.timeZone ?? version.timeZone,
+    action: record.action ?? JSON.stringify(task.action),
+    retry: record.retry ?? (task.retry === undefined ? null : JSON.stringify(task.retry)),
+  });
+}
+
+function render(timer: Omit<ShownTimer, 'tenantId' | 'partition'>): string {
+  const { state = 'scheduled', version = 1, attempt = 0, wakeAt, finishedAt } = timer;
+  // What a status, an id and an instant are made of needs no escapes.
+  let text = `{"id":"${timer.id}","status":"${state}","version":${version},"dueAt":"${toText(timer.dueAt)}","attempt":${attempt}`;
+  if (timer.runId) text += `,"runId":"${timer.runId}"`;
+  if (timer.workflowId) text += `,"workflowId":"${timer.workflowId}"`;
+  if (timer.taskKey) text += `,"taskKey":${JSON.stringify(timer.taskKey)}`;
+  text += `,"createdAt":"${toText(timer.createdAt)}"`;
+  if (finishedAt != null) text += `,"finishedAt":"${toText(finishedAt)}"`;
+  // An attempt was made and the next is waited for: that is a retry, and its time is not the due time.
+  if (state === 'scheduled' && attempt > 0 && wakeAt != null && Number.isFinite(wakeAt)) {
+    text += `,"nextAttemptAt":"${toText(wakeAt)}"`;
+  }
+  if (timer.delay !== null) text += `,"delay":${timer.delay}`;
+  if (timer.timeZone !== null) text += `,"timeZone":"${timer.timeZone}"`;
+  if (timer.action !== null) text += `,"action":${timer.action}`;
+  if (timer.payload !== null) text += `,"payload":${timer.payload}`;
+  if (timer.retry !== null) text += `,"retry":${timer.retry}`;
+  if (timer.timeoutMs !== null) text += `,"timeoutMs":${timer.timeoutMs}`;
+  if (timer.externalId !== null) text += `,"externalId":${JSON.stringify(timer.externalId)}`;
+  if (timer.labels !== null) text += `,"labels":${timer.labels}`;
+  return `${text}}`;
+}
+
+/** An attempt as it is answered. */
+export function toAttempt(attempt: ShownAttempt) {
+  return {
+    attempt: attempt.attempt,
+    startedAt: toText(attempt.startedAt),
+    finishedAt: toText(attempt.finishedAt),
+    ...(attempt.latenessMs !== null && { latenessMs: attempt.latenessMs }),
+    ...(attempt.durationMs !== null && { durationMs: attempt.durationMs }),
+    outcome: attempt.outcome,
+    ...(attempt.httpStatus !== null && { httpStatus: attempt.httpStatus }),
+    ...(attempt.error !== null && { error: attempt.error }),
+    ...(attempt.responseBody !== null && { responseBody: attempt.responseBody }),
+  };
+}
+
+/** An instant (epoch ms) as RFC 3339 in UTC with milliseconds. */
+export function toText(at: number): string {
+  return new Date(at).toISOString();
+}

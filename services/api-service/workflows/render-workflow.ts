@@ -1,0 +1,29 @@
+import type { Workflow, WorkflowVersion } from '@punctual/contracts';
+import type { StoredWorkflow, WorkflowVersionRow } from '@punctual/database';
+
+/** A workflow as the api shows it. */
+export function renderWorkflow(workflow: StoredWorkflow): Workflow {
+  return {
+    id: workflow.id,
+    name: workflow.name,
+    version: workflow.version,
+    status: workflow.status,
+    timeZone: workflow.time_zone,
+    tasks: JSON.parse(workflow.tasks),
+    ...(workflow.labels && { labels: workflow.labels }),
+    createdAt: new Date(workflow.created_at).toISOString(),
+    updatedAt: new Date(workflow.updated_at).toISOString(),
+  };
+}
+
+/** One of a workflow's versions as the api shows it. */
+export function renderWorkflowVersion(version: WorkflowVersionRow): WorkflowVersion {
+  return {
+    workflowId: version.workflow_id,
+    version: version.version,
+    name: version.name,
+    timeZone: version.time_zone,
+    tasks: JSON.parse(version.tasks),
+    createdAt: new Date(version.created_at).toISOString(),
+  };
+}

@@ -1,0 +1,156 @@
+import type { WorkflowRequest, WorkflowTask } from '@punctual/contracts';
+import {
+  addWorkflowVersion,
+  createWorkflow,
+  lockWorkflow,
+  type StoredWorkflow,
+  type WorkflowRow, type Transaction } from '@punctual/database';
+import { createId, TASKS_PER_WORKFLOW_MAX, validateTaskGraph } from '@punctual/domain';
+import { type ApiContext, readAnchorAt } from '../context.ts';
+import { createInvalidRequest, refuseFaults } from '../plugins/problems.ts';
+import { ProblemError } from '../problem.ts';
+import { checkTimeZone } from '../timers/due-time.ts';
+import { withTransaction } from '../transaction.ts';
+import { formatETag, matchesVersion } from './etag.ts';
+import { prefix, validateTask, validateTasks, WORKFLOW_TASKS_BYTES_MAX } from './validate-tasks.ts';
+import { createWorkflowNotFound } from './workflow-problems.ts';
+
+/** Which workflow a change is for, and on what condition (`If-Match`). */
+export interface WorkflowTarget {
+  tenantId: string;
+  id: string;
+  ifMatch: string | undefined;
+}
+
+/** What a version says, ready to be stored. */
+interface VersionContent {
+  name: string;
+  timeZone: string;
+  /** JSON text. */
+  tasks: string;
+  labels: Record<string, string> | null;
+}
+
+/** Stores a new workflow as version 1. Throws ProblemError (400) with everything that is wrong with it. */
+export async function addWorkflow(
+  context: ApiContext,
+  client: Transaction | undefined,
+  tenantId: string,
+  request: WorkflowRequest,
+): Promise<StoredWorkflow> {
+  const createdAt = readAnchorAt(context);
+  const content = prepareVersion(context, request, createdAt);
+  const id = createId();
+  await createWorkflow(client ?? context.database.ordinary, {
+    ...content,
+    id,
+    tenantId,
+    createdAt,
+    labels: toJson(content.labels),
+  });
+  return {
+    id,
+    tenant_id: tenantId,
+    name: content.name,
+    status: 'active',
+    version: 1,
+    labels: content.labels,
+    created_at: createdAt,
+    updated_at: createdAt,
+    time_zone: content.timeZone,
+    tasks: content.tasks,
+  };
+}
+
+/** Replaces all that a workflow says by a new version. Throws ProblemError: 400, 404, 409 when archived, 412. */
+export async function replaceWorkflow(
+  context: ApiContext,
+  client: Transaction | undefined,
+  target: WorkflowTarget,
+  request: WorkflowRequest,
+): Promise<StoredWorkflow> {
+  // Before the lock: the check of a thousand tasks should keep nobody waiting.
+  const content = prepareVersion(context, request, readAnchorAt(context));
+  return changeWorkflow(context, client, target, async () => content);
+}
+
+/** Adds one task to a workflow's present tasks by a new version. Throws ProblemError: 400, 404, 409 when archived, 412. */
+export async function addTask(
+  context: ApiContext,
+  client: Transaction | undefined,
+  target: WorkflowTarget,
+  task: WorkflowTask,
+): Promise<StoredWorkflow> {
+  const anchorAt = readAnchorAt(context);
+  return changeWorkflow(context, client, target, async (locked, workflow) => {
+    const present = await context.workflowVersions.read(locked, workflow.id, workflow.version);
+    if (present.tasks.length >= TASKS_PER_WORKFLOW_MAX) {
+      refuseFaults([{ pointer: '', detail: `A workflow has at most ${TASKS_PER_WORKFLOW_MAX} tasks.` }]);
+    }
+    const tasks = [...(present.tasks as WorkflowTask[]), task];
+    const own = `/${present.tasks.length}`;
+    refuseFaults([
+      // The others were sound without it and none of them waits for it, so whatever is wrong is wrong with this one.
+      ...validateTaskGraph(tasks).map((fault) => ({ ...fault, pointer: fault.pointer.slice(own.length) })),
+      ...validateTask(task, { context, timeZone: present.timeZone, anchorAt }),
+    ]);
+    return { name: present.name, timeZone: present.timeZone, tasks: encodeTasks(tasks, ''), labels: workflow.labels };
+  });
+}
+
+async function changeWorkflow(
+  context: ApiContext,
+  client: Transaction | undefined,
+  { tenantId, id, ifMatch }: WorkflowTarget,
+  change: (client: Transaction, workflow: WorkflowRow) => Promise<VersionContent>,
+): Promise<StoredWorkflow> {
+  return withTransaction(context, client, async (transaction) => {
+    const workflow = await lockWorkflow(transaction, tenantId, id);
+    if (!workflow) throw createWorkflowNotFound();
+    if (!matchesVersion(ifMatch, workflow.version)) {
+      throw new ProblemError(412, 'version_mismatch', `The workflow has version ${workflow.version} by now.`, {
+        headers: { etag: formatETag(workflow.version) },
+      });
+    }
+    if (workflow.status === 'archived') {
+      throw new ProblemError(409, 'workflow_archived', 'The workflow is archived and can not be changed.');
+    }
+    const content = await change(transaction, workflow);
+    const saved = await addWorkflowVersion(transaction, {
+      ...content,
+      id,
+      updatedAt: readAnchorAt(context),
+      labels: toJson(content.labels),
+    });
+    return {
+      ...workflow,
+      ...saved,
+      name: content.name,
+      labels: content.labels,
+      time_zone: content.timeZone,
+      tasks: content.tasks,
+    };
+  });
+}
+
+function prepareVersion(context: ApiContext, request: WorkflowRequest, anchorAt: number): VersionContent {
+  const zone = checkTimeZone(request.timeZone);
+  if ('fault' in zone) throw createInvalidRequest([zone.fault]);
+  const timeZone = zone.timeZone ?? 'UTC';
+  refuseFaults(prefix('/tasks', validateTasks(request.tasks, { context, timeZone, anchorAt })));
+  return { name: request.name, timeZone, tasks: encodeTasks(request.tasks, '/tasks'), labels: request.labels ?? null };
+}
+
+function encodeTasks(tasks: readonly WorkflowTask[], pointer: string): string {
+  const text = JSON.stringify(tasks);
+  if (Buffer.byteLength(text) > WORKFLOW_TASKS_BYTES_MAX) {
+    refuseFaults([
+      { pointer, detail: `All tasks together must not be larger than ${WORKFLOW_TASKS_BYTES_MAX} bytes.` },
+    ]);
+  }
+  return text;
+}
+
+function toJson(labels: Record<string, string> | null): string | null {
+  return labels && JSON.stringify(labels);
+}

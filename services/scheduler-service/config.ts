@@ -1,0 +1,106 @@
+import { type RelationCheck, readConfig } from '@punctual/runtime';
+import Type, { type Static } from 'typebox';
+
+/** Every setting of the scheduler; `docs/configuration.md` is made from it. */
+export const SchedulerSettings = Type.Object({
+  PORT: Type.Integer({
+    minimum: 0,
+    maximum: 65_535,
+    default: 8089,
+    description: 'Port of health and metrics; 0 takes any.',
+  }),
+  HOST: Type.String({ default: '0.0.0.0', description: 'Address on which health and metrics are served.' }),
+  DATABASE_URL: Type.String({
+    minLength: 1,
+    description: 'Postgres 18, as `postgres://user:password@host:port/name`.',
+  }),
+  REDIS_URL: Type.Optional(Type.String({ description: 'Redis for the queue; absent: BullMQ on Postgres.' })),
+  REDIS_PREFIX: Type.String({ default: 'punctual', description: "Before each of the queue's keys in Redis." }),
+  LOG_LEVEL: Type.Union(
+    (['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const).map((level) => Type.Literal(level)),
+    { default: 'info', description: 'Least important lines that are logged.' },
+  ),
+  SCHEDULER_POOL_SIZE: Type.Integer({ minimum: 2, maximum: 50, default: 4, description: 'Connections to Postgres.' }),
+  SCHEDULER_LEASE_TTL_MS: Type.Integer({
+    minimum: 1_000,
+    maximum: 60_000,
+    default: 3_000,
+    description: 'How long a partition stays with a scheduler that is not heard of.',
+  }),
+  SCHEDULER_LEASE_RENEW_MS: Type.Integer({
+    minimum: 100,
+    maximum: 20_000,
+    default: 1_000,
+    description: 'Between two renewals; at most half of SCHEDULER_LEASE_TTL_MS.',
+  }),
+  SCHEDULER_READ_INTERVAL_MS: Type.Integer({
+    minimum: 1,
+    maximum: 1_000,
+    default: 20,
+    description: 'Between two reads. A timer that is due sooner than this after its creation waits for the next read.',
+  }),
+  SCHEDULER_LOOK_AHEAD_MS: Type.Integer({
+    minimum: 10,
+    maximum: 60_000,
+    default: 150,
+    description: 'How far before its due time a timer is read into memory; at least twice SCHEDULER_READ_INTERVAL_MS.',
+  }),
+  SCHEDULER_READ_ROWS_MAX: Type.Integer({
+    minimum: 64,
+    maximum: 50_000,
+    default: 4_000,
+    description: 'Timers that one read fetches at most, over all partitions.',
+  }),
+  SCHEDULER_SWEEP_INTERVAL_MS: Type.Integer({
+    minimum: 100,
+    maximum: 60_000,
+    default: 2_000,
+    description: 'Between two looks at everything overdue, for hints that got lost.',
+  }),
+  SCHEDULER_REDISPATCH_AFTER_MS: Type.Integer({
+    minimum: 1_000,
+    maximum: 600_000,
+    default: 5_000,
+    description:
+      'How long a dispatched timer that was not started is left alone; it is dispatched again by twice that.',
+  }),
+  SCHEDULER_DISPATCH_WINDOW_MS: Type.Integer({
+    minimum: 1,
+    maximum: 1_000,
+    default: 4,
+    description: 'Timers due within it travel together.',
+  }),
+  SCHEDULER_QUEUE_CHUNKS_MAX: Type.Integer({
+    minimum: 1,
+    maximum: 100_000,
+    default: 256,
+    description: 'Reading pauses while this many chunks (of up to 64 timers) wait in the queue.',
+  }),
+  RETENTION_DAYS: Type.Integer({
+    minimum: 1,
+    maximum: 3_650,
+    default: 30,
+    description: 'Days that finished timers and attempts are kept.',
+  }),
+});
+export type SchedulerConfig = Static<typeof SchedulerSettings>;
+
+const checkRelations: RelationCheck<SchedulerConfig> = (config) => {
+  const faults: string[] = [];
+  if (config.SCHEDULER_LEASE_RENEW_MS * 2 > config.SCHEDULER_LEASE_TTL_MS) {
+    faults.push(
+      'SCHEDULER_LEASE_RENEW_MS must be at most half of SCHEDULER_LEASE_TTL_MS, or leases run out between renewals.',
+    );
+  }
+  if (config.SCHEDULER_READ_INTERVAL_MS * 2 > config.SCHEDULER_LOOK_AHEAD_MS) {
+    faults.push(
+      'SCHEDULER_LOOK_AHEAD_MS must be at least twice SCHEDULER_READ_INTERVAL_MS, or timers are read too late.',
+    );
+  }
+  return faults;
+};
+
+/** Throws ConfigError, with every fault, when the environment does not do. */
+export function readSchedulerConfig(environment: Readonly<Record<string, string | undefined>>): SchedulerConfig {
+  return readConfig(SchedulerSettings, environment, checkRelations);
+}

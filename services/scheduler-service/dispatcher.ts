@@ -1,0 +1,167 @@
+import type { DatabaseClock, DueTimer } from '@punctual/database';
+import type { ChunkQueue, Hint } from '@punctual/queue';
+import type { Logger, Role } from '@punctual/runtime';
+import type { SchedulerMetrics } from './metrics.ts';
+
+export interface DispatcherOptions {
+  queue: Pick<ChunkQueue, 'dispatch' | 'countWaiting'>;
+  clock: DatabaseClock;
+  /** Timers due within it travel together (ms). */
+  windowMs: number;
+  /** No more is read while so many chunks wait. */
+  queueChunksMax: number;
+  /** Told of hints that did not reach the queue. */
+  onLost: (hints: readonly Hint[]) => void;
+  metrics: SchedulerMetrics;
+  logger: Logger;
+}
+
+/** Timers that may wait in memory: the look-ahead at some 100,000 due a second. */
+const HELD_MAX = 20_000;
+/** Hand-overs under way at once: enough to hide a round trip, few enough that an outage holds little. */
+const HANDOVERS_MAX = 4;
+/** Timers in one hand-over, which is one round trip. */
+const HANDOVER_TIMERS_MAX = 1_024;
+/** Between two questions to the queue how deep it is (ms). */
+const DEPTH_INTERVAL_MS = 100;
+/** After a hand-over that failed (ms): the queue is away, and asking faster does not bring it back. */
+const FAILURE_PAUSE_MS = 250;
+
+/**
+ * Holds timers until they are due by the database's clock, then hands them to the queue in chunks.
+ *
+ * A hand-over is a hint: lost or doubled, it harms nothing but punctuality, and what is held here when the process
+ * dies is read again by the partition's next owner.
+ */
+export class Dispatcher implements Role {
+  readonly #options: DispatcherOptions;
+  /** Due times rounded up to the window → the timers due then. */
+  readonly #heldByTick = new Map<number, DueTimer[]>();
+  #heldCount = 0;
+  #ready: DueTimer[] = [];
+  #handovers = 0;
+  #chunksWaiting = 0;
+  #failedAt = Number.NEGATIVE_INFINITY;
+  #wakeTimer: NodeJS.Timeout | undefined;
+  #depthTimer: NodeJS.Timeout | undefined;
+  #depthQuestion: Promise<void> | undefined;
+  #isStopped = true;
+  readonly #underWay = new Set<Promise<void>>();
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    if (!this.#isStopped) return;
+    this.#isStopped = false;
+    this.#askDepth();
+  }
+
+  /** What is held stays where it is, in the database; only hand-overs under way are awaited. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    clearTimeout(this.#wakeTimer);
+    clearTimeout(this.#depthTimer);
+    await this.#depthQuestion;
+    await Promise.all(this.#underWay);
+    this.#heldByTick.clear();
+    this.#ready = [];
+    this.#heldCount = 0;
+  }
+
+  /** Whether more may be read: the queue is not too deep, reachable, and memory has room. */
+  get hasRoom(): boolean {
+    return (
+      this.#chunksWaiting < this.#options.queueChunksMax &&
+      this.#heldCount < HELD_MAX &&
+      performance.now() - this.#failedAt > FAILURE_PAUSE_MS
+    );
+  }
+
+  /** Takes timers that are due, or will be soon. */
+  hold(timers: readonly DueTimer[]): void {
+    const { windowMs } = this.#options;
+    for (const timer of timers) {
+      const tick = Math.ceil(timer.wakeAt / windowMs) * windowMs;
+      const held = this.#heldByTick.get(tick);
+      if (held) held.push(timer);
+      else this.#heldByTick.set(tick, [timer]);
+    }
+    this.#heldCount += timers.length;
+    this.#release();
+  }
+
+  async runOnce(): Promise<void> {
+    this.#release();
+    await Promise.all(this.#underWay);
+  }
+
+  // Moves what is due to `ready`, hands over, and sets the alarm for what is due next.
+  #release(): void {
+    clearTimeout(this.#wakeTimer);
+    const now = this.#options.clock.nowAtLeast();
+    let next = Number.POSITIVE_INFINITY;
+    for (const [tick, timers] of this.#heldByTick) {
+      if (tick <= now) {
+        for (const timer of timers) this.#ready.push(timer);
+        this.#heldByTick.delete(tick);
+      } else if (tick < next) {
+        next = tick;
+      }
+    }
+    this.#handOver();
+    this.#options.metrics.timersHeld.set(this.#heldCount);
+    if (next < Number.POSITIVE_INFINITY && !this.#isStopped) {
+      // Node rounds waits down to whole milliseconds: one more, so that the alarm never rings in vain.
+      this.#wakeTimer = setTimeout(() => this.#release(), Math.max(1, Math.ceil(next - now)));
+    }
+  }
+
+  #handOver(): void {
+    while (this.#ready.length > 0 && this.#handovers < HANDOVERS_MAX) {
+      const timers = this.#ready.splice(0, HANDOVER_TIMERS_MAX);
+      this.#handovers += 1;
+      const handover = this.#dispatch(timers).finally(() => {
+        this.#underWay.delete(handover);
+        this.#handovers -= 1;
+        this.#heldCount -= timers.length;
+        if (!this.#isStopped) this.#handOver();
+      });
+      this.#underWay.add(handover);
+    }
+  }
+
+  async #dispatch(timers: readonly DueTimer[]): Promise<void> {
+    const { queue, clock, metrics, logger, onLost } = this.#options;
+    try {
+      const chunks = await queue.dispatch(timers);
+      this.#chunksWaiting += chunks;
+      const now = clock.now();
+      for (const timer of timers) metrics.dispatchLatenessSeconds.observe(Math.max(0, now - timer.wakeAt) / 1000);
+      metrics.timersDispatched.inc(timers.length);
+      metrics.chunkSize.observe(timers.length);
+    } catch (error) {
+      this.#failedAt = performance.now();
+      metrics.dispatchFailures.inc();
+      onLost(timers);
+      logger.debug({ err: error, timers: timers.length }, 'a hand-over to the queue failed; its timers are read again');
+    }
+  }
+
+  #askDepth(): void {
+    this.#depthQuestion = this.#options.queue
+      .countWaiting()
+      .then((count) => {
+        this.#chunksWaiting = count;
+        this.#options.metrics.queueChunksWaiting.set(count);
+      })
+      .catch(() => {
+        // Unknown depth: as good as full. Health and the hand-overs' own log line tell that the queue is away.
+        this.#failedAt = performance.now();
+      })
+      .finally(() => {
+        if (!this.#isStopped) this.#depthTimer = setTimeout(() => this.#askDepth(), DEPTH_INTERVAL_MS);
+      });
+  }
+}

@@ -1,0 +1,112 @@
+import { LATENCY_BUCKETS_SECONDS } from '@punctual/runtime';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+export interface SchedulerMetrics {
+  partitionsOwned: Gauge;
+  leaseChanges: Counter<'change'>;
+  oldestOverdueSeconds: Gauge;
+  timersRead: Counter;
+  readSeconds: Histogram;
+  timersHeld: Gauge;
+  timersDispatched: Counter;
+  timersRedispatched: Counter;
+  dispatchFailures: Counter;
+  chunkSize: Histogram;
+  dispatchLatenessSeconds: Histogram;
+  queueChunksWaiting: Gauge;
+  readPauses: Counter;
+  clockOffsetSeconds: Gauge;
+  clockErrorSeconds: Gauge;
+  clockSteps: Gauge;
+}
+
+/** Every metric of the scheduler, in `registry`. */
+export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
+  const registers = [registry];
+  return {
+    partitionsOwned: new Gauge({
+      name: 'scheduler_partitions_owned',
+      help: 'Partitions that this scheduler reads.',
+      registers,
+    }),
+    leaseChanges: new Counter({
+      name: 'scheduler_partition_lease_changes_total',
+      help: 'Partition leases gained, released and lost.',
+      labelNames: ['change'],
+      registers,
+    }),
+    oldestOverdueSeconds: new Gauge({
+      name: 'scheduler_oldest_overdue_seconds',
+      help: 'Age of the oldest timer in owned partitions that should have been started and was not.',
+      registers,
+    }),
+    timersRead: new Counter({
+      name: 'scheduler_timers_read_total',
+      help: 'Rows read ahead, known ones included.',
+      registers,
+    }),
+    readSeconds: new Histogram({
+      name: 'scheduler_read_duration_seconds',
+      help: 'Time of one read ahead.',
+      buckets: LATENCY_BUCKETS_SECONDS,
+      registers,
+    }),
+    timersHeld: new Gauge({
+      name: 'scheduler_timers_held',
+      help: 'Timers that wait in memory until they are due.',
+      registers,
+    }),
+    timersDispatched: new Counter({
+      name: 'scheduler_timers_dispatched_total',
+      help: 'Hints handed to the queue.',
+      registers,
+    }),
+    timersRedispatched: new Counter({
+      name: 'scheduler_timers_swept_total',
+      help: 'Overdue timers found by a sweep and handed to the queue (again).',
+      registers,
+    }),
+    dispatchFailures: new Counter({
+      name: 'scheduler_dispatch_failures_total',
+      help: 'Hand-overs to the queue that failed; the timers are read again.',
+      registers,
+    }),
+    chunkSize: new Histogram({
+      name: 'scheduler_chunk_timers',
+      help: 'Timers in one hand-over to the queue.',
+      buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096],
+      registers,
+    }),
+    dispatchLatenessSeconds: new Histogram({
+      name: 'scheduler_dispatch_lateness_seconds',
+      help: 'Hand-over to the queue minus due time.',
+      buckets: LATENCY_BUCKETS_SECONDS,
+      registers,
+    }),
+    queueChunksWaiting: new Gauge({
+      name: 'scheduler_queue_chunks_waiting',
+      help: 'Chunks that wait for a worker.',
+      registers,
+    }),
+    readPauses: new Counter({
+      name: 'scheduler_read_pauses_total',
+      help: 'Turns without a read because the queue held enough.',
+      registers,
+    }),
+    clockOffsetSeconds: new Gauge({
+      name: 'scheduler_clock_offset_seconds',
+      help: "The database's clock minus this host's. Harmless by itself; an alarm that one of them is wrong.",
+      registers,
+    }),
+    clockErrorSeconds: new Gauge({
+      name: 'scheduler_clock_error_seconds',
+      help: 'Greatest error of that offset.',
+      registers,
+    }),
+    clockSteps: new Gauge({
+      name: 'scheduler_clock_steps',
+      help: 'How often one of both clocks was seen to be set.',
+      registers,
+    }),
+  };
+}

@@ -1,0 +1,73 @@
+import {
+  type Database,
+  type DatabaseClock,
+  foldLedger,
+  inTransaction,
+  keepHistoryDays,
+  pruneIdempotencyKeys,
+  readMonotonicMs,
+} from '@punctual/database';
+import { type Logger, Loop, type Role } from '@punctual/runtime';
+
+export interface PrunerOptions {
+  database: Database;
+  clock: DatabaseClock;
+  retentionDays: number;
+  logger: Logger;
+}
+
+/** Between two turns (ms). Each does a bounded amount of work. */
+const INTERVAL_MS = 5_000;
+const ERROR_PAUSE_MS = 10_000;
+/** Between two looks at the days' partitions (ms). They stand ready a week ahead. */
+const DAYS_INTERVAL_MS = 600_000;
+/** Ledger entries that one turn folds into the totals. */
+const LEDGER_ENTRIES_MAX = 50_000;
+/** Idempotency keys that one turn forgets. */
+const IDEMPOTENCY_KEYS_MAX = 10_000;
+
+/**
+ * Keeps tables small: makes the history's days ahead and drops those past retention, folds the ledger's entries into
+ * its totals, forgets old idempotency keys. Every scheduler runs one; they do not get into each other's way, and
+ * each step is a transaction of its own.
+ */
+export class Pruner implements Role {
+  readonly #options: PrunerOptions;
+  readonly #loop: Loop;
+  #daysKeptAt = Number.NEGATIVE_INFINITY;
+
+  constructor(options: PrunerOptions) {
+    this.#options = options;
+    this.#loop = new Loop({
+      name: 'pruner',
+      run: () => this.runOnce(),
+      pauseMs: () => INTERVAL_MS,
+      errorPauseMs: ERROR_PAUSE_MS,
+      onError: (error) => options.logger.warn({ err: error }, 'could not tidy the tables; trying again'),
+    });
+  }
+
+  get loop(): Loop {
+    return this.#loop;
+  }
+
+  start(): void {
+    this.#loop.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+  }
+
+  async runOnce(): Promise<void> {
+    const { database, clock, retentionDays, logger } = this.#options;
+    await foldLedger(database.ordinary, LEDGER_ENTRIES_MAX);
+    await pruneIdempotencyKeys(database.ordinary, IDEMPOTENCY_KEYS_MAX);
+    if (readMonotonicMs() - this.#daysKeptAt < DAYS_INTERVAL_MS || !clock.isKnown) return;
+    const { created, dropped } = await inTransaction(database.ordinary, (client) =>
+      keepHistoryDays(client, clock.now(), retentionDays),
+    );
+    this.#daysKeptAt = readMonotonicMs();
+    if (created.length + dropped.length > 0) logger.info({ created, dropped }, "kept the history's days");
+  }
+}

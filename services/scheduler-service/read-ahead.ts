@@ -1,0 +1,182 @@
+import {
+  type Database,
+  type DatabaseClock,
+  type DueTimer,
+  FIRST_ID,
+  type ReadFrom,
+  readDueTimers,
+  readMonotonicMs,
+} from '@punctual/database';
+import { type Logger, Loop, type Role } from '@punctual/runtime';
+import type { Dispatcher } from './dispatcher.ts';
+import type { SchedulerMetrics } from './metrics.ts';
+import type { RecentHints } from './recent-hints.ts';
+
+export interface ReadAheadOptions {
+  database: Database;
+  clock: DatabaseClock;
+  /** Asked before each read, so that a lost partition is not read once more. */
+  listOwned: () => number[];
+  dispatcher: Pick<Dispatcher, 'hold' | 'hasRoom'>;
+  recent: RecentHints;
+  intervalMs: number;
+  lookAheadMs: number;
+  rowsMax: number;
+  sweepIntervalMs: number;
+  redispatchAfterMs: number;
+  metrics: SchedulerMetrics;
+  logger: Logger;
+}
+
+/**
+ * Each read begins this far before now (ms), for rows that were committed late: `wake_at` is at least the moment of
+ * the statement that set it, and a transaction is rarely open for longer. Those that were are found by the sweep.
+ */
+const LATE_COMMIT_MS = 500;
+/** Least number of rows a partition that one read asks for, however many partitions there are. */
+const ROWS_PER_PARTITION_MIN = 16;
+const ERROR_PAUSE_MS = 250;
+
+/** Where reading stands in a partition that has more due timers than one read fetches. */
+interface Cursor {
+  wakeAt: number;
+  id: string;
+}
+
+/**
+ * Reads, in due order, whatever must be looked at: due, retried or lost. It never writes.
+ *
+ * Caught up, each read covers the stretch from shortly before now to the look-ahead. Behind, a cursor moves on
+ * through the backlog, past index entries of rows that are gone. Every so often a sweep looks at everything older
+ * than that stretch, for hints that got lost; what was read lately is not dispatched again. Killed, it leaves nothing.
+ */
+export class ReadAhead implements Role {
+  readonly #options: ReadAheadOptions;
+  readonly #loop: Loop;
+  /** Of partitions that are behind. */
+  readonly #cursors = new Map<number, Cursor>();
+  #known = new Set<number>();
+  #sweptAt = Number.NEGATIVE_INFINITY;
+  #rotatedAt = readMonotonicMs();
+
+  constructor(options: ReadAheadOptions) {
+    this.#options = options;
+    this.#loop = new Loop({
+      name: 'read-ahead',
+      run: () => this.runOnce(),
+      pauseMs: () => (this.#cursors.size > 0 && options.dispatcher.hasRoom ? 0 : options.intervalMs),
+      errorPauseMs: ERROR_PAUSE_MS,
+      onError: (error) => options.logger.warn({ err: error }, 'could not read due timers; trying again'),
+    });
+  }
+
+  get loop(): Loop {
+    return this.#loop;
+  }
+
+  start(): void {
+    this.#loop.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+  }
+
+  async runOnce(): Promise<void> {
+    const { dispatcher, recent, redispatchAfterMs, sweepIntervalMs, metrics } = this.#options;
+    const now = readMonotonicMs();
+    if (now - this.#rotatedAt >= redispatchAfterMs) {
+      recent.rotate();
+      this.#rotatedAt = now;
+    }
+    const partitions = this.#updatePartitions();
+    if (partitions.length === 0) return;
+    if (now - this.#sweptAt >= sweepIntervalMs) {
+      this.#sweptAt = now;
+      await this.#sweep(partitions);
+    }
+    if (dispatcher.hasRoom) await this.#read(partitions);
+    else metrics.readPauses.inc();
+  }
+
+  // A partition that is new here is read from the beginning, and a cursor in one that was lost is forgotten.
+  #updatePartitions(): number[] {
+    const partitions = this.#options.listOwned();
+    const owned = new Set(partitions);
+    for (const partition of this.#known) if (!owned.has(partition)) this.#cursors.delete(partition);
+    for (const partition of partitions) {
+      if (!this.#known.has(partition)) this.#cursors.set(partition, { wakeAt: 0, id: FIRST_ID });
+    }
+    this.#known = owned;
+    return partitions;
+  }
+
+  async #read(partitions: readonly number[]): Promise<void> {
+    const { clock, lookAheadMs, rowsMax, dispatcher } = this.#options;
+    const recentFrom = clock.isKnown ? Math.floor(clock.now()) - LATE_COMMIT_MS : 0;
+    const limit = Math.max(ROWS_PER_PARTITION_MIN, Math.ceil(rowsMax / partitions.length));
+    const from = partitions.map((partition): ReadFrom => {
+      const cursor = this.#cursors.get(partition);
+      return { partition, wakeAt: cursor?.wakeAt ?? recentFrom, id: cursor?.id ?? FIRST_ID };
+    });
+    const timers = await this.#fetch(from, lookAheadMs, limit);
+    dispatcher.hold(this.#takeNew(timers));
+    this.#moveCursors(partitions, timers, limit);
+  }
+
+  #moveCursors(partitions: readonly number[], timers: readonly DueTimer[], limit: number): void {
+    const counts = new Map<number, number>();
+    const last = new Map<number, DueTimer>();
+    for (const timer of timers) {
+      counts.set(timer.partition, (counts.get(timer.partition) ?? 0) + 1);
+      last.set(timer.partition, timer);
+    }
+    for (const partition of partitions) {
+      if (counts.get(partition) === limit) {
+        const { wakeAt, id } = last.get(partition)!;
+        this.#cursors.set(partition, { wakeAt, id });
+      } else {
+        this.#cursors.delete(partition);
+      }
+    }
+  }
+
+  async #sweep(partitions: readonly number[]): Promise<void> {
+    const { clock, rowsMax, dispatcher, metrics } = this.#options;
+    const limit = Math.max(ROWS_PER_PARTITION_MIN, Math.ceil(rowsMax / partitions.length));
+    const from = partitions.map((partition): ReadFrom => ({ partition, wakeAt: 0, id: FIRST_ID }));
+    const timers = await this.#fetch(from, -LATE_COMMIT_MS, limit);
+    const oldestAt = timers.reduce((oldest, timer) => Math.min(oldest, timer.wakeAt), Number.POSITIVE_INFINITY);
+    metrics.oldestOverdueSeconds.set(timers.length > 0 ? Math.max(0, clock.now() - oldestAt) / 1000 : 0);
+    metrics.clockOffsetSeconds.set(clock.hostOffsetMs / 1000);
+    metrics.clockErrorSeconds.set(clock.errorMs / 1000);
+    metrics.clockSteps.set(clock.steps);
+    if (!dispatcher.hasRoom) return;
+    // Those ahead of a cursor will be read in their turn.
+    const behind = timers.filter((timer) => {
+      const cursor = this.#cursors.get(timer.partition);
+      return !cursor || timer.wakeAt < cursor.wakeAt || (timer.wakeAt === cursor.wakeAt && timer.id <= cursor.id);
+    });
+    const lost = this.#takeNew(behind);
+    metrics.timersRedispatched.inc(lost.length);
+    dispatcher.hold(lost);
+  }
+
+  async #fetch(from: readonly ReadFrom[], untilMs: number, limit: number): Promise<DueTimer[]> {
+    const { database, clock, metrics } = this.#options;
+    const sentAt = readMonotonicMs();
+    const { timers, serverAt } = await readDueTimers(database.hot, from, untilMs, limit);
+    const receivedAt = readMonotonicMs();
+    clock.observe(sentAt, serverAt, receivedAt);
+    metrics.readSeconds.observe((receivedAt - sentAt) / 1000);
+    metrics.timersRead.inc(timers.length);
+    return timers;
+  }
+
+  #takeNew(timers: readonly DueTimer[]): DueTimer[] {
+    const { recent } = this.#options;
+    const fresh = timers.filter((timer) => !recent.has(timer));
+    for (const timer of fresh) recent.add(timer);
+    return fresh;
+  }
+}

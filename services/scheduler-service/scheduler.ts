@@ -1,0 +1,139 @@
+import { hostname } from 'node:os';
+import { connectDatabase, DatabaseClock, readPartitionCount, readPendingMigrations } from '@punctual/database';
+import { createId } from '@punctual/domain';
+import { ChunkQueue } from '@punctual/queue';
+import { type Health, type Logger, limitRate, openOps, VERSION } from '@punctual/runtime';
+import type { Registry } from 'prom-client';
+import type { SchedulerConfig } from './config.ts';
+import { Dispatcher } from './dispatcher.ts';
+import { createSchedulerMetrics } from './metrics.ts';
+import { PartitionManager } from './partition-manager.ts';
+import { Pruner } from './pruner.ts';
+import { ReadAhead } from './read-ahead.ts';
+import { RecentHints } from './recent-hints.ts';
+
+export interface SchedulerOptions {
+  config: SchedulerConfig;
+  logger: Logger;
+  /** The health and metrics of the process that hosts this scheduler with others; absent: its own, on its own port. */
+  shared?: { health: Health; registry: Registry };
+}
+
+export interface RunningScheduler {
+  id: string;
+  /** Port of health and metrics; undefined where the caller serves them. */
+  port: number | undefined;
+  stop(): Promise<void>;
+}
+
+/** Errors of a backend that is away come in floods; one line in this time tells enough (ms). */
+const ERROR_LOG_INTERVAL_MS = 10_000;
+
+/**
+ * Starts a scheduler: partitions, read ahead, dispatch, and the keeping of tables. Rejects with a plain sentence when
+ * migrations are pending. It stops in the order in which work flows: no more reads, hand-overs under way end, then
+ * partitions are given back and connections closed.
+ */
+export async function startScheduler({ config, logger, shared }: SchedulerOptions): Promise<RunningScheduler> {
+  const opening = openOps('scheduler', VERSION, { host: config.HOST, port: config.PORT }, shared);
+  const { health } = opening;
+  const metrics = createSchedulerMetrics(opening.registry);
+  const warnSeldom = limitRate(
+    (error: Error, text: string) => logger.warn({ err: error }, text),
+    ERROR_LOG_INTERVAL_MS,
+  );
+  const database = connectDatabase({
+    connectionString: config.DATABASE_URL,
+    applicationName: 'punctual-scheduler',
+    poolSizeMax: config.SCHEDULER_POOL_SIZE,
+    onIdleError: (error) => warnSeldom(error, 'lost a connection to Postgres; the pool makes another'),
+  });
+  try {
+    const pending = await readPendingMigrations(database);
+    if (pending.length > 0) {
+      throw new Error(
+        `The database lacks the migrations ${pending.join(', ')}. Apply them with \`pnpm migrate\`, then start again.`,
+      );
+    }
+    const partitionCount = await readPartitionCount(database);
+    const clock = new DatabaseClock();
+    const queue = new ChunkQueue(
+      { redisUrl: config.REDIS_URL, redisPrefix: config.REDIS_PREFIX, databaseUrl: config.DATABASE_URL },
+      (error) => warnSeldom(error, 'the queue is away; deliveries wait until it is back'),
+    );
+    const recent = new RecentHints();
+    const dispatcher = new Dispatcher({
+      queue,
+      clock,
+      windowMs: config.SCHEDULER_DISPATCH_WINDOW_MS,
+      queueChunksMax: config.SCHEDULER_QUEUE_CHUNKS_MAX,
+      onLost: (hints) => {
+        for (const hint of hints) recent.remove(hint);
+      },
+      metrics,
+      logger,
+    });
+    const id = createId();
+    const partitions = new PartitionManager({
+      database,
+      instance: { id, role: 'scheduler', host: hostname(), pid: process.pid, version: VERSION, details: {} },
+      partitionCount,
+      leaseTtlMs: config.SCHEDULER_LEASE_TTL_MS,
+      renewIntervalMs: config.SCHEDULER_LEASE_RENEW_MS,
+      metrics,
+      logger,
+    });
+    const readAhead = new ReadAhead({
+      database,
+      clock,
+      listOwned: () => partitions.listOwned(),
+      dispatcher,
+      recent,
+      intervalMs: config.SCHEDULER_READ_INTERVAL_MS,
+      lookAheadMs: config.SCHEDULER_LOOK_AHEAD_MS,
+      rowsMax: config.SCHEDULER_READ_ROWS_MAX,
+      sweepIntervalMs: config.SCHEDULER_SWEEP_INTERVAL_MS,
+      redispatchAfterMs: config.SCHEDULER_REDISPATCH_AFTER_MS,
+      metrics,
+      logger,
+    });
+    const pruner = new Pruner({ database, clock, retentionDays: config.RETENTION_DAYS, logger });
+
+    health.addCheck('postgres', true, async () => {
+      await database.ordinary.query('SELECT 1');
+      return { status: 'ok' };
+    });
+    health.addCheck('queue', false, async () => ({ status: 'ok', ...(await queue.readFigures()) }));
+    for (const role of [partitions, readAhead, pruner]) health.addLoop(role.loop);
+    const ops = await opening.listen();
+
+    dispatcher.start();
+    partitions.start();
+    readAhead.start();
+    pruner.start();
+    health.markStarted();
+    logger.info({ schedulerId: id, port: ops.port, partitionCount, queue: queue.backend }, 'the scheduler is running');
+
+    let stopping: Promise<void> | undefined;
+    const stop = async () => {
+      health.markDraining();
+      await Promise.all([readAhead.stop(), pruner.stop()]);
+      await dispatcher.stop();
+      await partitions.stop();
+      await queue.close();
+      await ops.close();
+      await database.close();
+    };
+    return {
+      id,
+      port: ops.port,
+      stop: () => {
+        stopping ??= stop();
+        return stopping;
+      },
+    };
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}

@@ -1,0 +1,14 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+const NAME = 'connection.json';
+
+/** Tells commands on this machine (`pnpm ledger`) how to reach the embedded Postgres. Readable by its owner only. */
+export async function writeConnectionFile(dataDir: string, databaseUrl: string): Promise<void> {
+  await writeFile(join(dataDir, NAME), `${JSON.stringify({ databaseUrl })}\n`, { mode: 0o600 });
+}
+
+/** After the Postgres has ended. */
+export async function removeConnectionFile(dataDir: string): Promise<void> {
+  await rm(join(dataDir, NAME), { force: true });
+}

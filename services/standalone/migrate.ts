@@ -1,0 +1,52 @@
+import { parseArgs } from 'node:util';
+import { migrateDown, migrateUp } from '@punctual/database';
+import { migrateQueue } from '@punctual/queue';
+
+const USAGE = `Applies the migrations that the database has not had yet. Services refuse to start until they are applied.
+
+  pnpm migrate            apply all that are missing
+  pnpm migrate --down     take the newest one back (deletes what it made!)
+
+Settings (environment): DATABASE_URL; REDIS_URL, which tells that the queue needs no tables in Postgres;
+PARTITION_COUNT, 1 to 1024, which counts at the very first migration only (64 when absent).`;
+
+const PARTITIONS_MAX = 1024;
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({ options: { down: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } });
+  if (values.help) {
+    console.log(USAGE);
+    return 0;
+  }
+  const databaseUrl = process.env.DATABASE_URL;
+  if (!databaseUrl) {
+    console.error(
+      'DATABASE_URL is not set. It names the Postgres database to migrate, as postgres://user:password@host:port/name.',
+    );
+    return 1;
+  }
+  const partitionCount = process.env.PARTITION_COUNT ? Number(process.env.PARTITION_COUNT) : undefined;
+  if (
+    partitionCount !== undefined &&
+    !(Number.isInteger(partitionCount) && partitionCount >= 1 && partitionCount <= PARTITIONS_MAX)
+  ) {
+    console.error(`PARTITION_COUNT=${process.env.PARTITION_COUNT} is not a whole number from 1 to ${PARTITIONS_MAX}.`);
+    return 1;
+  }
+  if (values.down) {
+    const name = await migrateDown(databaseUrl);
+    console.log(name ? `Took back ${name}.` : 'There is no migration to take back.');
+    return 0;
+  }
+  const applied = await migrateUp(databaseUrl, partitionCount === undefined ? {} : { partitionCount });
+  await migrateQueue({ databaseUrl, redisUrl: process.env.REDIS_URL || undefined });
+  console.log(
+    applied.length === 0 ? 'Nothing to do: every migration has been applied.' : `Applied ${applied.join(', ')}.`,
+  );
+  return 0;
+}
+
+process.exitCode = await main().catch((error: Error) => {
+  console.error(`The migration failed, and nothing was changed: ${error.message}`);
+  return 1;
+});

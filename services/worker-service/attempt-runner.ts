@@ -1,0 +1,131 @@
+import type { Database, StartedTimer, WorkflowVersions } from '@punctual/database';
+import { LOST_IN_A_ROW_MAX } from '@punctual/domain';
+import type { Logger } from '@punctual/runtime';
+import type { WorkerMetrics } from './metrics.ts';
+import { type AttemptResult, decideOutcome, giveUpLost, type Outcome } from './outcome.ts';
+import { ActionPreparer, describeTimer, type PreparedAction, type PreparedTimer } from './prepared-action.ts';
+import type { SigningSecrets } from './signing-secrets.ts';
+import type { HttpTarget } from './targets/http-target.ts';
+import { performNoop } from './targets/noop-target.ts';
+import type { OriginGate } from './targets/origin-gate.ts';
+
+export interface AttemptRunnerOptions {
+  database: Database;
+  workflowVersions: WorkflowVersions;
+  secrets: SigningSecrets;
+  http: HttpTarget;
+  gate: OriginGate;
+  /** Takes each timer's outcome, exactly once. */
+  onOutcome: (outcome: Outcome) => void;
+  metrics: WorkerMetrics;
+  logger: Logger;
+}
+
+/** How long a timer is postponed that could not be sent because something of ours failed (ms). */
+const OWN_FAULT_POSTPONE_MS = 1_000;
+
+/**
+ * Performs one attempt of a timer that was started here. Whatever happens, exactly one outcome follows, unless the
+ * process dies: then the lease ends, and the attempt is begun again under its number and with the same `webhook-id`.
+ */
+export class AttemptRunner {
+  readonly #options: AttemptRunnerOptions;
+  readonly #preparer = new ActionPreparer();
+
+  constructor(options: AttemptRunnerOptions) {
+    this.#options = options;
+  }
+
+  /** `startedAt`: when this process learned of the start (`performance.now()`). Never rejects. */
+  async run(timer: StartedTimer, startedAt: number): Promise<void> {
+    const { onOutcome, metrics, logger } = this.#options;
+    if (timer.lost > LOST_IN_A_ROW_MAX) {
+      metrics.outcomes.inc({ outcome: 'lost' });
+      onOutcome(giveUpLost(timer));
+      return;
+    }
+    try {
+      const prepared = await this.#prepare(timer);
+      const result = await this.#perform(timer, prepared, startedAt);
+      if (result === undefined) return;
+      metrics.outcomes.inc({ outcome: result.outcome });
+      metrics.attemptSeconds.observe(result.durationMs / 1000);
+      onOutcome(decideOutcome(timer, result, prepared.retry, Math.random));
+    } catch (error) {
+      // Not the endpoint's fault: nothing was sent, so the attempt does not count.
+      logger.error({ err: error, timerId: timer.id }, 'an attempt could not be made; it is postponed');
+      onOutcome({ kind: 'postponed', id: timer.id, version: timer.version, waitMs: OWN_FAULT_POSTPONE_MS });
+    }
+  }
+
+  async #prepare(timer: StartedTimer): Promise<PreparedTimer> {
+    const { database, workflowVersions } = this.#options;
+    const version =
+      timer.workflow_id === null
+        ? undefined
+        : await workflowVersions.read(database.hot, timer.workflow_id, timer.workflow_version!);
+    return this.#preparer.prepare(timer, version);
+  }
+
+  // Undefined: postponed.
+  #perform(timer: StartedTimer, prepared: PreparedTimer, startedAt: number): Promise<AttemptResult | undefined> {
+    const { action } = prepared;
+    switch (action.type) {
+      case 'http':
+        return this.#performHttp(timer, prepared, action, startedAt);
+      case 'noop':
+        this.#observeLateness(timer, startedAt);
+        return performNoop(action.durationMs, prepared.timeoutMs);
+      case 'pull':
+        return Promise.resolve({
+          outcome: 'permanent',
+          error: 'tasks for external workers are not supported yet',
+          durationMs: 0,
+        });
+    }
+  }
+
+  async #performHttp(
+    timer: StartedTimer,
+    prepared: PreparedTimer,
+    action: Extract<PreparedAction, { type: 'http' }>,
+    startedAt: number,
+  ): Promise<AttemptResult | undefined> {
+    const { http, gate, secrets, metrics, onOutcome } = this.#options;
+    const signingSecrets = await secrets.read(timer.tenant_id);
+    const entry = gate.enter(action.origin);
+    if ((typeof entry === 'string' ? entry : await entry) === 'full') {
+      metrics.timersPostponed.inc();
+      onOutcome({
+        kind: 'postponed',
+        id: timer.id,
+        version: timer.version,
+        waitMs: gate.suggestPostponeMs(action.origin),
+      });
+      return undefined;
+    }
+    const enteredAt = performance.now();
+    try {
+      this.#observeLateness(timer, startedAt);
+      const hasBody = action.method !== 'GET' && action.method !== 'HEAD';
+      return await http.perform({
+        url: action.url,
+        method: action.method,
+        headers: action.headers,
+        body: hasBody ? (action.body ?? describeTimer(timer)) : undefined,
+        timeoutMs: prepared.timeoutMs,
+        timerId: timer.id,
+        attempt: timer.attempt,
+        dueAt: timer.due_at,
+        signingSecrets,
+      });
+    } finally {
+      gate.leave(action.origin, performance.now() - enteredAt);
+    }
+  }
+
+  #observeLateness(timer: StartedTimer, startedAt: number): void {
+    const sinceStartMs = performance.now() - startedAt;
+    this.#options.metrics.latenessSeconds.observe((timer.started_at - timer.wake_at + sinceStartMs) / 1000);
+  }
+}

@@ -1,0 +1,76 @@
+import { type RelationCheck, readConfig } from '@punctual/runtime';
+import Type, { type Static } from 'typebox';
+
+/** Every setting of the worker; `docs/configuration.md` is made from it. */
+export const WorkerSettings = Type.Object({
+  PORT: Type.Integer({
+    minimum: 0,
+    maximum: 65_535,
+    default: 8090,
+    description: 'Port of health and metrics; 0 takes any.',
+  }),
+  HOST: Type.String({ default: '0.0.0.0', description: 'Address on which health and metrics are served.' }),
+  DATABASE_URL: Type.String({
+    minLength: 1,
+    description: 'Postgres 18, as `postgres://user:password@host:port/name`.',
+  }),
+  REDIS_URL: Type.Optional(Type.String({ description: 'Redis for the queue; absent: BullMQ on Postgres.' })),
+  REDIS_PREFIX: Type.String({ default: 'punctual', description: "Before each of the queue's keys in Redis." }),
+  LOG_LEVEL: Type.Union(
+    (['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const).map((level) => Type.Literal(level)),
+    { default: 'info', description: 'Least important lines that are logged.' },
+  ),
+  EGRESS_ALLOW: Type.String({
+    default: '',
+    description:
+      'CIDRs, separated by commas, that may be called although they are private, loopback, link-local or reserved.',
+  }),
+  EGRESS_DENY: Type.String({ default: '', description: 'CIDRs, separated by commas, that may never be called.' }),
+  WORKER_POOL_SIZE: Type.Integer({
+    minimum: 2,
+    maximum: 50,
+    default: 6,
+    description: 'Connections to Postgres, for starts and for outcomes each.',
+  }),
+  WORKER_CHUNKS_AT_ONCE: Type.Integer({
+    minimum: 1,
+    maximum: 64,
+    default: 6,
+    description: 'Chunks that are being started at once.',
+  }),
+  WORKER_ATTEMPTS_MAX: Type.Integer({
+    minimum: 64,
+    maximum: 20_000,
+    default: 1_024,
+    description: 'Attempts under way at once, their outcomes being written included.',
+  }),
+  WORKER_ATTEMPTS_PER_ORIGIN: Type.Integer({
+    minimum: 1,
+    maximum: 20_000,
+    default: 256,
+    description: 'Requests under way at once to one origin (scheme, host and port); less than WORKER_ATTEMPTS_MAX.',
+  }),
+  WORKER_LEASE_MARGIN_MS: Type.Integer({
+    minimum: 1_000,
+    maximum: 600_000,
+    default: 15_000,
+    description: "How long after an attempt's time-out the attempt counts as lost and is begun again.",
+  }),
+  WORKER_OUTCOME_WINDOW_MS: Type.Integer({
+    minimum: 0,
+    maximum: 1_000,
+    default: 5,
+    description: 'Outcomes within it are written together.',
+  }),
+});
+export type WorkerConfig = Static<typeof WorkerSettings>;
+
+const checkRelations: RelationCheck<WorkerConfig> = (config) =>
+  config.WORKER_ATTEMPTS_PER_ORIGIN < config.WORKER_ATTEMPTS_MAX
+    ? []
+    : ['WORKER_ATTEMPTS_PER_ORIGIN must be less than WORKER_ATTEMPTS_MAX, or one slow origin can hold all others.'];
+
+/** Throws ConfigError, with every fault, when the environment does not do. */
+export function readWorkerConfig(environment: Readonly<Record<string, string | undefined>>): WorkerConfig {
+  return readConfig(WorkerSettings, environment, checkRelations);
+}

@@ -1,0 +1,136 @@
+import { type Database, readEarlyHints, type StartedTimer, startTimers } from '@punctual/database';
+import { TIMEOUT_MS_DEFAULT } from '@punctual/domain';
+import { ChunkConsumer, type Hint, type QueueConnection } from '@punctual/queue';
+import type { Logger } from '@punctual/runtime';
+import type { WorkerMetrics } from './metrics.ts';
+
+export interface ConsumerOptions {
+  database: Database;
+  connection: QueueConnection;
+  chunksAtOnce: number;
+  attemptsMax: number;
+  leaseMarginMs: number;
+  /** Whether it is better to wait a moment than to start more: some origin's short queue is just being worked off. */
+  isBrieflyFull: () => boolean;
+  /** Begins the attempt of a timer that was started; must not throw. */
+  run: (timer: StartedTimer, startedAt: number) => void;
+  onQueueError: (error: Error) => void;
+  metrics: WorkerMetrics;
+  logger: Logger;
+}
+
+/**
+ * Takes chunks of hints and starts their timers with one conditional write a chunk, as many as there is room for. The
+ * queue's job ends with that write, so slow endpoints hold no job. Killed before the write, the hints are found again
+ * by a scheduler; after it, when the leases end.
+ */
+export class Consumer {
+  readonly #options: ConsumerOptions;
+  readonly #chunks: ChunkConsumer;
+  #inFlight = 0;
+  /** Room promised to starts whose answer is awaited. */
+  #reserved = 0;
+  #waiters: (() => void)[] = [];
+  #isStopping = false;
+
+  constructor(options: ConsumerOptions) {
+    this.#options = options;
+    this.#chunks = new ChunkConsumer(
+      options.connection,
+      options.chunksAtOnce,
+      (hints) => this.#startChunk(hints),
+      options.onQueueError,
+    );
+  }
+
+  start(): void {
+    this.#chunks.start((error) => this.#options.logger.error({ err: error }, 'the queue worker ended'));
+  }
+
+  get isRunning(): boolean {
+    return this.#chunks.isRunning;
+  }
+
+  /** Timers started here whose outcome is not yet written. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Fetches no more and waits for the starts under way; hints that wait for room are left to others. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.#wakeWaiters();
+    await this.#chunks.stop();
+  }
+
+  /** Resolves when every timer that was started here has its outcome written. */
+  async waitUntilIdle(): Promise<void> {
+    while (this.#inFlight > 0) await this.#waitForChange();
+  }
+
+  /** Makes room: `count` outcomes are written. */
+  release(count: number): void {
+    this.#inFlight -= count;
+    this.#options.metrics.attemptsInFlight.set(this.#inFlight);
+    this.#wakeWaiters();
+  }
+
+  async #startChunk(hints: Hint[]): Promise<void> {
+    while (!this.#hasRoomFor(hints.length)) {
+      if (this.#isStopping) return;
+      await this.#waitForChange();
+    }
+    this.#reserved += hints.length;
+    try {
+      const started = await this.#start(hints);
+      if (started.length < hints.length) await this.#startEarly(hints, started);
+    } finally {
+      this.#reserved -= hints.length;
+      this.#wakeWaiters();
+    }
+  }
+
+  // Hints that came too early by the database's clock, because a scheduler misjudged it, are started when they are due.
+  async #startEarly(hints: readonly Hint[], started: readonly StartedTimer[]): Promise<void> {
+    const { database, metrics } = this.#options;
+    const startedIds = new Set(started.map((timer) => timer.id));
+    const missing = hints.filter((hint) => !startedIds.has(hint.id));
+    const early = await readEarlyHints(database.hot, missing);
+    metrics.hintsEarly.inc(early.length);
+    let late: StartedTimer[] = [];
+    if (early.length > 0) {
+      const waitMs = Math.ceil(Math.max(...early.map((hint) => hint.waitMs))) + 1;
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      late = await this.#start(early);
+    }
+    metrics.hintsDropped.inc(missing.length - late.length);
+  }
+
+  async #start(hints: readonly Hint[]): Promise<StartedTimer[]> {
+    const { database, leaseMarginMs, metrics, run } = this.#options;
+    const beganAt = performance.now();
+    const started = await startTimers(database.relaxed, hints, TIMEOUT_MS_DEFAULT, leaseMarginMs);
+    const startedAt = performance.now();
+    metrics.startSeconds.observe((startedAt - beganAt) / 1000);
+    metrics.startChunkTimers.observe(hints.length);
+    this.#inFlight += started.length;
+    metrics.attemptsInFlight.set(this.#inFlight);
+    for (const timer of started) run(timer, startedAt);
+    return started;
+  }
+
+  #hasRoomFor(count: number): boolean {
+    const { attemptsMax, isBrieflyFull } = this.#options;
+    return this.#inFlight + this.#reserved + count <= attemptsMax && !isBrieflyFull();
+  }
+
+  #waitForChange(): Promise<void> {
+    return new Promise((resolve) => this.#waiters.push(resolve));
+  }
+
+  #wakeWaiters(): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const wake of waiters) wake();
+  }
+}

@@ -1,0 +1,91 @@
+import { LATENCY_BUCKETS_SECONDS } from '@punctual/runtime';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+export interface WorkerMetrics {
+  latenessSeconds: Histogram;
+  startSeconds: Histogram;
+  attemptSeconds: Histogram;
+  outcomeSeconds: Histogram;
+  outcomes: Counter<'outcome'>;
+  timersEnded: Counter<'status'>;
+  startChunkTimers: Histogram;
+  outcomeBatchTimers: Histogram;
+  hintsDropped: Counter;
+  hintsEarly: Counter;
+  timersPostponed: Counter;
+  outcomesVoid: Counter;
+  outcomeWriteFailures: Counter;
+  attemptsInFlight: Gauge;
+}
+
+const COUNT_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+
+/** Every metric of the worker, in `registry`. */
+export function createWorkerMetrics(registry: Registry): WorkerMetrics {
+  const registers = [registry];
+  const seconds = (name: string, help: string) =>
+    new Histogram({ name, help, buckets: LATENCY_BUCKETS_SECONDS, registers });
+  return {
+    latenessSeconds: seconds(
+      'timer_lateness_seconds',
+      "Sending of an attempt minus its due time, by the database's clock.",
+    ),
+    startSeconds: seconds('worker_start_duration_seconds', 'Time of the conditional write that claims a chunk.'),
+    attemptSeconds: seconds('worker_attempt_duration_seconds', 'Time of one attempt, from sending to the last byte.'),
+    outcomeSeconds: seconds('worker_outcome_duration_seconds', 'Time of one write of outcomes.'),
+    outcomes: new Counter({
+      name: 'worker_attempts_total',
+      help: 'Attempts by outcome: succeeded, retryable, permanent, timedOut, blocked, lost.',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    timersEnded: new Counter({
+      name: 'worker_timers_ended_total',
+      help: 'Timers that ended, by status: succeeded or dead.',
+      labelNames: ['status'],
+      registers,
+    }),
+    startChunkTimers: new Histogram({
+      name: 'worker_start_timers',
+      help: 'Hints in one start.',
+      buckets: COUNT_BUCKETS,
+      registers,
+    }),
+    outcomeBatchTimers: new Histogram({
+      name: 'worker_outcome_timers',
+      help: 'Outcomes in one write.',
+      buckets: COUNT_BUCKETS,
+      registers,
+    }),
+    hintsDropped: new Counter({
+      name: 'worker_hints_dropped_total',
+      help: 'Hints whose timer had been changed, cancelled, started or finished.',
+      registers,
+    }),
+    hintsEarly: new Counter({
+      name: 'worker_hints_early_total',
+      help: 'Hints that came before their due time; the worker waited. An alarm that a scheduler misjudges the clock.',
+      registers,
+    }),
+    timersPostponed: new Counter({
+      name: 'worker_timers_postponed_total',
+      help: 'Started timers given back unsent because their origin had no room.',
+      registers,
+    }),
+    outcomesVoid: new Counter({
+      name: 'worker_outcomes_void_total',
+      help: 'Outcomes that came after their lease had ended and the attempt had been begun again.',
+      registers,
+    }),
+    outcomeWriteFailures: new Counter({
+      name: 'worker_outcome_write_failures_total',
+      help: 'Writes of outcomes that failed and were tried again.',
+      registers,
+    }),
+    attemptsInFlight: new Gauge({
+      name: 'worker_attempts_in_flight',
+      help: 'Timers started here whose outcome is not yet written.',
+      registers,
+    }),
+  };
+}

@@ -1,0 +1,168 @@
+import {
+  type Database,
+  endRunTimers,
+  type FinishedAttempt,
+  finishTimers,
+  isDatabaseUnavailable,
+  postponeTimers,
+  retryTimers,
+  type WorkflowVersions,
+} from '@punctual/database';
+import type { Logger } from '@punctual/runtime';
+import type { WorkerMetrics } from './metrics.ts';
+import type { Outcome } from './outcome.ts';
+
+export interface OutcomeWriterOptions {
+  database: Database;
+  workflowVersions: WorkflowVersions;
+  /** Outcomes within it are written together (ms). */
+  windowMs: number;
+  /** Told, once each, of outcomes that need no more care: written, or void. */
+  onWritten: (count: number) => void;
+  metrics: WorkerMetrics;
+  logger: Logger;
+}
+
+/** Outcomes in one write; more wait for the next. */
+const BATCH_MAX = 500;
+/** Writes under way at once. */
+const WRITES_MAX = 4;
+/** Between two tries while Postgres is away (ms). */
+const RETRY_PAUSE_MS = 200;
+/** Tries of a write that fails although Postgres is there. Then its leases end, and the attempts are begun again. */
+const FAULTY_TRIES_MAX = 3;
+
+/**
+ * Writes outcomes to the database, many at a time, and keeps those that it could not write until it can: while it
+ * holds them their leases may end and others may begin the attempts again; then they are void, which is harmless.
+ * A write that is repeated because nobody knows whether it took effect changes nothing the second time.
+ * Killed, it leaves timers whose leases end and which are begun again.
+ */
+export class OutcomeWriter {
+  readonly #options: OutcomeWriterOptions;
+  #waiting: Outcome[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #writes = 0;
+  readonly #underWay = new Set<Promise<void>>();
+
+  constructor(options: OutcomeWriterOptions) {
+    this.#options = options;
+  }
+
+  add(outcome: Outcome): void {
+    this.#waiting.push(outcome);
+    if (this.#waiting.length >= BATCH_MAX) this.#write();
+    else this.#timer ??= setTimeout(() => this.#write(), this.#options.windowMs);
+  }
+
+  /** Resolves when everything added so far is written. */
+  async flush(): Promise<void> {
+    while (this.#waiting.length > 0 || this.#underWay.size > 0) {
+      this.#write();
+      await Promise.all(this.#underWay);
+    }
+  }
+
+  #write(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    while (this.#waiting.length > 0 && this.#writes < WRITES_MAX) {
+      const batch = this.#waiting.splice(0, BATCH_MAX);
+      this.#writes += 1;
+      const write = this.#writeBatch(batch).finally(() => {
+        this.#underWay.delete(write);
+        this.#writes -= 1;
+        if (this.#waiting.length >= BATCH_MAX || (this.#waiting.length > 0 && !this.#timer)) this.#write();
+      });
+      this.#underWay.add(write);
+    }
+  }
+
+  // The kinds touch different rows and different tables; each is a transaction of its own.
+  async #writeBatch(batch: readonly Outcome[]): Promise<void> {
+    const { database, workflowVersions } = this.#options;
+    const single: FinishedAttempt[] = [];
+    const ofRuns: { runId: string; record: FinishedAttempt }[] = [];
+    for (const outcome of batch) {
+      if (outcome.kind !== 'finished') continue;
+      if (outcome.runId === null) single.push(outcome.record);
+      else ofRuns.push({ runId: outcome.runId, record: outcome.record });
+    }
+    const retries = batch.flatMap((outcome) => (outcome.kind === 'retry' ? [outcome.record] : []));
+    const postponed = batch.flatMap((outcome) => (outcome.kind === 'postponed' ? [outcome] : []));
+    await Promise.all([
+      this.#writeAll(single, async (records) => this.#countEnded(await finishTimers(database.hot, records))),
+      this.#writeAll(ofRuns, async (items) => {
+        const ended = await endRunTimers(
+          database.hot,
+          workflowVersions,
+          items.map((item) => item.runId),
+          (client) =>
+            finishTimers(
+              client,
+              items.map((item) => item.record),
+            ),
+        );
+        return this.#countEnded(ended);
+      }),
+      this.#writeAll(retries, async (records) => (await retryTimers(database.hot, records)).length),
+      this.#writeAll(postponed, async (items) => (await postponeTimers(database.hot, items)).length),
+    ]);
+  }
+
+  #countEnded(ended: readonly { state: 'succeeded' | 'dead' }[]): number {
+    const dead = ended.filter((timer) => timer.state === 'dead').length;
+    if (dead > 0) this.#options.metrics.timersEnded.inc({ status: 'dead' }, dead);
+    if (ended.length > dead) this.#options.metrics.timersEnded.inc({ status: 'succeeded' }, ended.length - dead);
+    return ended.length;
+  }
+
+  // Tries again while Postgres is away. When the data is at fault, halves the batch to find the row, and writes that
+  // one without its texts, so that no row can keep others from being recorded.
+  async #writeAll<Item extends object>(
+    items: readonly Item[],
+    write: (items: readonly Item[]) => Promise<number>,
+  ): Promise<void> {
+    if (items.length === 0) return;
+    const { metrics, logger, onWritten } = this.#options;
+    let attempted = items;
+    for (let faults = 0; faults < FAULTY_TRIES_MAX; ) {
+      const beganAt = performance.now();
+      try {
+        const written = await write(attempted);
+        metrics.outcomeSeconds.observe((performance.now() - beganAt) / 1000);
+        metrics.outcomeBatchTimers.observe(items.length);
+        if (written < items.length) metrics.outcomesVoid.inc(items.length - written);
+        onWritten(items.length);
+        return;
+      } catch (error) {
+        metrics.outcomeWriteFailures.inc();
+        if (!isDatabaseUnavailable(error)) {
+          if (items.length > 1) {
+            const half = Math.ceil(items.length / 2);
+            await this.#writeAll(items.slice(0, half), write);
+            await this.#writeAll(items.slice(half), write);
+            return;
+          }
+          faults += 1;
+          logger.error(
+            { err: error },
+            'an outcome could not be stored as it is; trying without what the endpoint said',
+          );
+          attempted = items.map(withoutTexts);
+        } else {
+          logger.debug({ err: error, outcomes: items.length }, 'could not write outcomes; trying again');
+        }
+        await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS));
+      }
+    }
+    onWritten(items.length);
+  }
+}
+
+function withoutTexts<Item extends object>(item: Item): Item {
+  if ('record' in item) return { ...item, record: withoutTexts(item.record as object) };
+  return 'responseBody' in item
+    ? { ...item, responseBody: null, error: 'what the endpoint said could not be stored' }
+    : item;
+}

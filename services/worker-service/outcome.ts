@@ -1,0 +1,69 @@
+import type { AttemptOutcome, FinishedAttempt, RescheduledAttempt, StartedTimer } from '@punctual/database';
+import { computeBackoffMs, type RetryPolicy } from '@punctual/domain';
+
+/** What an attempt came to, as its target tells it. */
+export interface AttemptResult {
+  outcome: Exclude<AttemptOutcome, 'lost'>;
+  httpStatus?: number | undefined;
+  error?: string | undefined;
+  retryAfterMs?: number | undefined;
+  responseBody?: string | undefined;
+  durationMs: number;
+}
+
+/** What is to be written of a started timer. */
+export type Outcome =
+  | { kind: 'finished'; runId: string | null; record: FinishedAttempt }
+  | { kind: 'retry'; record: RescheduledAttempt }
+  | { kind: 'postponed'; id: string; version: number; waitMs: number };
+
+/**
+ * The next state of a timer by the result of its attempt: ended by success, waiting for its next attempt after a
+ * passing fault while the policy allows one, else a dead letter. `random` yields numbers in [0, 1).
+ */
+export function decideOutcome(
+  timer: StartedTimer,
+  result: AttemptResult,
+  policy: RetryPolicy,
+  random: () => number,
+): Outcome {
+  const record = {
+    id: timer.id,
+    version: timer.version,
+    outcome: result.outcome,
+    startedAt: timer.started_at,
+    latenessMs: timer.started_at - timer.wake_at,
+    durationMs: result.durationMs,
+    httpStatus: result.httpStatus ?? null,
+    error: result.error ?? null,
+    responseBody: result.responseBody ?? null,
+  };
+  if (result.outcome === 'succeeded')
+    return { kind: 'finished', runId: timer.run_id, record: { ...record, state: 'succeeded' } };
+  const mayPass = result.outcome === 'retryable' || result.outcome === 'timedOut';
+  if (mayPass && timer.attempt <= policy.maxRetries) {
+    const waitMs = computeBackoffMs(policy, timer.attempt, random, result.retryAfterMs);
+    return { kind: 'retry', record: { ...record, waitMs } };
+  }
+  return { kind: 'finished', runId: timer.run_id, record: { ...record, state: 'dead' } };
+}
+
+/** A timer whose attempt was lost with its worker again and again: it becomes a dead letter without being sent. */
+export function giveUpLost(timer: StartedTimer): Outcome {
+  return {
+    kind: 'finished',
+    runId: timer.run_id,
+    record: {
+      id: timer.id,
+      version: timer.version,
+      state: 'dead',
+      outcome: 'lost',
+      startedAt: timer.started_at,
+      latenessMs: timer.started_at - timer.wake_at,
+      durationMs: 0,
+      httpStatus: null,
+      error: `the worker was lost ${timer.lost} times in a row during this attempt`,
+      responseBody: null,
+    },
+  };
+}

@@ -1,0 +1,97 @@
+import type { StartedTimer, StoredTask, WorkflowVersion } from '@punctual/database';
+import {
+  type Action,
+  type ActionMethod,
+  completeRetryPolicy,
+  type PartialRetryPolicy,
+  type RetryPolicy,
+  TIMEOUT_MS_DEFAULT,
+} from '@punctual/domain';
+
+/** What a timer does, ready to be done. */
+export type PreparedAction =
+  | {
+      type: 'http';
+      url: string;
+      origin: string;
+      method: ActionMethod;
+      headers: Record<string, string> | undefined;
+      /** The customer's own body, serialised; undefined: the timer's description is sent. */
+      body: string | undefined;
+    }
+  | { type: 'noop'; durationMs: number }
+  | { type: 'pull'; queue: string };
+
+export interface PreparedTimer {
+  action: PreparedAction;
+  retry: RetryPolicy;
+  timeoutMs: number;
+}
+
+/** Actions kept prepared. Many timers share few actions; each is at most as large as a timer's action may be. */
+const PREPARED_MAX = 1_000;
+
+/** Parses actions and retry policies, once for all timers that share their text. */
+export class ActionPreparer {
+  readonly #actions = new Map<string, PreparedAction>();
+  readonly #taskActions = new WeakMap<StoredTask, PreparedAction>();
+
+  /**
+   * `version` is the workflow version of a run's timer. Throws when a timer has neither an action of its own nor a task
+   * of that version, which no code path stores.
+   */
+  prepare(timer: StartedTimer, version: WorkflowVersion | undefined): PreparedTimer {
+    const task = version?.tasks.find((candidate) => candidate.key === timer.task_key);
+    const ownRetry = timer.retry === null ? undefined : (JSON.parse(timer.retry) as PartialRetryPolicy);
+    return {
+      action: timer.action === null ? this.#prepareTask(task) : this.#prepareText(timer.action),
+      retry: completeRetryPolicy(ownRetry ?? task?.retry),
+      timeoutMs: timer.timeout_ms ?? task?.timeoutMs ?? TIMEOUT_MS_DEFAULT,
+    };
+  }
+
+  #prepareText(text: string): PreparedAction {
+    const known = this.#actions.get(text);
+    if (known) return known;
+    const prepared = prepareAction(JSON.parse(text) as Action);
+    if (this.#actions.size >= PREPARED_MAX) this.#actions.delete(this.#actions.keys().next().value!);
+    this.#actions.set(text, prepared);
+    return prepared;
+  }
+
+  #prepareTask(task: StoredTask | undefined): PreparedAction {
+    if (!task) throw new Error('the timer has no action, and its workflow no such task');
+    let prepared = this.#taskActions.get(task);
+    if (!prepared) {
+      prepared = prepareAction(task.action);
+      this.#taskActions.set(task, prepared);
+    }
+    return prepared;
+  }
+}
+
+function prepareAction(action: Action): PreparedAction {
+  if (action.type === 'noop') return { type: 'noop', durationMs: action.durationMs ?? 0 };
+  if (action.type === 'pull') return action;
+  return {
+    type: 'http',
+    url: action.url,
+    origin: URL.parse(action.url)?.origin ?? '',
+    method: (action.method ?? 'POST') as ActionMethod,
+    headers: action.headers,
+    body: action.body === undefined ? undefined : JSON.stringify(action.body),
+  };
+}
+
+/** The body of a request whose action has none: what the timer is, as JSON. `payload` and `input` stand as they were stored. */
+export function describeTimer(timer: StartedTimer): string {
+  const head = JSON.stringify({
+    timerId: timer.id,
+    runId: timer.run_id,
+    workflowId: timer.workflow_id,
+    taskKey: timer.task_key,
+    attempt: timer.attempt,
+    dueAt: new Date(timer.due_at).toISOString(),
+  });
+  return `${head.slice(0, -1)},"payload":${timer.payload ?? 'null'},"input":${timer.input ?? 'null'}}`;
+}

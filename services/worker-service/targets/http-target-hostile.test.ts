@@ -1,0 +1,298 @@
+import type { Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import { gzipSync } from 'node:zlib';
+import { waitUntil } from '@punctual/testkit';
+import { describe, expect, it } from 'vitest';
+import { RESPONSE_HEADERS_BYTES_MAX, WAITING_PER_ORIGIN_MAX } from './connection-pool.ts';
+import { RESPONSE_DRAINED_BYTES_MAX } from './http-attempt.ts';
+import { RESPONSE_BODY_BYTES_MAX } from './response-text.ts';
+import { makeRequest, useLoopback } from './test-support/loopback-target.ts';
+import { formatAnswer } from './test-support/raw-endpoint.ts';
+import { SELF_SIGNED_CERTIFICATE, SELF_SIGNED_KEY } from './test-support/self-signed.ts';
+
+const { createTarget, startEndpoint } = useLoopback();
+
+const TIMEOUT_MS = 150;
+// How late a timer may fire on a busy machine. A deadline that did not work would miss this by far.
+const SLACK_MS = 1_000;
+
+describe('the deadline', () => {
+  it.each<[string, string, (socket: Socket) => void]>([
+    ['before the headers', 'There was no answer', () => {}],
+    ['in the status line', 'There was no answer', (socket) => void socket.write('HTTP/1.1 20')],
+    ['in the headers', 'There was no answer', (socket) => void socket.write('HTTP/1.1 200 OK\r\nx-a: b\r\n')],
+    [
+      'after the headers',
+      'The answer was not complete',
+      (socket) => void socket.write('HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n'),
+    ],
+    [
+      'in a chunked body',
+      'The answer was not complete',
+      (socket) => void socket.write('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n'),
+    ],
+  ])('ends an attempt whose endpoint hangs %s, and closes its connection', async (_where, phase, onRequest) => {
+    const endpoint = await startEndpoint({ onRequest });
+    const target = createTarget();
+    const result = await target.perform(makeRequest(endpoint.origin, { timeoutMs: TIMEOUT_MS }));
+    expect(result).toMatchObject({ outcome: 'timedOut', error: `${phase} within ${TIMEOUT_MS} ms.` });
+    expect(result.durationMs).toBeGreaterThanOrEqual(TIMEOUT_MS - 2);
+    expect(result.durationMs).toBeLessThan(TIMEOUT_MS + SLACK_MS);
+    await waitUntil('the connection is closed', () => endpoint.openCount === 0);
+    expect(target.stats).toEqual({ inFlight: 0, idleConnections: 0, origins: 0 });
+  });
+
+  it.each([
+    ['body', 'HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n', 'x', 200],
+    ['headers', 'HTTP/1.1 200 OK\r\nx-a: ', 'x', undefined],
+    ['early hints', '', 'HTTP/1.1 103 Early Hints\r\n\r\n', undefined],
+  ])('is total: %s that keep dripping do not move it', async (_what, start, drip, httpStatus) => {
+    const endpoint = await startEndpoint({
+      onRequest: (socket) => {
+        socket.write(start);
+        const timer = setInterval(() => socket.write(drip), 20);
+        socket.on('close', () => clearInterval(timer));
+      },
+    });
+    const result = await createTarget().perform(makeRequest(endpoint.origin, { timeoutMs: 200 }));
+    expect(result).toMatchObject({ outcome: 'timedOut', httpStatus });
+    expect(result.durationMs).toBeLessThan(200 + SLACK_MS);
+    await waitUntil('the connection is closed', () => endpoint.openCount === 0);
+  });
+
+  it('covers the TLS handshake, after which nothing was sent', async () => {
+    const endpoint = await startEndpoint();
+    const url = `https://127.0.0.1:${endpoint.port}/`;
+    const result = await createTarget().perform(makeRequest(url, { timeoutMs: TIMEOUT_MS }));
+    expect(result).toMatchObject({ outcome: 'timedOut', sentAt: undefined, httpStatus: undefined });
+    expect(result.error).toBe(`There was no connection within ${TIMEOUT_MS} ms.`);
+    expect(endpoint.connectionCount).toBe(1);
+    await waitUntil('the connection is closed', () => endpoint.openCount === 0);
+  });
+
+  it('covers the wait for a connection, and an attempt that waited in vain is never sent', async () => {
+    const held: Socket[] = [];
+    const endpoint = await startEndpoint({ onRequest: (socket) => void held.push(socket) });
+    const target = createTarget({ maxConnectionsPerOrigin: 1 });
+    const first = target.perform(makeRequest(endpoint.origin));
+    const second = await target.perform(makeRequest(endpoint.origin, { timeoutMs: TIMEOUT_MS }));
+    expect(second).toMatchObject({ outcome: 'timedOut', sentAt: undefined });
+    held[0]?.write(formatAnswer(200, 'ok'));
+    expect(await first).toMatchObject({ outcome: 'succeeded' });
+    await target.close();
+    expect(endpoint.requests).toHaveLength(1);
+  });
+
+  it('of one attempt leaves its place to the next one waiting', async () => {
+    const endpoint = await startEndpoint({
+      onRequest: (socket, index) => void (index > 0 && socket.write(formatAnswer(200, 'ok'))),
+    });
+    const target = createTarget({ maxConnectionsPerOrigin: 1 });
+    const first = target.perform(makeRequest(endpoint.origin, { timeoutMs: TIMEOUT_MS }));
+    const second = target.perform(makeRequest(endpoint.origin));
+    expect(await first).toMatchObject({ outcome: 'timedOut' });
+    expect(await second).toMatchObject({ outcome: 'succeeded' });
+    expect(endpoint.connectionCount).toBe(2);
+  });
+
+  it('is kept within its bounds whatever is asked for', async () => {
+    const endpoint = await startEndpoint();
+    for (const timeoutMs of [0, -5]) {
+      const result = await createTarget().perform(makeRequest(endpoint.origin, { timeoutMs }));
+      expect(result).toMatchObject({ outcome: 'timedOut', error: expect.stringMatching(/within 1 ms\.$/) });
+    }
+  });
+});
+
+describe('a body', () => {
+  it('without end is read up to the limit, and the status decides', async () => {
+    let written = 0;
+    const block = Buffer.alloc(16_384, 'x');
+    const endpoint = await startEndpoint({
+      onRequest: (socket) => {
+        socket.write('HTTP/1.1 200 OK\r\n\r\n');
+        const write = () => {
+          do written += block.length;
+          while (!socket.destroyed && socket.write(block));
+        };
+        socket.on('drain', write);
+        write();
+      },
+    });
+    const result = await createTarget().perform(makeRequest(endpoint.origin));
+    expect(result).toMatchObject({ outcome: 'succeeded', httpStatus: 200 });
+    expect(result.responseBody).toBe('x'.repeat(RESPONSE_BODY_BYTES_MAX));
+    await waitUntil('the connection is closed', () => endpoint.openCount === 0);
+    // What the two kernels hold in between is theirs; 64 MiB would mean that somebody kept reading.
+    expect(written).toBeLessThan(64 * 1_048_576);
+  });
+
+  it.each([
+    ['just within the limit keeps the connection', RESPONSE_DRAINED_BYTES_MAX, 1],
+    ['beyond the limit closes it', RESPONSE_DRAINED_BYTES_MAX + 1, 2],
+  ])('%s', async (_what, length, connectionCount) => {
+    const endpoint = await startEndpoint({
+      onRequest: (socket) => void socket.write(formatAnswer(500, 'y'.repeat(length))),
+    });
+    const target = createTarget();
+    for (let count = 0; count < 2; count += 1) {
+      const result = await target.perform(makeRequest(endpoint.origin));
+      expect(result).toMatchObject({ outcome: 'retryable', httpStatus: 500 });
+      expect(result.responseBody).toBe('y'.repeat(RESPONSE_BODY_BYTES_MAX));
+    }
+    expect(endpoint.connectionCount).toBe(connectionCount);
+  });
+
+  it('announced as gigantic is given up after what is kept of it', async () => {
+    const endpoint = await startEndpoint({
+      onRequest: (socket) => {
+        socket.write(`HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n${'z'.repeat(RESPONSE_BODY_BYTES_MAX)}`);
+      },
+    });
+    const result = await createTarget().perform(makeRequest(endpoint.origin));
+    expect(result).toMatchObject({ outcome: 'succeeded', responseBody: 'z'.repeat(RESPONSE_BODY_BYTES_MAX) });
+  });
+
+  it('that is a gzip bomb is not decompressed', async () => {
+    const bomb = gzipSync(Buffer.alloc(20 * 1_048_576));
+    expect(bomb.length).toBeLessThan(RESPONSE_DRAINED_BYTES_MAX);
+    const endpoint = await startEndpoint({
+      onRequest: (socket) => {
+        socket.write(`HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: ${bomb.length}\r\n\r\n`);
+        socket.write(bomb);
+      },
+    });
+    const { outcome, responseBody = '' } = await createTarget().perform(makeRequest(endpoint.origin));
+    expect(outcome).toBe('succeeded');
+    expect(Buffer.byteLength(responseBody)).toBeLessThanOrEqual(RESPONSE_BODY_BYTES_MAX);
+    expect(responseBody).toContain('\ufffd');
+    expect(responseBody).not.toContain('\0');
+  });
+
+  it('in pieces is put together, also where a character is split', async () => {
+    const bytes = Buffer.from('grün 世界 🙂');
+    const endpoint = await startEndpoint({
+      onRequest: (socket) => {
+        socket.write('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n');
+        for (const byte of bytes)
+          socket.write(Buffer.concat([Buffer.from('1\r\n'), Buffer.of(byte), Buffer.from('\r\n')]));
+        socket.write('0\r\n\r\n');
+      },
+    });
+    const result = await createTarget().perform(makeRequest(endpoint.origin));
+    expect(result).toMatchObject({ outcome: 'succeeded', responseBody: 'grün 世界 🙂' });
+  });
+
+  it('that ends with the connection, without a length, is complete', async () => {
+    const endpoint = await startEndpoint({ onRequest: (socket) => void socket.end('HTTP/1.1 200 OK\r\n\r\nbye') });
+    const result = await createTarget().perform(makeRequest(endpoint.origin));
+    expect(result).toMatchObject({ outcome: 'succeeded', responseBody: 'bye' });
+  });
+});
+
+describe('a broken endpoint', () => {
+  const closed = 'The connection was closed before the answer was complete.';
+  it.each<[string, (socket: Socket) => void, string]>([
+    ['resets the connection', (socket) => void socket.resetAndDestroy(), closed],
+    ['closes the connection', (socket) => void socket.end(), closed],
+    ['closes within the headers', (socket) => void socket.end('HTTP/1.1 200 OK\r\nx-a'), closed],
+    ['closes within the body', (socket) => void socket.end('HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab'), closed],
+    [
+      'closes within a chunk',
+      (socket) => void socket.end('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab'),
+      closed,
+    ],
+    ['answers garbage', (socket) => void socket.write('SSH-2.0-OpenSSH_9.6\r\n\r\n'), 'The answer is not valid HTTP.'],
+    ['has a garbage status', (socket) => void socket.write('HTTP/1.1 abc OK\r\n\r\n'), 'The answer is not valid HTTP.'],
+    [
+      'has two lengths',
+      (socket) => void socket.write('HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab'),
+      'The answer does not have the length it announced.',
+    ],
+    [
+      'has huge headers',
+      (socket) => void socket.write(`HTTP/1.1 200 OK\r\nx-a: ${'a'.repeat(RESPONSE_HEADERS_BYTES_MAX)}\r\n\r\n`),
+      'The headers of the answer are too large.',
+    ],
+    [
+      'wants to upgrade',
+      (socket) => void socket.write('HTTP/1.1 101 Switching\r\nupgrade: h2c\r\n\r\n'),
+      'The answer is not valid HTTP.',
+    ],
+    [
+      'upgrades unasked',
+      (socket) => void socket.write('HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n'),
+      closed,
+    ],
+  ])('that %s makes the attempt retryable', async (_what, onRequest, error) => {
+    const endpoint = await startEndpoint({ onRequest });
+    const target = createTarget();
+    const result = await target.perform(makeRequest(endpoint.origin));
+    expect(result).toMatchObject({ outcome: 'retryable', error });
+    await waitUntil('the connection is closed', () => endpoint.openCount === 0);
+    expect(target.stats).toEqual({ inFlight: 0, idleConnections: 0, origins: 0 });
+    expect(endpoint.requests).toHaveLength(1);
+  });
+
+  it('that sends a second answer unasked does not answer the next attempt with it', async () => {
+    const endpoint = await startEndpoint({
+      onRequest: (socket, index) =>
+        void socket.write(
+          index === 0 ? formatAnswer(200, 'first') + formatAnswer(200, 'unasked') : formatAnswer(200, 'own'),
+        ),
+    });
+    const target = createTarget();
+    for (const responseBody of ['first', 'own']) {
+      expect(await target.perform(makeRequest(endpoint.origin))).toMatchObject({ outcome: 'succeeded', responseBody });
+    }
+    expect(endpoint.connectionCount).toBe(2);
+  });
+
+  it('that nobody listens at makes the attempt retryable', async () => {
+    const endpoint = await startEndpoint();
+    await endpoint.close();
+    const result = await createTarget().perform(makeRequest(endpoint.origin));
+    expect(result).toMatchObject({ outcome: 'retryable', error: 'The connection was refused.', sentAt: undefined });
+  });
+
+  it('whose certificate is self-signed gets nothing, until its authority is trusted', async () => {
+    const received: string[] = [];
+    const server = createTlsServer({ key: SELF_SIGNED_KEY, cert: SELF_SIGNED_CERTIFICATE }, (socket) => {
+      socket.on('data', (chunk: Buffer) => {
+        received.push(chunk.toString());
+        socket.end(formatAnswer(200, 'secure'));
+      });
+    });
+    server.on('tlsClientError', () => {});
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
+    const { port } = server.address() as { port: number };
+    try {
+      const refused = await createTarget().perform(makeRequest(`https://127.0.0.1:${port}/`));
+      expect(refused).toMatchObject({ outcome: 'retryable', error: 'The TLS certificate is self-signed.' });
+      expect(refused.sentAt).toBeUndefined();
+      expect(received).toEqual([]);
+      const target = createTarget({ ca: SELF_SIGNED_CERTIFICATE });
+      for (const host of ['127.0.0.1', 'localhost']) {
+        const trusted = await target.perform(makeRequest(`https://${host}:${port}/`));
+        expect(trusted).toMatchObject({ outcome: 'succeeded', responseBody: 'secure' });
+      }
+    } finally {
+      await new Promise((resolve) => server.close(resolve));
+    }
+  });
+
+  it('gets at most so many attempts queued in front of it', async () => {
+    const endpoint = await startEndpoint();
+    const target = createTarget({ maxConnectionsPerOrigin: 1 });
+    const attempts = Array.from({ length: WAITING_PER_ORIGIN_MAX + 1 }, () =>
+      target.perform(makeRequest(endpoint.origin)),
+    );
+    expect(await target.perform(makeRequest(endpoint.origin))).toMatchObject({
+      outcome: 'retryable',
+      error: 'Too many requests are waiting for a connection to this host.',
+    });
+    await target.destroy();
+    await Promise.all(attempts);
+    expect(endpoint.requests.length).toBeLessThanOrEqual(1);
+  });
+});

@@ -1,0 +1,339 @@
+import type { Socket } from 'node:net';
+import { waitUntil } from '@punctual/testkit';
+import { Webhook } from 'standardwebhooks';
+import { describe, expect, it } from 'vitest';
+import { type AttemptRequest, TargetClosedError } from './http-target.ts';
+import { makeRequest, useLoopback } from './test-support/loopback-target.ts';
+import { formatAnswer } from './test-support/raw-endpoint.ts';
+
+const { createTarget, startEndpoint } = useLoopback();
+const answerOk = {
+  onRequest: (socket: Socket) => void socket.write(formatAnswer(200, '{"ok":true}')),
+};
+
+/** Names in lower case, values as sent; the body under the empty name. */
+function readRequest(text: string): { line: string; headers: Map<string, string>; body: string } {
+  const [head = '', body = ''] = text.split('\r\n\r\n');
+  const [line = '', ...lines] = head.split('\r\n');
+  const headers = new Map(
+    lines.map((each) => [each.slice(0, each.indexOf(':')).toLowerCase(), each.slice(each.indexOf(':') + 2)]),
+  );
+  return { line, headers, body };
+}
+
+describe('the request', () => {
+  it('carries the headers of the interface, the body, path and query', async () => {
+    const endpoint = await startEndpoint(answerOk);
+    const request = makeRequest(`${endpoint.origin}/hook?x=1#fragment`, { attempt: 3, headers: { 'X-Own': 'yes' } });
+    const sentAfter = Date.now();
+    const result = await createTarget().perform(request);
+
+    expect(result).toMatchObject({ outcome: 'succeeded', httpStatus: 200, responseBody: '{"ok":true}' });
+    expect(result.error).toBeUndefined();
+    expect(result.durationMs).toBeGreaterThanOrEqual(0);
+    expect(result.sentAt).toBeGreaterThanOrEqual(sentAfter);
+    const { line, headers, body } = readRequest(endpoint.requests[0] ?? '');
+    expect(line).toBe('POST /hook?x=1 HTTP/1.1');
+    expect(body).toBe('{"a":1}');
+    expect(Math.abs(Number(headers.get('webhook-timestamp')) * 1_000 - sentAfter)).toBeLessThanOrEqual(2_000);
+    headers.delete('webhook-timestamp');
+    expect(Object.fromEntries(headers)).toEqual({
+      host: `127.0.0.1:${endpoint.port}`,
+      connection: 'keep-alive',
+      'content-length': '7',
+      'content-type': 'application/json',
+      'webhook-id': request.timerId,
+      'idempotency-key': request.timerId,
+      'punctual-attempt': '3',
+      'punctual-due-at': '2027-01-02T03:04:05.678Z',
+      'user-agent': 'punctual/1.2.3',
+      'x-own': 'yes',
+    });
+  });
+
+  it('keeps a content type of the customer, and sends none without a body', async () => {
+    const endpoint = await startEndpoint(answerOk);
+    const target = createTarget();
+    await target.perform(makeRequest(endpoint.origin, { headers: { 'Content-Type': 'text/plain' } }));
+    await target.perform(makeRequest(endpoint.origin, { method: 'GET', body: undefined }));
+    const [withBody, withoutBody] = endpoint.requests.map(readRequest);
+    expect(withBody?.headers.get('content-type')).toBe('text/plain');
+    expect(endpoint.requests[0]?.match(/content-type/gi)).toHaveLength(1);
+    expect(withoutBody?.line).toBe('GET / HTTP/1.1');
+    expect(withoutBody?.headers.has('content-type')).toBe(false);
+  });
+
+  it('lets no customer header replace a reserved one, even when one was stored', async () => {
+    const endpoint = await startEndpoint(answerOk);
+    const headers = {
+      Host: 'evil.example',
+      'Transfer-Encoding': 'chunked',
+      'Content-Length': '1',
+      Connection: 'close',
+      'Webhook-ID': 'forged',
+      'Punctual-Attempt': '99',
+      'Proxy-Authorization': 'x',
+      'User-Agent': 'forged',
+    };
+    await createTarget().perform(makeRequest(endpoint.origin, { headers }));
+    const sent = endpoint.requests[0] ?? '';
+    expect(sent).not.toMatch(/forged|evil|chunked|proxy/i);
+    expect(sent.match(/^punctual-attempt: .*$/gim)).toEqual(['punctual-attempt: 1']);
+    expect(sent.match(/^content-length: .*$/gim)).toEqual(['content-length: 7']);
+    expect(sent.match(/^connection: .*$/gim)).toEqual(['connection: keep-alive']);
+  });
+
+  it('with an invalid header or method is final and never sent', async () => {
+    const endpoint = await startEndpoint(answerOk);
+    const target = createTarget();
+    const broken: Partial<AttemptRequest>[] = [
+      { headers: { 'x-a': 'a\r\nx-injected: 1' } },
+      { headers: { 'bad name': 'x' } },
+      { method: 'GET / HTTP/1.1\r\nx: ' as 'GET' },
+    ];
+    for (const overrides of broken) {
+      const result = await target.perform(makeRequest(endpoint.origin, overrides));
+      expect(result).toMatchObject({ outcome: 'permanent', sentAt: undefined });
+    }
+    expect(endpoint.requests).toEqual([]);
+    expect(target.stats).toEqual({ inFlight: 0, idleConnections: 0, origins: 0 });
+  });
+
+  it('is signed so that the reference implementation verifies it with each secret', async () => {
+    const endpoint = await startEndpoint(answerOk);
+    const secrets = [1, 2].map((fill) => `whsec_${Buffer.alloc(24 + fill, fill).toString('base64')}`);
+    const body = JSON.stringify({ text: 'Grüße, 世界 🙂' });
+    for (const each of [body, Buffer.from(body)]) {
+      await createTarget().perform(makeRequest(endpoint.origin, { body: each, signingSecrets: secrets }));
+    }
+    for (const text of endpoint.requests) {
+      const { headers, body: received } = readRequest(text);
+      expect(headers.get('webhook-signature')?.split(' ')).toHaveLength(2);
+      for (const secret of secrets) {
+        const bytes = Buffer.from(received, 'latin1').toString('utf8');
+        expect(new Webhook(secret).verify(bytes, Object.fromEntries(headers))).toEqual(JSON.parse(body));
+      }
+    }
+  });
+
+  it('goes out unsigned to nobody: with a malformed secret it is final and never sent', async () => {
+    const endpoint = await startEndpoint(answerOk);
+    const target = createTarget();
+    const short = Buffer.alloc(23).toString('base64');
+    for (const secret of ['', 'whsec_', 'whsec_!!!!', `whsec_${short}`, Buffer.alloc(32).toString('base64')]) {
+      const result = await target.perform(makeRequest(endpoint.origin, { signingSecrets: [secret] }));
+      expect(result).toMatchObject({ outcome: 'permanent', error: 'A signing secret of the tenant is malformed.' });
+    }
+    expect(endpoint.requests).toEqual([]);
+  });
+});
+
+describe('the answer', () => {
+  it.each([
+    [200, 'succeeded'],
+    [204, 'succeeded'],
+    [299, 'succeeded'],
+    [300, 'permanent'],
+    [301, 'permanent'],
+    [304, 'permanent'],
+    [307, 'permanent'],
+    [400, 'permanent'],
+    [401, 'permanent'],
+    [404, 'permanent'],
+    [408, 'retryable'],
+    [409, 'permanent'],
+    [410, 'permanent'],
+    [425, 'retryable'],
+    [429, 'retryable'],
+    [500, 'retryable'],
+    [503, 'retryable'],
+    [599, 'retryable'],
+    [600, 'permanent'],
+    [999, 'permanent'],
+  ])('%i ends as %s', async (status, outcome) => {
+    const endpoint = await startEndpoint({ onRequest: (socket) => void socket.write(formatAnswer(status)) });
+    const result = await createTarget().perform(makeRequest(endpoint.origin));
+    expect(result).toMatchObject({ outcome, httpStatus: status, responseBody: undefined });
+    if (outcome !== 'succeeded') expect(result.error).toContain(String(status));
+  });
+
+  it('that redirects to itself is not followed', async () => {
+    const endpoint = await startEndpoint({
+      onRequest: (socket) => void socket.write(formatAnswer(302, 'moved', { location: '/' })),
+    });
+    const result = await createTarget().perform(makeRequest(endpoint.origin));
+    expect(result).toMatchObject({ outcome: 'permanent', httpStatus: 302, responseBody: 'moved' });
+    expect(result.error).toBe('The endpoint answered 302; redirects are not followed.');
+    expect(endpoint.requests).toHaveLength(1);
+  });
+
+  it.each([
+    ['7', 7_000],
+    ['0', 0],
+    ['99999999', 86_400_000],
+    ['soon', undefined],
+    ['-5', undefined],
+  ])('with Retry-After %s asks for %s ms', async (value, expected) => {
+    const endpoint = await startEndpoint({
+      onRequest: (socket) => void socket.write(formatAnswer(503, '', { 'Retry-After': value })),
+    });
+    const result = await createTarget().perform(makeRequest(endpoint.origin));
+    expect(result.retryAfterMs).toBe(expected);
+  });
+
+  it('with Retry-After as a date asks for the time until then, and a success asks for nothing', async () => {
+    let status = 429;
+    const endpoint = await startEndpoint({
+      onRequest: (socket) => {
+        const at = new Date(Date.now() + 60_000).toUTCString();
+        socket.write(formatAnswer(status, '', { 'retry-after': at }));
+      },
+    });
+    const target = createTarget();
+    const { retryAfterMs } = await target.perform(makeRequest(endpoint.origin));
+    expect(retryAfterMs).toBeGreaterThan(55_000);
+    expect(retryAfterMs).toBeLessThanOrEqual(60_000);
+    status = 200;
+    expect((await target.perform(makeRequest(endpoint.origin))).retryAfterMs).toBeUndefined();
+  });
+
+  it('to HEAD, and after early hints, is understood', async () => {
+    const endpoint = await startEndpoint({
+      onRequest: (socket, index) => {
+        const hints = 'HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n';
+        socket.write(
+          index === 0 ? hints + hints + formatAnswer(200, 'ok') : 'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n',
+        );
+      },
+    });
+    const target = createTarget();
+    expect(await target.perform(makeRequest(endpoint.origin))).toMatchObject({ httpStatus: 200, responseBody: 'ok' });
+    const head = await target.perform(makeRequest(endpoint.origin, { method: 'HEAD', body: undefined }));
+    expect(head).toMatchObject({ outcome: 'succeeded', responseBody: undefined });
+  });
+});
+
+describe('connections', () => {
+  it('are used again, one request at a time, at most so many per origin', async () => {
+    const held: Socket[] = [];
+    const endpoint = await startEndpoint({
+      onRequest: (socket) => {
+        held.push(socket);
+        // Nothing is answered before three requests are here, so fewer at a time would never end.
+        if (held.length === 3) for (const each of held.splice(0)) each.write(formatAnswer(200, 'ok'));
+      },
+    });
+    const target = createTarget({ maxConnectionsPerOrigin: 3 });
+    const results = await Promise.all(Array.from({ length: 51 }, () => target.perform(makeRequest(endpoint.origin))));
+    expect(results.every((result) => result.outcome === 'succeeded')).toBe(true);
+    expect(endpoint.connectionCount).toBe(3);
+    expect(target.stats).toEqual({ inFlight: 0, idleConnections: 3, origins: 1 });
+  });
+
+  it('are not kept when the server closes them, and their origin is forgotten', async () => {
+    const endpoint = await startEndpoint({
+      onRequest: (socket) => void socket.end(formatAnswer(200, 'ok', { connection: 'close' })),
+    });
+    const target = createTarget();
+    for (let count = 0; count < 3; count += 1) {
+      expect(await target.perform(makeRequest(endpoint.origin))).toMatchObject({ outcome: 'succeeded' });
+    }
+    expect(endpoint.connectionCount).toBe(3);
+    await waitUntil('the origin is forgotten', () => target.stats.origins === 0);
+    expect(target.stats.idleConnections).toBe(0);
+  });
+
+  it('closed by the server while idle do not fail the next attempt', async () => {
+    const endpoint = await startEndpoint({
+      onRequest: (socket) => {
+        socket.write(formatAnswer(200, 'ok'));
+        setImmediate(() => socket.end());
+      },
+    });
+    const target = createTarget();
+    for (let count = 0; count < 20; count += 1) {
+      expect(await target.perform(makeRequest(endpoint.origin))).toMatchObject({ outcome: 'succeeded' });
+      await waitUntil('the server has closed', () => endpoint.openCount === 0);
+    }
+  });
+
+  it('reset as the next request arrives make that attempt retryable, and the request is sent once', async () => {
+    const endpoint = await startEndpoint({
+      onRequest: (socket, index) => void (index === 0 ? socket.write(formatAnswer(200)) : socket.resetAndDestroy()),
+    });
+    const target = createTarget();
+    await target.perform(makeRequest(endpoint.origin));
+    const result = await target.perform(makeRequest(endpoint.origin));
+    expect(result).toMatchObject({
+      outcome: 'retryable',
+      error: 'The connection was closed before the answer was complete.',
+    });
+    expect(result.sentAt).toBeDefined();
+    expect(endpoint.requests).toHaveLength(2);
+    expect(endpoint.connectionCount).toBe(1);
+  });
+
+  it('whose server promises to keep them for no longer than the margin are not used again', async () => {
+    const endpoint = await startEndpoint({
+      onRequest: (socket) => void socket.write(formatAnswer(200, '', { 'keep-alive': 'timeout=1' })),
+    });
+    const target = createTarget();
+    for (let count = 0; count < 3; count += 1) await target.perform(makeRequest(endpoint.origin));
+    expect(endpoint.connectionCount).toBe(3);
+  });
+
+  it('idle over all origins are limited; the one idle for longest is closed', async () => {
+    const endpoints = await Promise.all([1, 2, 3].map(() => startEndpoint(answerOk)));
+    const target = createTarget({ maxIdleConnections: 2 });
+    for (const endpoint of endpoints) await target.perform(makeRequest(endpoint.origin));
+    expect(target.stats).toEqual({ inFlight: 0, idleConnections: 2, origins: 2 });
+    await waitUntil('the first is closed', () => endpoints[0]?.openCount === 0);
+    expect(endpoints.map((endpoint) => endpoint.openCount)).toEqual([0, 1, 1]);
+  });
+});
+
+describe('closing', () => {
+  it('leaves no timer behind that would keep the process alive until the deadline', async () => {
+    const countTimers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
+    const endpoint = await startEndpoint(answerOk);
+    const target = createTarget();
+    const before = countTimers();
+    for (let count = 0; count < 5; count += 1)
+      await target.perform(makeRequest(endpoint.origin, { timeoutMs: 60_000 }));
+    await target.close();
+    expect(countTimers()).toBe(before);
+  });
+
+  it('waits for attempts under way, takes no more and leaves no connection', async () => {
+    const sockets: Socket[] = [];
+    const endpoint = await startEndpoint({ onRequest: (socket) => void sockets.push(socket) });
+    const target = createTarget();
+    const attempt = target.perform(makeRequest(endpoint.origin));
+    await waitUntil('the request arrived', () => sockets.length === 1);
+    let isClosed = false;
+    const closing = target.close().then(() => {
+      isClosed = true;
+    });
+    await expect(target.perform(makeRequest(endpoint.origin))).rejects.toThrow(TargetClosedError);
+    expect(isClosed).toBe(false);
+    sockets[0]?.write(formatAnswer(200, 'late'));
+    expect(await attempt).toMatchObject({ outcome: 'succeeded', responseBody: 'late' });
+    await closing;
+    await target.close();
+    await waitUntil('the connection is closed', () => endpoint.openCount === 0);
+    expect(endpoint.requests).toHaveLength(1);
+  });
+
+  it('by destroy ends attempts under way and those waiting at once, as retryable', async () => {
+    const endpoint = await startEndpoint();
+    const target = createTarget({ maxConnectionsPerOrigin: 1 });
+    const attempts = [1, 2].map(() => target.perform(makeRequest(endpoint.origin)));
+    await waitUntil('the request arrived', () => endpoint.requests.length === 1);
+    await target.destroy();
+    const results = await Promise.all(attempts);
+    expect(results).toMatchObject([{ outcome: 'retryable' }, { outcome: 'retryable', sentAt: undefined }]);
+    await waitUntil('the connection is closed', () => endpoint.openCount === 0);
+    expect(endpoint.connectionCount).toBe(1);
+    expect(target.stats).toEqual({ inFlight: 0, idleConnections: 0, origins: 0 });
+  });
+});

@@ -1,0 +1,146 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createOriginGate, HOLD_ASSUMED_MS, POSTPONE_MAX_MS, POSTPONE_MIN_MS } from './origin-gate.ts';
+
+const A = 'https://a.example';
+const B = 'https://b.example';
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+function createGate(overrides: Partial<Parameters<typeof createOriginGate>[0]> = {}) {
+  return createOriginGate({ maxInFlightPerOrigin: 2, maxWaitingPerOrigin: 3, waitMaxMs: 5_000, ...overrides });
+}
+
+/** What has been answered so far. */
+function collect(answers: (string | Promise<string>)[]): (string | undefined)[] {
+  const collected: (string | undefined)[] = answers.map(() => undefined);
+  for (const [index, answer] of answers.entries()) {
+    void Promise.resolve(answer).then((value) => {
+      collected[index] = value;
+    });
+  }
+  return collected;
+}
+
+describe('slots', () => {
+  it('are as many per origin as set; then so many wait, and the rest is told that it is full', async () => {
+    const gate = createGate();
+    const answers = Array.from({ length: 7 }, () => gate.enter(A));
+    expect(answers.slice(0, 2)).toEqual(['entered', 'entered']);
+    expect(answers.slice(2, 5).every((answer) => answer instanceof Promise)).toBe(true);
+    expect(answers.slice(5)).toEqual(['full', 'full']);
+    const collected = collect(answers);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(collected.slice(2, 5)).toEqual([undefined, undefined, undefined]);
+  });
+
+  it('of a full origin leave other origins alone', () => {
+    const gate = createGate();
+    for (let count = 0; count < 10; count += 1) gate.enter(A);
+    expect(gate.enter(B)).toBe('entered');
+  });
+
+  it('that are left go to those who wait, in order of arrival', async () => {
+    const gate = createGate({ maxInFlightPerOrigin: 1 });
+    const collected = collect([gate.enter(A), gate.enter(A), gate.enter(A), gate.enter(A)]);
+    for (const expected of [
+      ['entered', 'entered', undefined, undefined],
+      ['entered', 'entered', 'entered', undefined],
+      ['entered', 'entered', 'entered', 'entered'],
+    ]) {
+      gate.leave(A, 10);
+      await vi.advanceTimersByTimeAsync(0);
+      expect(collected).toEqual(expected);
+    }
+  });
+
+  it('are not waited for longer than set, and who gave up neither takes one nor a place', async () => {
+    const gate = createGate({ maxInFlightPerOrigin: 1, maxWaitingPerOrigin: 1, waitMaxMs: 1_000 });
+    const collected = collect([gate.enter(A), gate.enter(A)]);
+    await vi.advanceTimersByTimeAsync(999);
+    expect(collected[1]).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(collected[1]).toBe('full');
+    const [later] = [gate.enter(A)];
+    expect(later).toBeInstanceOf(Promise);
+    gate.leave(A, 1_000);
+    await expect(later).resolves.toBe('entered');
+    gate.leave(A, 1);
+    expect(gate.originCount).toBe(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('all left leave nothing behind, however many origins there were', () => {
+    const gate = createGate();
+    for (let index = 0; index < 1_000; index += 1) gate.enter(`https://${index}.example`);
+    expect(gate.originCount).toBe(1_000);
+    for (let index = 0; index < 1_000; index += 1) gate.leave(`https://${index}.example`, 1);
+    expect(gate.originCount).toBe(0);
+  });
+
+  it('left without having been entered are a mistake', () => {
+    expect(() => createGate().leave(A, 1)).toThrow();
+  });
+
+  it('are given to nobody once closed; those who waited are told so at once', async () => {
+    const gate = createGate({ maxInFlightPerOrigin: 1 });
+    const collected = collect([gate.enter(A), gate.enter(A), gate.enter(A)]);
+    gate.close();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(collected).toEqual(['entered', 'full', 'full']);
+    expect(gate.enter(B)).toBe('full');
+    gate.leave(A, 1);
+    expect(gate.originCount).toBe(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+describe('suggestPostponeMs', () => {
+  const fill = (gate: ReturnType<typeof createGate>) => {
+    for (let count = 0; count < 5; count += 1) gate.enter(A);
+  };
+
+  it('is short for an origin that is not busy', () => {
+    expect(createGate().suggestPostponeMs(A)).toBe(POSTPONE_MIN_MS);
+  });
+
+  it('gives one place after another, at the pace of the origin and behind those who wait in memory', () => {
+    const gate = createGate();
+    fill(gate);
+    // Two slots, each held for about as long as assumed, with three in the queue.
+    const paceMs = HOLD_ASSUMED_MS / 2;
+    const suggested = Array.from({ length: 4 }, () => gate.suggestPostponeMs(A));
+    expect(suggested).toEqual([4, 5, 6, 7].map((place) => place * paceMs));
+  });
+
+  it('follows the pace that it sees, faster and slower', () => {
+    for (const [heldMs, places] of [
+      [400, [800, 1_000]],
+      [4_000, [8_000, 10_000]],
+    ] as const) {
+      const gate = createGate();
+      fill(gate);
+      gate.leave(A, heldMs);
+      expect(gate.enter(A)).toBeInstanceOf(Promise);
+      expect([gate.suggestPostponeMs(A), gate.suggestPostponeMs(A)]).toEqual(places);
+    }
+  });
+
+  it('grows while an origin hangs, although no attempt ends to be counted', () => {
+    const gate = createGate({ waitMaxMs: 60_000 });
+    fill(gate);
+    vi.advanceTimersByTime(10_000);
+    expect(gate.suggestPostponeMs(A)).toBe(4 * 5_000);
+  });
+
+  it('stays within its bounds, and the places start over at the far end', () => {
+    const gate = createGate({ maxInFlightPerOrigin: 1 });
+    fill(gate);
+    const suggested = Array.from({ length: 200 }, () => gate.suggestPostponeMs(A));
+    expect(Math.min(...suggested)).toBeGreaterThanOrEqual(POSTPONE_MIN_MS);
+    expect(Math.max(...suggested)).toBeLessThanOrEqual(POSTPONE_MAX_MS);
+    const first = suggested[0] ?? 0;
+    expect(suggested.filter((each) => each === first).length).toBeGreaterThan(1);
+    expect(new Set(suggested).size).toBeGreaterThan(20);
+  });
+});

@@ -1,0 +1,210 @@
+import { hostname } from 'node:os';
+import {
+  beatServiceInstance,
+  connectDatabase,
+  HEARTBEAT_INTERVAL_MS,
+  readPendingMigrations,
+  removeServiceInstance,
+  type ServiceInstance,
+  WorkflowVersions,
+} from '@punctual/database';
+import { createEgressPolicy, createId } from '@punctual/domain';
+import { ChunkQueue } from '@punctual/queue';
+import { type Health, type Logger, Loop, limitRate, openOps, VERSION } from '@punctual/runtime';
+import type { Registry } from 'prom-client';
+import { AttemptRunner } from './attempt-runner.ts';
+import type { WorkerConfig } from './config.ts';
+import { Consumer } from './consumer.ts';
+import { createWorkerMetrics } from './metrics.ts';
+import { OutcomeWriter } from './outcome-writer.ts';
+import { SigningSecrets } from './signing-secrets.ts';
+import { createHttpTarget } from './targets/http-target.ts';
+import { createOriginGate } from './targets/origin-gate.ts';
+
+export interface WorkerOptions {
+  config: WorkerConfig;
+  logger: Logger;
+  /** The health and metrics of the process that hosts this worker with others; absent: its own, on its own port. */
+  shared?: { health: Health; registry: Registry };
+}
+
+export interface RunningWorker {
+  id: string;
+  /** Port of health and metrics; undefined where another service's server shows them. */
+  port: number | undefined;
+  stop(): Promise<void>;
+}
+
+/** Errors of a backend that is away come in floods; one line in this time tells enough (ms). */
+const ERROR_LOG_INTERVAL_MS = 10_000;
+/** Attempts that may wait in memory for room at one origin, as a share of those that may be under way there. */
+const WAITING_SHARE = 0.5;
+/** How long one may wait there (ms); well within the margin of its lease. */
+const GATE_WAIT_MAX_MS = 5_000;
+/** An origin whose queue is worked off within this time holds back new starts; a slower one does not (ms). */
+const BRIEF_MS = 100;
+/** A worker whose queue client says it stopped fetching, for this long, is stuck (ms). */
+const QUEUE_STUCK_MS = 60_000;
+
+/**
+ * Starts a worker. Rejects with a plain sentence when migrations are pending or a setting does not do. It stops in the
+ * order in which work flows: no more chunks, attempts end, outcomes are written, connections close.
+ */
+export async function startWorker({ config, logger, shared }: WorkerOptions): Promise<RunningWorker> {
+  const opening = openOps('worker', VERSION, { host: config.HOST, port: config.PORT }, shared);
+  const { health } = opening;
+  const metrics = createWorkerMetrics(opening.registry);
+  const warnSeldom = limitRate(
+    (error: Error, text: string) => logger.warn({ err: error }, text),
+    ERROR_LOG_INTERVAL_MS,
+  );
+  const egressPolicy = createEgressPolicy({
+    allow: splitList(config.EGRESS_ALLOW),
+    deny: splitList(config.EGRESS_DENY),
+  });
+  const database = connectDatabase({
+    connectionString: config.DATABASE_URL,
+    applicationName: 'punctual-worker',
+    poolSizeMax: config.WORKER_POOL_SIZE,
+    onIdleError: (error) => warnSeldom(error, 'lost a connection to Postgres; the pool makes another'),
+  });
+  try {
+    const pending = await readPendingMigrations(database);
+    if (pending.length > 0) {
+      throw new Error(
+        `The database lacks the migrations ${pending.join(', ')}. Apply them with \`pnpm migrate\`, then start again.`,
+      );
+    }
+    const onQueueError = (error: Error) => warnSeldom(error, 'the queue is away; deliveries wait until it is back');
+    const connection = {
+      redisUrl: config.REDIS_URL,
+      redisPrefix: config.REDIS_PREFIX,
+      databaseUrl: config.DATABASE_URL,
+    };
+    const queue = new ChunkQueue(connection, onQueueError);
+    const workflowVersions = new WorkflowVersions();
+    const http = createHttpTarget({
+      egressPolicy,
+      userAgent: `punctual/${VERSION}`,
+      maxConnectionsPerOrigin: config.WORKER_ATTEMPTS_PER_ORIGIN,
+    });
+    const gate = createOriginGate({
+      maxInFlightPerOrigin: config.WORKER_ATTEMPTS_PER_ORIGIN,
+      maxWaitingPerOrigin: Math.ceil(config.WORKER_ATTEMPTS_PER_ORIGIN * WAITING_SHARE),
+      waitMaxMs: GATE_WAIT_MAX_MS,
+    });
+    const writer = new OutcomeWriter({
+      database,
+      workflowVersions,
+      windowMs: config.WORKER_OUTCOME_WINDOW_MS,
+      onWritten: (count) => consumer.release(count),
+      metrics,
+      logger,
+    });
+    const runner = new AttemptRunner({
+      database,
+      workflowVersions,
+      secrets: new SigningSecrets(database),
+      http,
+      gate,
+      onOutcome: (outcome) => writer.add(outcome),
+      metrics,
+      logger,
+    });
+    const consumer = new Consumer({
+      database,
+      connection,
+      chunksAtOnce: config.WORKER_CHUNKS_AT_ONCE,
+      attemptsMax: config.WORKER_ATTEMPTS_MAX,
+      leaseMarginMs: config.WORKER_LEASE_MARGIN_MS,
+      isBrieflyFull: () => gate.clearsWithin(BRIEF_MS),
+      run: (timer, startedAt) => void runner.run(timer, startedAt),
+      onQueueError,
+      metrics,
+      logger,
+    });
+
+    const id = createId();
+    const instance: ServiceInstance = {
+      id,
+      role: 'worker',
+      host: hostname(),
+      pid: process.pid,
+      version: VERSION,
+      details: {},
+    };
+    const heartbeat = new Loop({
+      name: 'heartbeat',
+      run: async () => {
+        const details = { attemptsInFlight: consumer.inFlight, attemptsMax: config.WORKER_ATTEMPTS_MAX };
+        await beatServiceInstance(database.hot, { ...instance, details });
+      },
+      pauseMs: () => HEARTBEAT_INTERVAL_MS,
+      errorPauseMs: HEARTBEAT_INTERVAL_MS,
+      onError: (error) =>
+        warnSeldom(error as Error, 'could not tell the database that this worker is alive; trying again'),
+    });
+
+    health.addCheck('postgres', true, async () => {
+      await database.ordinary.query('SELECT 1');
+      return { status: 'ok' };
+    });
+    health.addCheck('queue', false, async () => ({ status: 'ok', ...(await queue.readFigures()) }));
+    health.addLoop(heartbeat);
+    health.addLoop(watchFetching(consumer));
+    const ops = await opening.listen();
+
+    consumer.start();
+    heartbeat.start();
+    health.markStarted();
+    logger.info({ workerId: id, port: ops.port, queue: queue.backend }, 'the worker is running');
+
+    let stopping: Promise<void> | undefined;
+    const stop = async () => {
+      health.markDraining();
+      await consumer.stop();
+      gate.close();
+      await consumer.waitUntilIdle();
+      await writer.flush();
+      await heartbeat.stop();
+      await removeServiceInstance(database.hot, id).catch((error: Error) =>
+        logger.debug({ err: error }, 'could not say goodbye'),
+      );
+      await http.close();
+      await queue.close();
+      await ops.close();
+      await database.close();
+    };
+    return {
+      id,
+      port: ops.port,
+      stop: () => {
+        stopping ??= stop();
+        return stopping;
+      },
+    };
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+function splitList(text: string): string[] {
+  return text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+}
+
+// BullMQ's worker ends its loop by itself only when it is closed; one that ended otherwise fetches nothing any more.
+function watchFetching(consumer: Consumer): { name: string; readonly isStuck: boolean } {
+  let endedAt: number | undefined;
+  return {
+    name: 'queue-fetch',
+    get isStuck() {
+      if (consumer.isRunning) endedAt = undefined;
+      else endedAt ??= performance.now();
+      return endedAt !== undefined && performance.now() - endedAt > QUEUE_STUCK_MS;
+    },
+  };
+}
