@@ -43,8 +43,8 @@ export {
 export {
   CLOSED,
   ExternalId,
-  Id,
   ID_PATTERN,
+  Id,
   IdParams,
   Instant,
   Json,

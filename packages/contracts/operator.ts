@@ -101,6 +101,7 @@ const figures = {
   dead: Type.Integer(),
   cancelled: Type.Integer(),
   skipped: Type.Integer(),
+  dismissed: Type.Integer({ description: 'Of `dead`, those that somebody dismissed.' }),
   deadLetters: Type.Integer({ description: 'Those of `dead` that nobody dismissed.' }),
 };
 

@@ -44,7 +44,7 @@ export const TimerChange = Type.Object(changeFields, {
 });
 export type TimerChange = Static<typeof TimerChange>;
 
-export const TimerBatchChange = Type.Object({ id: Id, ...changeFields }, { ...CLOSED, minProperties: 2 });
+export const TimerBatchChange = Type.Object({ id: Id, ...changeFields }, CLOSED);
 export type TimerBatchChange = Static<typeof TimerBatchChange>;
 
 /** Items are checked one by one, so that a bad one does not spoil the others. */

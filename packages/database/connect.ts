@@ -1,5 +1,6 @@
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
+import { isDatabaseUnavailable } from './errors.ts';
 import type { Tables } from './tables.ts';
 
 /** Runs named statements: a pool, or one client inside a transaction. */
@@ -124,10 +125,10 @@ export async function inTransaction<T>(pool: pg.Pool, work: (client: pg.PoolClie
     await client.query('COMMIT');
     return result;
   } catch (error) {
-    await client.query('ROLLBACK').catch((failure: Error) => {
-      // The connection is of no more use; the server ends its transaction when it notices.
-      broken = failure;
-    });
+    // A server that did not answer will not answer to ROLLBACK either: waiting for that would double the caller's
+    // wait. The connection is of no more use then; the server ends its transaction when it notices.
+    if (isDatabaseUnavailable(error) && !(error instanceof pg.DatabaseError)) broken = error as Error;
+    else await client.query('ROLLBACK').catch((failure: Error) => (broken = failure));
     throw error;
   } finally {
     client.release(broken);

@@ -47,6 +47,7 @@ export {
   releasePartitionLeases,
   renewPartitionLeases,
 } from './queries/partition-leases.ts';
+export { type ExternalIdCursor, pruneExternalIds } from './queries/prune-external-ids.ts';
 export { IDEMPOTENCY_KEY_TTL_MS, pruneIdempotencyKeys } from './queries/prune-idempotency-keys.ts';
 export { type DueTimer, type DueTimers, FIRST_ID, type ReadFrom, readDueTimers } from './queries/read-due-timers.ts';
 export {

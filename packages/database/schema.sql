@@ -1,6 +1,5 @@
 -- Made by describe-schema.ts from the catalog after all migrations; not to be edited.
 
-
 CREATE TYPE attempt_outcome AS ENUM ('succeeded', 'retryable', 'permanent', 'timedOut', 'blocked', 'lost');
 CREATE TYPE timer_state AS ENUM ('scheduled', 'running', 'paused', 'succeeded', 'dead', 'cancelled', 'skipped');
 
@@ -145,6 +144,7 @@ CREATE TABLE ledger_entries (
   dead integer NOT NULL DEFAULT 0,
   cancelled integer NOT NULL DEFAULT 0,
   skipped integer NOT NULL DEFAULT 0,
+  dismissed integer NOT NULL DEFAULT 0,
   partition smallint NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_threshold=5000);
 
@@ -156,6 +156,7 @@ CREATE TABLE ledger_totals (
   dead bigint NOT NULL DEFAULT 0,
   cancelled bigint NOT NULL DEFAULT 0,
   skipped bigint NOT NULL DEFAULT 0,
+  dismissed bigint NOT NULL DEFAULT 0,
   CONSTRAINT ledger_totals_pkey PRIMARY KEY (tenant_id, partition)
 );
 

@@ -136,6 +136,7 @@ interface LedgerCounts {
   dead: number;
   cancelled: number;
   skipped: number;
+  dismissed: number;
 }
 
 export interface LedgerRow extends LedgerCounts {

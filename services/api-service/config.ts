@@ -3,6 +3,9 @@ import { createEgressPolicy } from '@punctual/domain';
 import { readConfig } from '@punctual/runtime';
 import { type Static, Type } from 'typebox';
 
+/** Within this time a client must learn that Postgres is away (ms). */
+const ANSWER_TIME_MAX_MS = 5_000;
+
 /** Every setting of the api: name, range, default and meaning. `docs/configuration.md` is made from it. */
 export const ApiConfigSchema = Type.Object({
   PORT: Type.Integer({ minimum: 0, maximum: 65_535, default: 8088, description: 'Port; 0 takes a free one.' }),
@@ -11,9 +14,10 @@ export const ApiConfigSchema = Type.Object({
   REDIS_URL: Type.Optional(
     Type.String({
       minLength: 1,
-      description: 'Redis of the queue, only to show its state; absent: BullMQ on Postgres.',
+      description: 'Redis of the queue, to show its state only; absent: the queue is in Postgres.',
     }),
   ),
+  REDIS_PREFIX: Type.String({ default: 'punctual', description: "Before each of the queue's keys in Redis." }),
   AUTH: Type.Union([Type.Literal('on'), Type.Literal('off')], {
     default: 'on',
     description: '`off` lets everybody in as the default tenant; only when HOST is a loopback address.',
@@ -32,7 +36,7 @@ export const ApiConfigSchema = Type.Object({
   }),
   EGRESS_DENY: Type.String({ default: '', description: 'CIDRs that actions may never call, with commas.' }),
   LOG_LEVEL: Type.Union(
-    ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'].map((level) => Type.Literal(level)),
+    (['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const).map((level) => Type.Literal(level)),
     { default: 'info', description: 'Least important messages to log.' },
   ),
   API_POOL_SIZE_MAX: Type.Integer({
@@ -41,16 +45,15 @@ export const ApiConfigSchema = Type.Object({
     default: 8,
     description: 'Connections for creating timers; other queries get half as many more.',
   }),
-  // The time to connect and the time to answer together stay below the 5 s in which a client learns that Postgres is away.
   API_CONNECT_TIMEOUT_MS: Type.Integer({
     minimum: 100,
-    maximum: 60_000,
+    maximum: 4_000,
     default: 1_500,
     description: 'Longest wait for a connection to Postgres (ms).',
   }),
   API_QUERY_TIMEOUT_MS: Type.Integer({
     minimum: 100,
-    maximum: 60_000,
+    maximum: 4_000,
     default: 3_000,
     description: 'Longest wait for an answer of Postgres (ms).',
   }),
@@ -130,6 +133,9 @@ function findContradictions(config: ApiConfig): string[] {
   }
   if (config.API_CREATE_QUEUE_MAX < config.API_BATCH_TIMERS_MAX) {
     faults.push('API_CREATE_QUEUE_MAX must not be less than API_BATCH_TIMERS_MAX.');
+  }
+  if (config.API_CONNECT_TIMEOUT_MS + config.API_QUERY_TIMEOUT_MS >= ANSWER_TIME_MAX_MS) {
+    faults.push(`API_CONNECT_TIMEOUT_MS and API_QUERY_TIMEOUT_MS together must be less than ${ANSWER_TIME_MAX_MS}.`);
   }
   if (config.API_INSERTS_MAX > config.API_POOL_SIZE_MAX) {
     faults.push('API_INSERTS_MAX must not be more than API_POOL_SIZE_MAX.');

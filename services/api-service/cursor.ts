@@ -17,13 +17,10 @@ export function encodeCursor(cursor: Cursor): string {
 /** Reads a cursor back; undefined stays undefined. Throws a 400 when it is none of ours. */
 export function decodeCursor(text: string | undefined): Cursor | undefined {
   if (text === undefined) return undefined;
-  const [at = '', id = '', check, ...rest] = Buffer.from(text, 'base64url').toString('latin1').split('.');
-  const isSound =
-    rest.length === 0 &&
-    /^-?\d{1,16}$/.test(at) &&
-    isId(id) &&
-    crc32(`${at}.${id}`).toString(36) === check &&
-    Number.isSafeInteger(Number(at));
+  const [at = '', id = ''] = Buffer.from(text, 'base64url').toString('latin1').split('.');
+  const cursor = { at: Number(at), id };
+  // Whatever was changed in the text, it is not what these two parts would make.
+  const isSound = Number.isSafeInteger(cursor.at) && isId(id) && encodeCursor(cursor) === text;
   if (!isSound) throw createInvalidRequest([{ pointer: '/query/cursor', detail: 'It is not a cursor of this api.' }]);
-  return { at: Number(at), id };
+  return cursor;
 }

@@ -1,3 +1,4 @@
+import type { QueueInfo } from '@punctual/contracts';
 import {
   connectDatabase,
   type Database,
@@ -15,11 +16,16 @@ import { buildApi } from './app.ts';
 import { type ApiConfig, readEgressRanges } from './config.ts';
 import type { ApiContext } from './context.ts';
 import { createApiMetrics } from './metrics.ts';
+import { boundQueueReads } from './queue-reader.ts';
 import { createTimerBatcher } from './timers/timer-batcher.ts';
 
 /** How often the estimate of the database's time is renewed (ms), and after a failure. */
 const CLOCK_INTERVAL_MS = 5_000;
 const CLOCK_ERROR_PAUSE_MS = 1_000;
+/** How often connections that became idle are closed during a stop (ms). */
+const IDLE_SWEEP_INTERVAL_MS = 50;
+/** The first round includes the time to connect, which tells little; the others narrow it down. */
+const CLOCK_ROUNDS_AT_START = 4;
 /** Ten calendar years hold at most three leap days, four years hold one: the same date N years on is always allowed. */
 const DAYS_PER_YEAR = 365.25;
 const DAY_MS = 86_400_000;
@@ -29,8 +35,10 @@ export interface ApiOptions {
   logger: Logger;
   /** Absent: a registry of its own. */
   registry?: Registry;
-  /** Tells the state of the queue; only ever degrades the health. */
+  /** Tells the state of the queue; only ever degrades the health. Absent: `readQueues` tells. */
   checkQueue?: () => Promise<CheckResult>;
+  /** Asks the queues for their figures; rejects while they can not be reached. */
+  readQueues?: () => Promise<QueueInfo[]>;
 }
 
 export interface RunningApi {
@@ -72,14 +80,19 @@ async function openApi(options: ApiOptions, database: Database): Promise<Running
     throw new StartRefusedError(`The database lacks ${pending.join(', ')}: run the migrations first.`);
   }
   const registry = options.registry ?? createMetrics('api');
-  const context = await createApiContext({ config, logger, database, registry });
+  const readQueues = options.readQueues && boundQueueReads(options.readQueues);
+  const context = {
+    ...(await createApiContext({ config, logger, database, registry })),
+    ...(readQueues && { readQueues }),
+  };
   const health = new Health(VERSION);
   health.addCheck('postgres', true, async () => {
     const askedAt = performance.now();
     await database.ordinary.query('SELECT 1');
     return { status: 'ok', latencyMs: Math.round(performance.now() - askedAt) };
   });
-  if (options.checkQueue) health.addCheck('queue', false, options.checkQueue);
+  const checkQueue = options.checkQueue ?? (readQueues && (async () => describeQueues(await readQueues())));
+  if (checkQueue) health.addCheck('queue', false, checkQueue);
   const clockLoop = new Loop({
     name: 'clock',
     run: () => synchronizeClock(database.ordinary, context.clock),
@@ -107,13 +120,20 @@ async function openApi(options: ApiOptions, database: Database): Promise<Running
   };
 }
 
+function describeQueues(queues: readonly QueueInfo[]): CheckResult {
+  const sum = (figure: 'waiting' | 'active') => queues.reduce((total, queue) => total + queue[figure], 0);
+  return { status: 'ok', waiting: sum('waiting'), active: sum('active') };
+}
+
 async function stopApi(parts: { app: ApiServer; context: ApiContext; health: Health; clockLoop: Loop }): Promise<void> {
   const { context } = parts;
   parts.health.markDraining();
   if (context.config.API_DRAIN_DELAY_MS > 0) {
     await new Promise((resolve) => setTimeout(resolve, context.config.API_DRAIN_DELAY_MS));
   }
-  await parts.app.close();
+  // Connections whose last answer went out after the close began would otherwise be kept for their whole idle time.
+  const sweep = setInterval(() => parts.app.server.closeIdleConnections(), IDLE_SWEEP_INTERVAL_MS);
+  await parts.app.close().finally(() => clearInterval(sweep));
   await context.timerBatcher.flush();
   await parts.clockLoop.stop();
   await context.database.close();
@@ -128,7 +148,7 @@ export async function createApiContext(parts: {
 }): Promise<ApiContext> {
   const { config, logger, database, registry } = parts;
   const clock = new DatabaseClock();
-  await synchronizeClock(database.ordinary, clock);
+  for (let round = 0; round < CLOCK_ROUNDS_AT_START; round += 1) await synchronizeClock(database.ordinary, clock);
   const timerBatcher = createTimerBatcher(config, database, () => metrics);
   const metrics = createApiMetrics(registry, {
     countWaitingQueries: (pool) => database[pool].waitingCount,

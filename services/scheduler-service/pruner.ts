@@ -1,9 +1,11 @@
 import {
   type Database,
   type DatabaseClock,
+  type ExternalIdCursor,
   foldLedger,
   inTransaction,
   keepHistoryDays,
+  pruneExternalIds,
   pruneIdempotencyKeys,
   readMonotonicMs,
 } from '@punctual/database';
@@ -23,18 +25,21 @@ const ERROR_PAUSE_MS = 10_000;
 const DAYS_INTERVAL_MS = 600_000;
 /** Ledger entries that one turn folds into the totals. */
 const LEDGER_ENTRIES_MAX = 50_000;
+/** External ids that one turn looks at. */
+const EXTERNAL_IDS_MAX = 1_000;
 /** Idempotency keys that one turn forgets. */
 const IDEMPOTENCY_KEYS_MAX = 10_000;
 
 /**
  * Keeps tables small: makes the history's days ahead and drops those past retention, folds the ledger's entries into
- * its totals, forgets old idempotency keys. Every scheduler runs one; they do not get into each other's way, and
+ * its totals, forgets old idempotency keys and external ids. Every scheduler runs one; they do not get into each other's way, and
  * each step is a transaction of its own.
  */
 export class Pruner implements Role {
   readonly #options: PrunerOptions;
   readonly #loop: Loop;
   #daysKeptAt = Number.NEGATIVE_INFINITY;
+  #externalIds: ExternalIdCursor | undefined;
 
   constructor(options: PrunerOptions) {
     this.#options = options;
@@ -63,6 +68,7 @@ export class Pruner implements Role {
     const { database, clock, retentionDays, logger } = this.#options;
     await foldLedger(database.ordinary, LEDGER_ENTRIES_MAX);
     await pruneIdempotencyKeys(database.ordinary, IDEMPOTENCY_KEYS_MAX);
+    this.#externalIds = (await pruneExternalIds(database.ordinary, this.#externalIds, EXTERNAL_IDS_MAX)).next;
     if (readMonotonicMs() - this.#daysKeptAt < DAYS_INTERVAL_MS || !clock.isKnown) return;
     const { created, dropped } = await inTransaction(database.ordinary, (client) =>
       keepHistoryDays(client, clock.now(), retentionDays),

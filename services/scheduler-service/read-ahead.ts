@@ -2,6 +2,7 @@ import {
   type Database,
   type DatabaseClock,
   type DueTimer,
+  type DueTimers,
   FIRST_ID,
   type ReadFrom,
   readDueTimers,
@@ -29,8 +30,9 @@ export interface ReadAheadOptions {
 }
 
 /**
- * Each read begins this far before now (ms), for rows that were committed late: `wake_at` is at least the moment of
- * the statement that set it, and a transaction is rarely open for longer. Those that were are found by the sweep.
+ * Each read begins this far before the one that came before it (ms), for rows that were committed late: `wake_at` is at
+ * least the moment of the statement that set it, and a transaction is rarely open for longer. Those that were are found
+ * by the sweep.
  */
 const LATE_COMMIT_MS = 500;
 /** Least number of rows a partition that one read asks for, however many partitions there are. */
@@ -46,7 +48,7 @@ interface Cursor {
 /**
  * Reads, in due order, whatever must be looked at: due, retried or lost. It never writes.
  *
- * Caught up, each read covers the stretch from shortly before now to the look-ahead. Behind, a cursor moves on
+ * Caught up, each read covers the stretch from shortly before the last one to the look-ahead. Behind, a cursor moves on
  * through the backlog, past index entries of rows that are gone. Every so often a sweep looks at everything older
  * than that stretch, for hints that got lost; what was read lately is not dispatched again. Killed, it leaves nothing.
  */
@@ -57,6 +59,8 @@ export class ReadAhead implements Role {
   readonly #cursors = new Map<number, Cursor>();
   #known = new Set<number>();
   #sweptAt = Number.NEGATIVE_INFINITY;
+  /** The database's time at the last read. After a pause, the next one begins there, so that it misses nothing. */
+  #readAt = Number.POSITIVE_INFINITY;
   #rotatedAt = readMonotonicMs();
 
   constructor(options: ReadAheadOptions) {
@@ -113,13 +117,14 @@ export class ReadAhead implements Role {
 
   async #read(partitions: readonly number[]): Promise<void> {
     const { clock, lookAheadMs, rowsMax, dispatcher } = this.#options;
-    const recentFrom = clock.isKnown ? Math.floor(clock.now()) - LATE_COMMIT_MS : 0;
+    const recentFrom = clock.isKnown ? Math.floor(Math.min(clock.now(), this.#readAt)) - LATE_COMMIT_MS : 0;
     const limit = Math.max(ROWS_PER_PARTITION_MIN, Math.ceil(rowsMax / partitions.length));
     const from = partitions.map((partition): ReadFrom => {
       const cursor = this.#cursors.get(partition);
       return { partition, wakeAt: cursor?.wakeAt ?? recentFrom, id: cursor?.id ?? FIRST_ID };
     });
-    const timers = await this.#fetch(from, lookAheadMs, limit);
+    const { timers, serverAt } = await this.#fetch(from, lookAheadMs, limit);
+    this.#readAt = serverAt;
     dispatcher.hold(this.#takeNew(timers));
     this.#moveCursors(partitions, timers, limit);
   }
@@ -145,7 +150,7 @@ export class ReadAhead implements Role {
     const { clock, rowsMax, dispatcher, metrics } = this.#options;
     const limit = Math.max(ROWS_PER_PARTITION_MIN, Math.ceil(rowsMax / partitions.length));
     const from = partitions.map((partition): ReadFrom => ({ partition, wakeAt: 0, id: FIRST_ID }));
-    const timers = await this.#fetch(from, -LATE_COMMIT_MS, limit);
+    const { timers } = await this.#fetch(from, -LATE_COMMIT_MS, limit);
     const oldestAt = timers.reduce((oldest, timer) => Math.min(oldest, timer.wakeAt), Number.POSITIVE_INFINITY);
     metrics.oldestOverdueSeconds.set(timers.length > 0 ? Math.max(0, clock.now() - oldestAt) / 1000 : 0);
     metrics.clockOffsetSeconds.set(clock.hostOffsetMs / 1000);
@@ -160,9 +165,22 @@ export class ReadAhead implements Role {
     const lost = this.#takeNew(behind);
     metrics.timersRedispatched.inc(lost.length);
     dispatcher.hold(lost);
+    this.#goOnBehind(timers, lost, limit);
   }
 
-  async #fetch(from: readonly ReadFrom[], untilMs: number, limit: number): Promise<DueTimer[]> {
+  // Where a sweep found lost hints and no end, reading goes on from there: after the queue has lost much, one page a
+  // sweep would take minutes. Not where a cursor is under way: what is overdue there may still wait in the queue.
+  #goOnBehind(timers: readonly DueTimer[], lost: readonly DueTimer[], limit: number): void {
+    const pages = Map.groupBy(timers, (timer) => timer.partition);
+    for (const partition of new Set(lost.map((timer) => timer.partition))) {
+      const page = pages.get(partition)!;
+      if (page.length < limit || this.#cursors.has(partition)) continue;
+      const { wakeAt, id } = page.at(-1)!;
+      this.#cursors.set(partition, { wakeAt, id });
+    }
+  }
+
+  async #fetch(from: readonly ReadFrom[], untilMs: number, limit: number): Promise<DueTimers> {
     const { database, clock, metrics } = this.#options;
     const sentAt = readMonotonicMs();
     const { timers, serverAt } = await readDueTimers(database.hot, from, untilMs, limit);
@@ -170,7 +188,7 @@ export class ReadAhead implements Role {
     clock.observe(sentAt, serverAt, receivedAt);
     metrics.readSeconds.observe((receivedAt - sentAt) / 1000);
     metrics.timersRead.inc(timers.length);
-    return timers;
+    return { timers, serverAt };
   }
 
   #takeNew(timers: readonly DueTimer[]): DueTimer[] {

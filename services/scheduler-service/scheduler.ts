@@ -48,6 +48,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
     poolSizeMax: config.SCHEDULER_POOL_SIZE,
     onIdleError: (error) => warnSeldom(error, 'lost a connection to Postgres; the pool makes another'),
   });
+  let queue: ChunkQueue | undefined;
   try {
     const pending = await readPendingMigrations(database);
     if (pending.length > 0) {
@@ -57,13 +58,15 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
     }
     const partitionCount = await readPartitionCount(database);
     const clock = new DatabaseClock();
-    const queue = new ChunkQueue(
+    const chunks = new ChunkQueue(
       { redisUrl: config.REDIS_URL, redisPrefix: config.REDIS_PREFIX, databaseUrl: config.DATABASE_URL },
       (error) => warnSeldom(error, 'the queue is away; deliveries wait until it is back'),
     );
+    queue = chunks;
+    await chunks.checkTables();
     const recent = new RecentHints();
     const dispatcher = new Dispatcher({
-      queue,
+      queue: chunks,
       clock,
       windowMs: config.SCHEDULER_DISPATCH_WINDOW_MS,
       queueChunksMax: config.SCHEDULER_QUEUE_CHUNKS_MAX,
@@ -103,7 +106,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
       await database.ordinary.query('SELECT 1');
       return { status: 'ok' };
     });
-    health.addCheck('queue', false, async () => ({ status: 'ok', ...(await queue.readFigures()) }));
+    health.addCheck('queue', false, async () => ({ status: 'ok', ...(await chunks.readFigures()) }));
     for (const role of [partitions, readAhead, pruner]) health.addLoop(role.loop);
     const ops = await opening.listen();
 
@@ -112,7 +115,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
     readAhead.start();
     pruner.start();
     health.markStarted();
-    logger.info({ schedulerId: id, port: ops.port, partitionCount, queue: queue.backend }, 'the scheduler is running');
+    logger.info({ schedulerId: id, port: ops.port, partitionCount, queue: chunks.backend }, 'the scheduler is running');
 
     let stopping: Promise<void> | undefined;
     const stop = async () => {
@@ -120,7 +123,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
       await Promise.all([readAhead.stop(), pruner.stop()]);
       await dispatcher.stop();
       await partitions.stop();
-      await queue.close();
+      await chunks.close();
       await ops.close();
       await database.close();
     };
@@ -133,6 +136,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
       },
     };
   } catch (error) {
+    await queue?.close();
     await database.close();
     throw error;
   }

@@ -73,6 +73,7 @@ export async function startStandalone(options: StandaloneOptions): Promise<Runni
       logger,
       registry,
       checkQueue: async () => ({ status: 'ok', ...(await queue.readFigures()) }),
+      readQueues: async () => [await queue.readFigures()],
     });
     const shared = { registry, health: api.health };
     // The order of stopping is the reverse: the api takes no more requests first.

@@ -226,6 +226,8 @@ CREATE TABLE ledger_entries (
   dead integer NOT NULL DEFAULT 0,
   cancelled integer NOT NULL DEFAULT 0,
   skipped integer NOT NULL DEFAULT 0,
+  -- Of the dead ones, those that somebody moved to the history: the others must all be in `dead_letters`.
+  dismissed integer NOT NULL DEFAULT 0,
   partition smallint NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000);
 
@@ -237,6 +239,7 @@ CREATE TABLE ledger_totals (
   dead bigint NOT NULL DEFAULT 0,
   cancelled bigint NOT NULL DEFAULT 0,
   skipped bigint NOT NULL DEFAULT 0,
+  dismissed bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (tenant_id, partition)
 );
 

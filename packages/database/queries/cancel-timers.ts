@@ -11,13 +11,19 @@ export interface CancelledTimer {
 const COLUMNS = `id, tenant_id, run_id, workflow_id, due_at, created_at, version, workflow_version, timeout_ms, partition, attempt,
        task_key, time_zone, delay, action, payload, retry, external_id, labels`;
 
-// Locks the timers in the order given (sorted by id). A row that runs is not touched: its attempt has started and
-// the cancel comes too late. Run timers: the caller holds the locks of their runs already (runs before timers).
+// Locks the timers in the order of their ids, whatever the plan: `wanted` sorts before it locks. A row that runs is not
+// touched: its attempt has started and the cancel comes too late. Run timers: the caller holds the locks of their runs
+// already (runs before timers).
+// IS NOT DISTINCT FROM keeps the planner from `timers_list`: before the first ANALYZE it takes a tenant's whole index
+// for a single row, and would walk through all timers of the tenant in due order instead of looking up the ids.
 const cancelRows = nameStatement<CancelledTimer>(
   'cancel_timers',
-  `WITH gone AS (
-     DELETE FROM timers AS t USING unnest($2::uuid[]) AS c(id)
-     WHERE t.id = c.id AND t.tenant_id = $1 AND t.state IN ('scheduled', 'paused')
+  `WITH wanted AS MATERIALIZED (
+     SELECT id FROM timers
+     WHERE id = ANY ($2::uuid[]) AND tenant_id IS NOT DISTINCT FROM $1::uuid AND state IN ('scheduled', 'paused')
+     ORDER BY id FOR UPDATE
+   ), gone AS (
+     DELETE FROM timers AS t USING wanted AS w WHERE t.id = w.id
      RETURNING ${COLUMNS.split(',')
        .map((c) => `t.${c.trim()}`)
        .join(', ')}

@@ -21,6 +21,7 @@ export const TIMERS_PER_CHANGE_MAX = 1000;
 // gets its lock, and one that was changed has another version when the start gets its.
 // A new due time moves the wake time of a scheduled timer, never behind the scheduler's cursor; without one the wake
 // time stays, because it may be that of a retry.
+// IS NOT DISTINCT FROM: see `cancel_timers`.
 const updateRows = nameStatement<TimerRecord>(
   'change_timers',
   `WITH changed AS (
@@ -34,7 +35,7 @@ const updateRows = nameStatement<TimerRecord>(
        retry = CASE WHEN e.retry IS NULL THEN t.retry ELSE e.retry::json END
      FROM unnest($2::uuid[], $3::int[], $4::float8[], $5::text[], $6::text[], $7::text[], $8::text[])
        AS e(id, version, due_at, delay, payload, action, retry)
-     WHERE t.id = e.id AND t.version = e.version AND t.tenant_id = $1 AND t.state IN ('scheduled', 'paused')
+     WHERE t.id = e.id AND t.version = e.version AND t.tenant_id IS NOT DISTINCT FROM $1::uuid AND t.state IN ('scheduled', 'paused')
      RETURNING t.*
    )
    SELECT ${LIVE_COLUMNS} FROM changed`,
@@ -66,12 +67,13 @@ export async function changeTimers(
 }
 
 // Locks the timer. One whose due time has passed keeps it: how late it is must stay visible.
+// IS NOT DISTINCT FROM: see `cancel_timers`.
 const fireRow = nameStatement<TimerRecord>(
   'fire_timer',
   `WITH fired AS (
      UPDATE timers AS t SET version = t.version + 1, due_at = least(t.due_at, clock_timestamp()),
        wake_at = CASE t.state WHEN 'scheduled' THEN clock_timestamp() ELSE t.wake_at END
-     WHERE t.id = $2 AND t.tenant_id = $1 AND t.state IN ('scheduled', 'paused')
+     WHERE t.id = $2 AND t.tenant_id IS NOT DISTINCT FROM $1::uuid AND t.state IN ('scheduled', 'paused')
      RETURNING t.*
    )
    SELECT ${LIVE_COLUMNS} FROM fired`,

@@ -5,15 +5,16 @@ import { nameStatement } from '../statement.ts';
 const claimRows = nameStatement<{ targetId: string }>(
   'claim_timer_external_ids',
   `INSERT INTO external_ids (tenant_id, kind, external_id, target_id)
-   SELECT $1, 'timer', c.external_id, c.target_id FROM unnest($2::text[], $3::uuid[]) AS c(external_id, target_id)
-   ORDER BY c.external_id, c.target_id
+   SELECT $1, 'timer', c.external_id, c.target_id
+   FROM unnest($2::text[], $3::uuid[]) WITH ORDINALITY AS c(external_id, target_id, position)
+   ORDER BY c.external_id, c.position
    ON CONFLICT DO NOTHING
    RETURNING target_id AS "targetId"`,
 );
 
 /**
  * Takes a tenant's external ids for timers that the same transaction stores. Returns the ids of the timers that got
- * theirs; of several timers with one external id at most one does.
+ * theirs; of several timers with one external id at most one does, and that is the first.
  */
 export async function claimTimerExternalIds(
   client: Queryable,

@@ -12,14 +12,15 @@ const foldEntries = nameStatement<{ folded: number }>(
   `WITH taken AS (
      DELETE FROM ledger_entries
      WHERE ctid = ANY (ARRAY(SELECT ctid FROM ledger_entries LIMIT $1 FOR UPDATE SKIP LOCKED))
-     RETURNING tenant_id, partition, created, succeeded, dead, cancelled, skipped
+     RETURNING tenant_id, partition, created, succeeded, dead, cancelled, skipped, dismissed
    ), kept AS (
-     INSERT INTO ledger_totals AS t (tenant_id, partition, created, succeeded, dead, cancelled, skipped)
-     SELECT tenant_id, partition, sum(created), sum(succeeded), sum(dead), sum(cancelled), sum(skipped)
+     INSERT INTO ledger_totals AS t (tenant_id, partition, created, succeeded, dead, cancelled, skipped, dismissed)
+     SELECT tenant_id, partition, sum(created), sum(succeeded), sum(dead), sum(cancelled), sum(skipped), sum(dismissed)
      FROM taken GROUP BY tenant_id, partition ORDER BY tenant_id, partition
      ON CONFLICT (tenant_id, partition) DO UPDATE SET
        created = t.created + excluded.created, succeeded = t.succeeded + excluded.succeeded, dead = t.dead + excluded.dead,
-       cancelled = t.cancelled + excluded.cancelled, skipped = t.skipped + excluded.skipped
+       cancelled = t.cancelled + excluded.cancelled, skipped = t.skipped + excluded.skipped,
+       dismissed = t.dismissed + excluded.dismissed
    )
    SELECT count(*)::int AS folded FROM taken`,
 );

@@ -6,8 +6,11 @@ const TABLES_BY_DAY = ['finished_timers', 'attempts'] as const;
 const DAYS_AHEAD = 7;
 /** Days that one call drops at most, a table; the rest waits for the next call. */
 const DAYS_DROPPED_MAX = 31;
-/** Gives way rather than hold up traffic: the next call tries again. */
-const LOCK_TIMEOUT_MS = 2_000;
+/**
+ * Gives way rather than hold up traffic, which queues behind a lock that is waited for (a long report may hold the other
+ * side of it for minutes): the next call tries again.
+ */
+const LOCK_TIMEOUT_MS = 250;
 const DAY_MS = 86_400_000;
 /** Rows of the default partition, where none should be, that one call deletes at most. */
 const STRAYS_DELETED_MAX = 10_000;

@@ -17,10 +17,11 @@ const KEPT = `id, tenant_id, run_id, workflow_id, due_at, created_at, workflow_v
 // Locks the dead letters it takes, in the order of their ids; the caller holds the locks of their runs already (runs before timers), and leaves
 // out those of runs that were cancelled. The attempt that stood in the row joins the earlier ones, and counting begins
 // anew, so that a redrive has the whole number of retries. The ledger takes back that the timer had ended.
+// IS NOT DISTINCT FROM: see `cancel_timers`.
 const redriveRows = nameStatement<RedrivenTimer>(
   'redrive_timers',
   `WITH chosen AS (
-     SELECT id FROM dead_letters WHERE id = ANY ($2::uuid[]) AND tenant_id = $1 ORDER BY id FOR UPDATE
+     SELECT id FROM dead_letters WHERE id = ANY ($2::uuid[]) AND tenant_id IS NOT DISTINCT FROM $1::uuid ORDER BY id FOR UPDATE
    ), gone AS (
      DELETE FROM dead_letters AS d USING chosen WHERE d.id = chosen.id RETURNING d.*
    ), live AS (
@@ -80,7 +81,7 @@ export async function reviveRuns(
 
 const selectRunIds = nameStatement<{ id: string; runId: string | null }>(
   'read_run_ids_of_dead_letters',
-  `SELECT id, run_id AS "runId" FROM dead_letters WHERE id = ANY ($2::uuid[]) AND tenant_id = $1`,
+  `SELECT id, run_id AS "runId" FROM dead_letters WHERE id = ANY ($2::uuid[]) AND tenant_id IS NOT DISTINCT FROM $1::uuid`,
 );
 
 /** Which of these are a tenant's dead letters, and the runs they belong to. Takes no lock. */

@@ -19,7 +19,7 @@ const COLUMNS = `attempt, started_at AS "startedAt", finished_at AS "finishedAt"
 
 /**
  * The attempts of a timer that have ended, oldest first: those before the last stand in a table of their own, the last
- * in the row of the timer that ended. One statement, so one snapshot. At most `limit`, behind `offset` others: a
+ * in the row of the timer that ended. One statement, so one snapshot (IS NOT DISTINCT FROM: see `cancel_timers`). At most `limit`, behind `offset` others: a
  * timer has few.
  */
 export async function listAttempts(
@@ -29,9 +29,9 @@ export async function listAttempts(
   page: { limit: number; offset: number },
 ): Promise<ShownAttempt[]> {
   const { rows } = await database.query<ShownAttempt>(
-    `SELECT ${COLUMNS} FROM attempts WHERE timer_id = $2 AND tenant_id = $1
-     UNION ALL SELECT ${COLUMNS} FROM dead_letters WHERE id = $2 AND tenant_id = $1 AND outcome IS NOT NULL
-     UNION ALL SELECT ${COLUMNS} FROM finished_timers WHERE id = $2 AND tenant_id = $1 AND outcome IS NOT NULL
+    `SELECT ${COLUMNS} FROM attempts WHERE timer_id = $2 AND tenant_id IS NOT DISTINCT FROM $1::uuid
+     UNION ALL SELECT ${COLUMNS} FROM dead_letters WHERE id = $2 AND tenant_id IS NOT DISTINCT FROM $1::uuid AND outcome IS NOT NULL
+     UNION ALL SELECT ${COLUMNS} FROM finished_timers WHERE id = $2 AND tenant_id IS NOT DISTINCT FROM $1::uuid AND outcome IS NOT NULL
      ORDER BY "finishedAt", attempt LIMIT $3 OFFSET $4`,
     [tenantId, timerId, page.limit, page.offset],
   );

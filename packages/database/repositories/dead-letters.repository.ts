@@ -11,7 +11,9 @@ const COLUMNS = `id, tenant_id, run_id, workflow_id, due_at, created_at, started
 export async function dismissDeadLetter(database: Queryable, tenantId: string, id: string): Promise<boolean> {
   const result = await database.query(
     `WITH gone AS (
-       DELETE FROM dead_letters WHERE id = $2 AND tenant_id = $1 RETURNING *
+       DELETE FROM dead_letters WHERE id = $2 AND tenant_id IS NOT DISTINCT FROM $1::uuid RETURNING *
+     ), ledger AS (
+       INSERT INTO ledger_entries (tenant_id, partition, dismissed) SELECT tenant_id, partition, 1 FROM gone
      )
      INSERT INTO finished_timers (${COLUMNS}, finished_at) SELECT ${COLUMNS}, clock_timestamp() FROM gone`,
     [tenantId, id],

@@ -109,14 +109,15 @@ function describeDifferences(line: LedgerLine): LedgerDifference[] {
       detail: `${line.created} timers were created; ${live} are live and ${finished} finished: ${number} ${number === 1 ? 'is' : 'are'} ${what}.`,
     });
   }
-  if (line.deadLetters > line.dead) {
+  const kept = line.dead - line.dismissed;
+  if (line.deadLetters !== kept) {
     differences.push({
       tenantId,
       partition,
       of: 'deadLetters',
-      booked: line.dead,
+      booked: kept,
       found: line.deadLetters,
-      detail: `${line.dead} timers ended dead, but there are ${line.deadLetters} dead letters.`,
+      detail: `${line.dead} timers ended dead and ${line.dismissed} of them were dismissed, but there are ${line.deadLetters} dead letters.`,
     });
   }
   return differences;

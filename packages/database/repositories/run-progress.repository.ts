@@ -127,7 +127,11 @@ export function beginReadyTasks(
   skipped: NewTimer[],
 ): void {
   // Each round begins at least one task, so there are at most as many rounds as tasks.
-  for (let ready = findReadyTasks(version.tasks, states); ready.length > 0; ready = findReadyTasks(version.tasks, states)) {
+  for (
+    let ready = findReadyTasks(version.tasks, states);
+    ready.length > 0;
+    ready = findReadyTasks(version.tasks, states)
+  ) {
     for (const index of ready) {
       const task = version.tasks[index]!;
       const anchorAt = Math.ceil(run.locked_at);

@@ -2,6 +2,7 @@ import type pg from 'pg';
 import { inTransaction } from '../connect.ts';
 import { cancelRunningTimers } from '../queries/cancel-running-timers.ts';
 import { type AttemptRecord, postponeTimers, retryTimers } from '../queries/finish-timers.ts';
+import { nameStatement } from '../statement.ts';
 import type { WorkflowVersions } from '../workflow-versions.ts';
 import { advanceRuns, lockRuns } from './run-progress.repository.ts';
 
@@ -16,6 +17,13 @@ export interface ReturningTimer {
   record: AttemptRecord | null;
 }
 
+// Locks the timers in the order of their ids. The statements that follow each lock theirs in that order too, but one
+// after another, which a start of the same timers, after their leases lapsed, would meet crosswise.
+const lockTimers = nameStatement<{ id: string }>(
+  'lock_returning_timers',
+  'SELECT id FROM timers WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE',
+);
+
 /**
  * Sends started timers of runs back to wait, for a retry or postponed; those whose run was cancelled meanwhile end as
  * `cancelled` instead, for nobody would cancel them later and after the cancel was acknowledged nothing may start.
@@ -29,6 +37,7 @@ export async function returnRunTimers(
 ): Promise<{ waiting: string[]; cancelled: string[] }> {
   return inTransaction(pool, async (client) => {
     const runs = await lockRuns(client, [...new Set(timers.map((timer) => timer.runId))]);
+    await lockTimers(client, [timers.map((timer) => timer.id)]);
     const cancelledRuns = new Set(runs.filter((run) => run.status === 'cancelled').map((run) => run.id));
     const [wanted, unwanted] = [
       timers.filter(({ runId }) => !cancelledRuns.has(runId)),

@@ -1,6 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import { connectDatabase, migrateDown, migrateUp, readPartitionCount, readPendingMigrations } from '@punctual/database';
-import { readTestServers } from '@punctual/testkit';
+import { createEmptyDatabase } from '@punctual/testkit';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { describeSchema } from '../describe-schema.ts';
@@ -8,9 +7,8 @@ import { describeSchema } from '../describe-schema.ts';
 const SNAPSHOT = '../schema.sql';
 const HOW_TO = 'schema.sql is not what the migrations make; write it anew with `npm test -- migrations.int -u`';
 
-// An empty database, unlike the clones of other tests.
-let name = '';
 let url = '';
+let drop: () => Promise<void>;
 
 async function withClient<T>(connectionString: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString });
@@ -23,13 +21,9 @@ async function withClient<T>(connectionString: string, work: (client: pg.Client)
 }
 
 beforeEach(async () => {
-  name = `test_${randomBytes(8).toString('hex')}`;
-  await withClient(readTestServers().databaseUrl, (client) => client.query(`CREATE DATABASE ${name}`));
-  const changed = new URL(readTestServers().databaseUrl);
-  changed.pathname = `/${name}`;
-  url = changed.toString();
+  ({ url, drop } = await createEmptyDatabase());
 });
-afterEach(() => withClient(readTestServers().databaseUrl, (client) => client.query(`DROP DATABASE ${name}`)));
+afterEach(() => drop());
 
 async function migrateAllDown(): Promise<string[]> {
   const names: string[] = [];
@@ -78,7 +72,11 @@ describe('the migrations', () => {
     const database = connectDatabase({ connectionString: url, applicationName: 'punctual-test', poolSizeMax: 2 });
     try {
       expect(await readPartitionCount(database)).toBe(7);
-      const leases = await database.kysely.selectFrom('partition_leases').select('partition').orderBy('partition').execute();
+      const leases = await database.kysely
+        .selectFrom('partition_leases')
+        .select('partition')
+        .orderBy('partition')
+        .execute();
       expect(leases.map((lease) => lease.partition)).toEqual([0, 1, 2, 3, 4, 5, 6]);
     } finally {
       await database.close();

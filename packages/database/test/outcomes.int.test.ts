@@ -18,7 +18,12 @@ const db = useTestDatabase(6);
 async function startNew(count: number, fields: Parameters<typeof makeTimer>[0] = {}): Promise<StartedTimer[]> {
   const timers = Array.from({ length: count }, () => makeTimer(fields));
   await createTimers(db.database.hot, timers);
-  const started = await startTimers(db.database.hot, timers.map(({ id }) => ({ id, version: 1 })), 10_000, 15_000);
+  const started = await startTimers(
+    db.database.hot,
+    timers.map(({ id }) => ({ id, version: 1 })),
+    10_000,
+    15_000,
+  );
   expect(started).toHaveLength(count);
   return started;
 }
@@ -45,7 +50,8 @@ const readAttempts = (id: string) =>
   db.database.kysely.selectFrom('attempts').selectAll().where('timer_id', '=', id).execute();
 async function sumLedger(): Promise<Record<string, number>> {
   const { rows } = await db.database.ordinary.query(
-    'SELECT sum(created)::int AS created, sum(succeeded)::int AS succeeded, sum(dead)::int AS dead, sum(cancelled)::int AS cancelled FROM ledger_entries',
+    `SELECT coalesce(sum(created), 0)::int AS created, coalesce(sum(succeeded), 0)::int AS succeeded,
+       coalesce(sum(dead), 0)::int AS dead, coalesce(sum(cancelled), 0)::int AS cancelled FROM ledger_entries`,
   );
   return rows[0];
 }
@@ -53,14 +59,36 @@ async function sumLedger(): Promise<Record<string, number>> {
 describe('a final outcome', () => {
   it('moves a success to the history and a failure to the dead letters, with all that is known of the last attempt', async () => {
     const before = await sumLedger();
-    const [success, failure] = await startNew(2, { payload: '{"a": 1}', labels: '{"k":"v"}', timeoutMs: 5_000, externalId: 'order-1' });
+    const [success, failure] = await startNew(2, {
+      payload: '{"a": 1}',
+      labels: '{"k":"v"}',
+      timeoutMs: 5_000,
+      externalId: 'order-1',
+    });
     const ended = await finishTimers(db.database.hot, [
       finish(success!),
-      finish(failure!, { state: 'dead', outcome: 'permanent', httpStatus: 404, error: 'no such page', responseBody: 'gone\n' }),
+      finish(failure!, {
+        state: 'dead',
+        outcome: 'permanent',
+        httpStatus: 404,
+        error: 'no such page',
+        responseBody: 'gone\n',
+      }),
     ]);
-    expect(ended.map(({ id, state }) => [id, state]).toSorted()).toEqual([[success!.id, 'succeeded'], [failure!.id, 'dead']].toSorted());
+    expect(ended.map(({ id, state }) => [id, state]).toSorted()).toEqual(
+      [
+        [success!.id, 'succeeded'],
+        [failure!.id, 'dead'],
+      ].toSorted(),
+    );
     expect(await readFrom('timers', [success!.id, failure!.id])).toEqual([]);
-    const shared = { tenant_id: DEFAULT_TENANT_ID, payload: '{"a": 1}', labels: { k: 'v' }, timeout_ms: 5_000, external_id: 'order-1' };
+    const shared = {
+      tenant_id: DEFAULT_TENANT_ID,
+      payload: '{"a": 1}',
+      labels: { k: 'v' },
+      timeout_ms: 5_000,
+      external_id: 'order-1',
+    };
     expect(await readFrom('finished_timers', [success!.id, failure!.id])).toMatchObject([
       {
         ...shared,
@@ -77,10 +105,23 @@ describe('a final outcome', () => {
       },
     ]);
     expect(await readFrom('dead_letters', [success!.id, failure!.id])).toMatchObject([
-      { ...shared, id: failure!.id, state: 'dead', outcome: 'permanent', http_status: 404, error: 'no such page', response_body: 'gone\n' },
+      {
+        ...shared,
+        id: failure!.id,
+        state: 'dead',
+        outcome: 'permanent',
+        http_status: 404,
+        error: 'no such page',
+        response_body: 'gone\n',
+      },
     ]);
     const after = await sumLedger();
-    expect(after).toEqual({ ...before, created: (before.created ?? 0) + 2, succeeded: (before.succeeded ?? 0) + 1, dead: (before.dead ?? 0) + 1 });
+    expect(after).toEqual({
+      ...before,
+      created: before.created! + 2,
+      succeeded: before.succeeded! + 1,
+      dead: before.dead! + 1,
+    });
     expect(await readAttempts(failure!.id), 'the last attempt stands in the row itself').toEqual([]);
   });
 
@@ -112,7 +153,10 @@ describe('a final outcome', () => {
     const finishAll = async () => {
       for (let from = 0; from < started.length; from += 30) {
         const batch = started.slice(from, from + 30);
-        await finishTimers(db.database.hot, batch.map((timer, index) => finish(timer, index % 3 ? {} : { state: 'dead', outcome: 'permanent' })));
+        await finishTimers(
+          db.database.hot,
+          batch.map((timer, index) => finish(timer, index % 3 ? {} : { state: 'dead', outcome: 'permanent' })),
+        );
       }
       isFinishing = false;
     };
@@ -125,7 +169,9 @@ describe('a final outcome', () => {
   });
 
   it('is refused beyond the number of outcomes that one statement may carry', async () => {
-    const many = Array.from({ length: OUTCOMES_PER_STATEMENT_MAX + 1 }, () => finish({ id: makeTimer().id, version: 2 }));
+    const many = Array.from({ length: OUTCOMES_PER_STATEMENT_MAX + 1 }, () =>
+      finish({ id: makeTimer().id, version: 2 }),
+    );
     await expect(finishTimers(db.database.hot, many)).rejects.toThrow(RangeError);
   });
 });
@@ -135,23 +181,50 @@ describe('a retry', () => {
     const [timer] = await startNew(1, { dueAt: Date.UTC(2026, 0, 1) });
     const [before] = await readFrom('timers', [timer!.id]);
     const askedAt = Date.now();
-    const outcome = { ...finish(timer!, { outcome: 'retryable', httpStatus: 503, error: 'The endpoint answered 503.', responseBody: 'later' }), waitMs: 60_000 };
+    const outcome = {
+      ...finish(timer!, {
+        outcome: 'retryable',
+        httpStatus: 503,
+        error: 'The endpoint answered 503.',
+        responseBody: 'later',
+      }),
+      waitMs: 60_000,
+    };
     expect(await retryTimers(db.database.hot, [outcome])).toEqual([{ id: timer!.id }]);
     const [row] = await readFrom('timers', [timer!.id]);
     expect(row).toMatchObject({ state: 'scheduled', version: timer!.version + 1, attempt: 1, due_at: before!.due_at });
     expect(Math.abs((row as { wake_at: number }).wake_at - askedAt - 60_000)).toBeLessThan(1_000);
     expect(await readAttempts(timer!.id)).toMatchObject([
-      { attempt: 1, outcome: 'retryable', http_status: 503, error: 'The endpoint answered 503.', response_body: 'later', duration_ms: 12, lateness_ms: 1.5 },
+      {
+        attempt: 1,
+        outcome: 'retryable',
+        http_status: 503,
+        error: 'The endpoint answered 503.',
+        response_body: 'later',
+        duration_ms: 12,
+        lateness_ms: 1.5,
+      },
     ]);
-    expect(await startTimers(db.database.hot, [{ id: timer!.id, version: timer!.version + 1 }], 10_000, 15_000)).toEqual([]);
+    expect(
+      await startTimers(db.database.hot, [{ id: timer!.id, version: timer!.version + 1 }], 10_000, 15_000),
+    ).toEqual([]);
   });
 
   it('is the second attempt when it starts, and may be cancelled until then', async () => {
     const [first, second] = await startNew(2);
-    await retryTimers(db.database.hot, [first!, second!].map((timer) => ({ ...finish(timer, { outcome: 'timedOut' }), waitMs: 0 })));
-    expect(await startTimers(db.database.hot, [{ id: first!.id, version: 3 }], 10_000, 15_000)).toMatchObject([{ attempt: 2, version: 4 }]);
-    expect(await cancelTimers(db.database.hot, DEFAULT_TENANT_ID, [first!.id, second!.id])).toMatchObject([{ id: second!.id }]);
-    expect(await readFrom('finished_timers', [second!.id])).toMatchObject([{ state: 'cancelled', attempt: 1, version: 4, outcome: null }]);
+    await retryTimers(
+      db.database.hot,
+      [first!, second!].map((timer) => ({ ...finish(timer, { outcome: 'timedOut' }), waitMs: 0 })),
+    );
+    expect(await startTimers(db.database.hot, [{ id: first!.id, version: 3 }], 10_000, 15_000)).toMatchObject([
+      { attempt: 2, version: 4 },
+    ]);
+    expect(await cancelTimers(db.database.hot, DEFAULT_TENANT_ID, [first!.id, second!.id])).toMatchObject([
+      { id: second!.id },
+    ]);
+    expect(await readFrom('finished_timers', [second!.id])).toMatchObject([
+      { state: 'cancelled', attempt: 1, version: 4, outcome: null },
+    ]);
   });
 
   it('happens once when it is written twice', async () => {
@@ -166,10 +239,19 @@ describe('a retry', () => {
 describe('a timer given back unsent', () => {
   it('has not used up an attempt, leaves no record, and may be cancelled', async () => {
     const [timer, other] = await startNew(2);
-    expect(await postponeTimers(db.database.hot, [timer!, other!].map(({ id, version }) => ({ id, version, waitMs: 0 })))).toHaveLength(2);
-    expect(await readFrom('timers', [timer!.id])).toMatchObject([{ state: 'scheduled', attempt: 0, version: 3, lost: 0 }]);
+    expect(
+      await postponeTimers(
+        db.database.hot,
+        [timer!, other!].map(({ id, version }) => ({ id, version, waitMs: 0 })),
+      ),
+    ).toHaveLength(2);
+    expect(await readFrom('timers', [timer!.id])).toMatchObject([
+      { state: 'scheduled', attempt: 0, version: 3, lost: 0 },
+    ]);
     expect(await readAttempts(timer!.id)).toEqual([]);
-    expect(await startTimers(db.database.hot, [{ id: timer!.id, version: 3 }], 10_000, 15_000)).toMatchObject([{ attempt: 1 }]);
+    expect(await startTimers(db.database.hot, [{ id: timer!.id, version: 3 }], 10_000, 15_000)).toMatchObject([
+      { attempt: 1 },
+    ]);
     expect(await cancelTimers(db.database.hot, DEFAULT_TENANT_ID, [other!.id])).toHaveLength(1);
   });
 });

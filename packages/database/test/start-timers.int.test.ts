@@ -1,5 +1,6 @@
 import {
   createTimers,
+  DatabaseClock,
   finishTimers,
   postponeTimers,
   readEarlyHints,
@@ -7,7 +8,6 @@ import {
   type StartedTimer,
   startTimers,
   synchronizeClock,
-  DatabaseClock,
   WorkflowVersions,
 } from '@punctual/database';
 import { beginRuns, makeTimer, storeWorkflow, useTestDatabase, waitUntil } from '@punctual/testkit';
@@ -34,7 +34,15 @@ const readTimer = (id: string) =>
 const readAttempts = (id: string) =>
   db.database.kysely.selectFrom('attempts').selectAll().where('timer_id', '=', id).orderBy('finished_at').execute();
 
-const record = { outcome: 'succeeded', startedAt: 0, latenessMs: 0, durationMs: 1, httpStatus: 200, error: null, responseBody: null } as const;
+const record = {
+  outcome: 'succeeded',
+  startedAt: 0,
+  latenessMs: 0,
+  durationMs: 1,
+  httpStatus: 200,
+  error: null,
+  responseBody: null,
+} as const;
 
 describe('a start', () => {
   it('happens once, however many starts of the same version come together', async () => {
@@ -54,7 +62,9 @@ describe('a start', () => {
     const clock = new DatabaseClock();
     await synchronizeClock(db.database.hot, clock);
     const soon = Math.ceil(clock.now());
-    const timers = Array.from({ length: 60 }, (_, index) => makeTimer({ dueAt: soon + 50 + index * 5, createdAt: soon }));
+    const timers = Array.from({ length: 60 }, (_, index) =>
+      makeTimer({ dueAt: soon + 50 + index * 5, createdAt: soon }),
+    );
     await createTimers(db.database.hot, timers);
     const hints = timers.map((timer) => ({ id: timer.id, version: 1 }));
     const started: StartedTimer[] = [];
@@ -75,7 +85,12 @@ describe('a start', () => {
     const changed = await storeTimer();
     const paused = await storeTimer();
     await db.database.ordinary.query(`UPDATE timers SET state = 'paused' WHERE id = $1`, [paused.id]);
-    const hints = [{ id: changed.id, version: 2 }, { id: changed.id, version: 0 }, paused, { ...makeTimer(), version: 1 }];
+    const hints = [
+      { id: changed.id, version: 2 },
+      { id: changed.id, version: 0 },
+      paused,
+      { ...makeTimer(), version: 1 },
+    ];
     expect(await start(hints)).toEqual([]);
     expect(await readTimer(changed.id)).toMatchObject({ state: 'scheduled', version: 1, attempt: 0 });
   });
@@ -94,13 +109,35 @@ describe('a start', () => {
     const versions = new WorkflowVersions();
     const workflowId = await storeWorkflow(db.database, [{ key: 'only', action: { type: 'noop' }, timeoutMs: 1234 }]);
     const [runId] = await beginRuns(db.database, versions, workflowId, 1, '{ "a":  1.0 }');
-    const timer = await db.database.kysely.selectFrom('timers').selectAll().where('run_id', '=', runId!).executeTakeFirstOrThrow();
+    const timer = await db.database.kysely
+      .selectFrom('timers')
+      .selectAll()
+      .where('run_id', '=', runId!)
+      .executeTakeFirstOrThrow();
     expect(await start([{ id: timer.id, version: 1 }])).toMatchObject([
-      { run_id: runId, workflow_id: workflowId, workflow_version: 1, task_key: 'only', timeout_ms: 1234, input: '{ "a":  1.0 }', action: null },
+      {
+        run_id: runId,
+        workflow_id: workflowId,
+        workflow_version: 1,
+        task_key: 'only',
+        timeout_ms: 1234,
+        input: '{ "a":  1.0 }',
+        action: null,
+      },
     ]);
-    const plain = await storeTimer({ payload: '{"n":12345678901234567890}', action: '{"type":"noop","durationMs":1}', retry: '{"maxRetries":0}' });
+    const plain = await storeTimer({
+      payload: '{"n":12345678901234567890}',
+      action: '{"type":"noop","durationMs":1}',
+      retry: '{"maxRetries":0}',
+    });
     expect(await start([plain])).toMatchObject([
-      { payload: '{"n":12345678901234567890}', action: '{"type":"noop","durationMs":1}', retry: '{"maxRetries":0}', run_id: null, input: null },
+      {
+        payload: '{"n":12345678901234567890}',
+        action: '{"type":"noop","durationMs":1}',
+        retry: '{"maxRetries":0}',
+        run_id: null,
+        input: null,
+      },
     ]);
   });
 });
@@ -146,14 +183,18 @@ describe('a lapsed lease', () => {
     expect(await postponeTimers(db.database.hot, [{ ...old, waitMs: 0 }])).toEqual([]);
     expect(await readTimer(hint.id)).toMatchObject({ state: 'running', version: second!.version, attempt: 1 });
     expect(await readAttempts(hint.id)).toHaveLength(1);
-    expect(await finishTimers(db.database.hot, [{ id: hint.id, version: second!.version, ...record, state: 'succeeded' }])).toHaveLength(1);
+    expect(
+      await finishTimers(db.database.hot, [{ id: hint.id, version: second!.version, ...record, state: 'succeeded' }]),
+    ).toHaveLength(1);
   });
 
   it('counts anew after an outcome', async () => {
     const hint = await storeTimer();
     const [first] = await startLapsing(hint);
     const [second] = await start([first!]);
-    await retryTimers(db.database.hot, [{ id: hint.id, version: second!.version, ...record, outcome: 'retryable', waitMs: 0 }]);
+    await retryTimers(db.database.hot, [
+      { id: hint.id, version: second!.version, ...record, outcome: 'retryable', waitMs: 0 },
+    ]);
     expect(await start([{ id: hint.id, version: second!.version + 1 }])).toMatchObject([{ attempt: 2, lost: 0 }]);
   });
 });
@@ -165,7 +206,12 @@ describe('early hints', () => {
     const later = await storeTimer({ dueAt: now + 60_000 });
     const running = await storeTimer();
     const [started] = await start([running]);
-    const early = await readEarlyHints(db.database.hot, [soon, later, { id: running.id, version: started!.version }, { id: soon.id, version: 7 }]);
+    const early = await readEarlyHints(db.database.hot, [
+      soon,
+      later,
+      { id: running.id, version: started!.version },
+      { id: soon.id, version: 7 },
+    ]);
     expect(early).toMatchObject([soon]);
     expect(early[0]!.waitMs).toBeGreaterThan(0);
     expect(early[0]!.waitMs).toBeLessThanOrEqual(600);

@@ -1,35 +1,24 @@
 import type { Run } from '@punctual/contracts';
 import {
-  beginReadyTasks,
   claimRunExternalIds,
   createRuns,
   createSkippedTimers,
   createTimers,
   findRunsByExternalId,
-  type NewRun,
   type NewTimer,
   type RunExternalId,
-  type RunTimer,
   readWorkflowHeads,
   TIMERS_PER_INSERT_MAX,
+  type Transaction,
   type WorkflowHead,
-  type WorkflowVersion, type Transaction } from '@punctual/database';
-import { beginTaskStates, choosePartition, computeRunStatus, createId, encodeTaskStates } from '@punctual/domain';
+} from '@punctual/database';
+import { choosePartition, createId } from '@punctual/domain';
 import { type ApiContext, readAnchorAt } from '../context.ts';
 import { refuseFaults } from '../plugins/problems.ts';
 import { ProblemError } from '../problem.ts';
 import { createWorkflowNotFound } from '../workflows/workflow-problems.ts';
-import { renderRun } from './render-run.ts';
+import { type BegunRun, beginRun, prepareBeginning, type RunBeginning, type RunOrder } from './run-beginning.ts';
 import { showRuns } from './show-runs.ts';
-
-/** A run that somebody wants begun. JSON as text, absent values as null. */
-export interface RunOrder {
-  tenantId: string;
-  workflowId: string;
-  input: string | null;
-  externalId: string | null;
-  labels: string | null;
-}
 
 /** What became of an order: begun, there already under its external id, or refused. */
 export type RunResult =
@@ -85,10 +74,17 @@ export async function beginRuns(
     client,
     named.filter(({ candidate }) => !candidate.refusal),
   );
-  const begun = new Map<string, Begun>();
+  const anchorAt = readAnchorAt(context);
+  const beginnings = new Map<string, RunBeginning>();
+  const begun = new Map<string, BegunRun>();
   for (const { order, head, id, refusal } of candidates) {
     if (refusal || !head || (order.externalId !== null && !claimed.has(id))) continue;
-    begun.set(id, beginRun(context, id, order, await context.workflowVersions.read(client, head.id, head.version)));
+    let beginning = beginnings.get(head.id);
+    if (!beginning) {
+      beginning = prepareBeginning(await context.workflowVersions.read(client, head.id, head.version), anchorAt);
+      beginnings.set(head.id, beginning);
+    }
+    begun.set(id, beginRun(beginning, id, order, choosePartition(id, context.partitionCount)));
   }
   await storeRuns(client, [...begun.values()]);
   const existing = await readExisting(
@@ -104,13 +100,6 @@ export async function beginRuns(
     if (run) return { kind: 'existing', run };
     return { kind: 'refused', problem: refusal ?? createRunGone() };
   });
-}
-
-interface Begun {
-  run: NewRun;
-  timers: NewTimer[];
-  skipped: NewTimer[];
-  shown: Run;
 }
 
 function nameRun({ order, id }: { order: RunOrder; id: string }): RunExternalId {
@@ -131,58 +120,7 @@ function createRunGone(): ProblemError {
   return new ProblemError(409, 'external_id_taken', 'The external id belongs to a run that is not kept any more.');
 }
 
-function beginRun(context: ApiContext, id: string, order: RunOrder, version: WorkflowVersion): Begun {
-  const createdAt = readAnchorAt(context);
-  const partition = choosePartition(id, context.partitionCount);
-  const states = beginTaskStates(version.tasks);
-  const timers: NewTimer[] = [];
-  const skipped: NewTimer[] = [];
-  beginReadyTasks({ id, tenant_id: order.tenantId, partition, locked_at: createdAt }, version, states, timers, skipped);
-  const status = computeRunStatus(states);
-  const run: NewRun = {
-    ...order,
-    id,
-    workflowVersion: version.version,
-    partition,
-    status,
-    taskStates: encodeTaskStates(states),
-    createdAt,
-  };
-  const shown = renderRun(
-    {
-      id,
-      tenant_id: order.tenantId,
-      workflow_id: version.workflowId,
-      workflow_version: version.version,
-      partition,
-      status,
-      task_states: run.taskStates,
-      input: order.input,
-      external_id: order.externalId,
-      labels: order.labels === null ? null : JSON.parse(order.labels),
-      created_at: createdAt,
-      finished_at: status === 'running' ? null : createdAt,
-    },
-    [...timers.map((timer) => showTimer(timer, 'scheduled')), ...skipped.map((timer) => showTimer(timer, 'skipped'))],
-    version,
-  );
-  return { run, timers, skipped, shown };
-}
-
-function showTimer(timer: NewTimer, state: 'scheduled' | 'skipped'): RunTimer {
-  const { id, dueAt, createdAt } = timer;
-  return {
-    id,
-    taskKey: timer.taskKey!,
-    state,
-    dueAt,
-    attempt: 0,
-    startedAt: null,
-    finishedAt: state === 'skipped' ? createdAt : null,
-  };
-}
-
-async function storeRuns(client: Transaction, begun: readonly Begun[]): Promise<void> {
+async function storeRuns(client: Transaction, begun: readonly BegunRun[]): Promise<void> {
   await createRuns(
     client,
     begun.map(({ run }) => run),
@@ -208,7 +146,7 @@ async function readExisting(
   context: ApiContext,
   client: Transaction,
   named: readonly RunExternalId[],
-  begun: ReadonlyMap<string, Begun>,
+  begun: ReadonlyMap<string, BegunRun>,
 ): Promise<Map<string, Run>> {
   const runs = new Map<string, Run>();
   const found = await findRunsByExternalId(client, named);

@@ -1,7 +1,8 @@
 import { inTransaction } from '@punctual/database';
 import type { ApiContext } from '../context.ts';
 import { WriteBatcher } from '../write-batcher.ts';
-import { beginRuns, type RunOrder, type RunResult } from './create-runs.ts';
+import { beginRuns, type RunResult } from './create-runs.ts';
+import type { RunOrder } from './run-beginning.ts';
 
 /** Orders of one transaction: bounds what it holds in memory, as each run may have a thousand tasks. */
 const RUNS_PER_TRANSACTION_MAX = 100;

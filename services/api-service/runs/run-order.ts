@@ -1,7 +1,7 @@
 import type { RunBatchItem } from '@punctual/contracts';
 import type { Fault } from '@punctual/domain';
 import { isTooLarge, PAYLOAD_TOO_LARGE } from '../timers/action-faults.ts';
-import type { RunOrder } from './create-runs.ts';
+import type { RunOrder } from './run-beginning.ts';
 
 /** Turns a request, or an item of a batch, into an order; or says what is wrong with it. */
 export function prepareRunOrder(

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openTestApi, type TestApi } from './open-test-api.ts';
-import { countEverything, HOUR, NOOP, startTimer, UNKNOWN_ID } from './timer-steps.ts';
+import { countEverything, HOUR, NOOP, startDueTimer, UNKNOWN_ID } from './timer-steps.ts';
 
 let api: TestApi;
 beforeAll(async () => {
@@ -53,6 +53,35 @@ test('a thousand timers go in one batch and one ledger entry a partition; more a
   expect(await countEverything(api)).toEqual(before);
 });
 
+test('an external id in a batch whose timer retention has dropped can be used again', async () => {
+  const timers = [
+    { action: NOOP, delay: HOUR, externalId: 'dropped' },
+    { action: NOOP, delay: HOUR },
+  ];
+  const first = await post('/v1/timers/batch', { timers });
+  for (const headers of [{}, { 'idempotency-key': 'dropped' }] as Record<string, string>[]) {
+    await api.context.database.ordinary.query('DELETE FROM timers');
+    const again = await post('/v1/timers/batch', { timers }, headers);
+    expect(statuses(again.results)).toEqual([201, 201]);
+    expect(again.results[0]!.timer!.id).not.toBe(first.results[0]!.timer!.id);
+  }
+});
+
+test('a row that Postgres refuses does not spoil the rest of its batch', async () => {
+  // A constraint that no check of the api knows of.
+  const { ordinary } = api.context.database;
+  await ordinary.query(`ALTER TABLE timers ADD CONSTRAINT picky CHECK (payload::text <> '"bad"')`);
+  try {
+    const timers = ['good', 'bad', 'better'].map((payload) => ({ action: NOOP, delay: HOUR, payload }));
+    expect(statuses((await post('/v1/timers/batch', { timers })).results)).toEqual([201, 500, 201]);
+    const singles = await Promise.all(timers.map((timer) => post('/v1/timers', timer)));
+    expect(singles.map(({ status }) => status)).toEqual([201, 500, 201]);
+    expect(JSON.stringify(singles[1]!.body)).not.toMatch(/picky|constraint|timers/);
+  } finally {
+    await ordinary.query('ALTER TABLE timers DROP CONSTRAINT picky');
+  }
+});
+
 test('a batch with an idempotency key is stored once', async () => {
   const timers = [{ action: NOOP, delay: HOUR }, 7, { action: NOOP, externalId: 'keyed' }];
   const headers = { 'idempotency-key': 'batch' };
@@ -77,11 +106,12 @@ test('a batch of changes changes each by itself', async () => {
       { id: one, payload: 5 },
       { payload: 6 },
       { id: three, delay: { type: 'date', month: 2, day: 30 } },
+      { id: three },
     ],
   });
   expect(answer.status).toBe(207);
   const results = answer.body.results as Results;
-  expect(statuses(results)).toEqual([200, 409, 400, 404, 400, 400, 400]);
+  expect(statuses(results)).toEqual([200, 409, 400, 404, 400, 400, 400, 400]);
   expect(results[0]!.timer).toMatchObject({ version: 2, payload: { n: 1 } });
   expect(results.map(({ error }) => (error?.errors as { pointer: string }[])?.[0]?.pointer)).toEqual([
     undefined,
@@ -91,14 +121,15 @@ test('a batch of changes changes each by itself', async () => {
     '/timers/4/id',
     '/timers/5/id',
     '/timers/6/delay/day',
+    '/timers/7',
   ]);
 });
 
 test('a batch of cancels cancels each by itself, and names may repeat', async () => {
-  const ids = (
-    await post('/v1/timers/batch', { timers: Array(3).fill({ action: NOOP }) })
-  ).results.map(({ timer }) => timer!.id as string);
-  await startTimer(api, ids[1]!, 1);
+  const ids = (await post('/v1/timers/batch', { timers: Array(3).fill({ action: NOOP }) })).results.map(
+    ({ timer }) => timer!.id as string,
+  );
+  await startDueTimer(api, ids[1]!, 1);
   const { status, results } = await post('/v1/timers/batch/cancel', { ids: [...ids, ids[0], UNKNOWN_ID] });
   expect(status).toBe(207);
   expect(statuses(results)).toEqual([200, 409, 200, 200, 404]);

@@ -1,5 +1,6 @@
 import { finishTimers, retryTimers, type StartedTimer, startTimers } from '@punctual/database';
 import { createId } from '@punctual/domain';
+import { waitUntil } from '@punctual/testkit';
 import type { TestApi } from './open-test-api.ts';
 
 /** A time-out and a lease margin for attempts that tests only write down (ms). */
@@ -12,7 +13,18 @@ export async function startTimer(api: TestApi, id: string, version: number): Pro
   return started;
 }
 
-const RECORD = { latenessMs: 2, durationMs: 30, httpStatus: 500, error: 'the target answered 500', responseBody: 'oops' };
+/** The same for a timer that is due at once: its due time is the end of the millisecond in which it was made. */
+export function startDueTimer(api: TestApi, id: string, version: number): Promise<StartedTimer> {
+  return waitUntil('the timer starts', () => startTimer(api, id, version));
+}
+
+const RECORD = {
+  latenessMs: 2,
+  durationMs: 30,
+  httpStatus: 500,
+  error: 'the target answered 500',
+  responseBody: 'oops',
+};
 
 /** Ends a started timer by its outcome. */
 export async function endTimer(api: TestApi, started: StartedTimer, state: 'succeeded' | 'dead'): Promise<void> {
@@ -31,14 +43,21 @@ export async function endTimer(api: TestApi, started: StartedTimer, state: 'succ
 /** Sends a started timer back to wait for its next attempt. */
 export async function retryTimer(api: TestApi, started: StartedTimer, waitMs: number): Promise<void> {
   await retryTimers(api.context.database.hot, [
-    { ...RECORD, id: started.id, version: started.version, waitMs, startedAt: started.started_at, outcome: 'retryable' },
+    {
+      ...RECORD,
+      id: started.id,
+      version: started.version,
+      waitMs,
+      startedAt: started.started_at,
+      outcome: 'retryable',
+    },
   ]);
 }
 
 /** A timer that became a dead letter at its first attempt. Returns its id. */
 export async function createDeadLetter(api: TestApi, fields: Record<string, unknown> = {}): Promise<string> {
   const { body } = await api.request('POST', '/v1/timers', { action: { type: 'noop' }, ...fields });
-  await endTimer(api, (await startTimer(api, body.id, 1))!, 'dead');
+  await endTimer(api, await startDueTimer(api, body.id, 1), 'dead');
   return body.id;
 }
 

@@ -7,7 +7,7 @@ import { createInvalidRequest, toProblem } from '../plugins/problems.ts';
 import { compileCheck } from '../plugins/validation.ts';
 import { createTimer, type StorePlan, storeTimers, storeTimersWithin } from './create-timer.ts';
 import type { ItemResult } from './item-results.ts';
-import { prepareTimer } from './prepare-timer.ts';
+import { type PreparedTimer, prepareTimer } from './prepare-timer.ts';
 import { renderRecord } from './read-timers.ts';
 import { renderNewTimer } from './render-timer.ts';
 
@@ -25,16 +25,18 @@ export async function createBatch(
 ): Promise<ItemResult[]> {
   const anchorAt = readAnchorAt(context);
   const plan: { due: NewTimer[]; skipped: NewTimer[] } = { due: [], skipped: [] };
-  const timers: (NewTimer | readonly Fault[])[] = items.map((item) => {
+  const requests = new Map<NewTimer, TimerRequest>();
+  const prepared = items.map((item): PreparedTimer => {
     const fault = checkRequest(item);
-    if (fault) return [fault];
-    const prepared = prepareTimer(context, tenantId, item as TimerRequest, anchorAt);
-    if (prepared.faults) return prepared.faults;
-    (prepared.isSkipped ? plan.skipped : plan.due).push(prepared.timer);
-    return prepared.timer;
+    if (fault) return { faults: [fault] };
+    const one = prepareTimer(context, tenantId, item as TimerRequest, anchorAt);
+    if (one.faults) return one;
+    (one.isSkipped ? plan.skipped : plan.due).push(one.timer);
+    requests.set(one.timer, item as TimerRequest);
+    return one;
   });
-  const results = await store(context, tenantId, plan, items, timers, client);
-  return timers.map((timer, index) => (Array.isArray(timer) ? refuse(timer, index) : results.get(timer as NewTimer)!));
+  const results = await store(context, tenantId, plan, requests, client);
+  return prepared.map((one, index) => (one.faults ? refuse(one.faults, index) : results.get(one.timer)!));
 }
 
 function refuse(faults: readonly Fault[], index: number): ItemResult {
@@ -42,32 +44,34 @@ function refuse(faults: readonly Fault[], index: number): ItemResult {
   return { error: createInvalidRequest(inBody) };
 }
 
+/** Stores a plan. The results are complete: one for each of its timers. */
 async function store(
   context: ApiContext,
   tenantId: string,
   plan: StorePlan,
-  items: readonly unknown[],
-  timers: readonly (NewTimer | readonly Fault[])[],
+  requests: ReadonlyMap<NewTimer, TimerRequest>,
   client: Transaction | undefined,
 ): Promise<Map<NewTimer, ItemResult>> {
   const results = new Map<NewTimer, ItemResult>();
-  if (plan.due.length + plan.skipped.length === 0) return results;
+  if (requests.size === 0) return results;
   let stored: Set<string>;
   try {
     stored = client ? await storeTimersWithin(client, plan) : await storeTimers(context.database, plan);
   } catch (error) {
     if (client || classifyDatabaseError(error) !== 'data') throw error;
     // One row that Postgres refuses, though it passed all checks, must not spoil the others.
-    return storeEach(context, tenantId, items, timers);
+    stored = new Set();
   }
-  const rest: NewTimer[] = [];
+  const skipped: NewTimer[] = [];
   for (const timer of plan.due) {
     if (stored.has(timer.id)) results.set(timer, { status: 201, timer: renderNewTimer(timer) });
-    else rest.push(timer);
   }
-  const skipped = plan.skipped.filter((timer) => stored.has(timer.id));
-  rest.push(...plan.skipped.filter((timer) => !stored.has(timer.id)));
-  await showStored(context, tenantId, skipped, rest, results, client);
+  for (const timer of plan.skipped) if (stored.has(timer.id)) skipped.push(timer);
+  const taken = [...requests.keys()].filter((timer) => !stored.has(timer.id));
+  await showStored(context, tenantId, skipped, taken, results, client);
+  for (const timer of taken) {
+    if (!results.has(timer)) results.set(timer, await createAlone(context, tenantId, requests.get(timer)!, client));
+  }
   return results;
 }
 
@@ -82,38 +86,33 @@ async function showStored(
 ): Promise<void> {
   if (skipped.length + taken.length === 0) return;
   const database = client ?? context.database.hot;
-  const externalIds = taken.map((timer) => timer.externalId!);
+  const externalIds = taken.flatMap(({ externalId }) => (externalId === null ? [] : [externalId]));
   const existing = await findTimersByExternalId(database, tenantId, externalIds);
   const ids = [...new Set([...skipped.map((timer) => timer.id), ...existing.values()])];
   const records = await readTimers(database, tenantId, ids);
-  for (const timer of skipped) {
-    results.set(timer, { status: 201, timer: await renderRecord(context, records.get(timer.id)!, database) });
-  }
-  for (const timer of taken) {
-    const record = records.get(existing.get(timer.externalId!) ?? '');
-    results.set(
-      timer,
-      record
-        ? { status: 200, timer: await renderRecord(context, record, database) }
-        : { error: toProblem(new Error('the timer of an external id is gone')) },
-    );
-  }
+  const show = async (timer: NewTimer, status: number, id: string) => {
+    const record = records.get(id);
+    if (record) results.set(timer, { status, timer: await renderRecord(context, record, database) });
+  };
+  for (const timer of skipped) await show(timer, 201, timer.id);
+  for (const timer of taken) await show(timer, 200, existing.get(timer.externalId ?? '') ?? '');
 }
 
-async function storeEach(
+/** One timer by itself: what was refused with the batch, or whose external id stands for one that is gone for good. */
+async function createAlone(
   context: ApiContext,
   tenantId: string,
-  items: readonly unknown[],
-  timers: readonly (NewTimer | readonly Fault[])[],
-): Promise<Map<NewTimer, ItemResult>> {
-  const results = new Map<NewTimer, ItemResult>();
-  for (const [index, timer] of timers.entries()) {
-    if (Array.isArray(timer)) continue;
-    const result = await createTimer(context, tenantId, items[index] as TimerRequest).then(
-      ({ status, body }): ItemResult => ({ status, timer: body as string }),
-      (error: unknown): ItemResult => ({ error: toProblem(error) }),
-    );
-    results.set(timer as NewTimer, result);
+  request: TimerRequest,
+  client: Transaction | undefined,
+): Promise<ItemResult> {
+  try {
+    const { status, body } = await createTimer(context, tenantId, request, client);
+    return { status, timer: body as string };
+  } catch (error) {
+    // Within a transaction nothing else can be done after a failed statement.
+    if (client) throw error;
+    const problem = toProblem(error);
+    if (problem.status >= 500) context.logger.error({ err: error }, 'a timer of a batch could not be stored');
+    return { error: problem };
   }
-  return results;
 }

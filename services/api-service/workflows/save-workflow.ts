@@ -4,7 +4,9 @@ import {
   createWorkflow,
   lockWorkflow,
   type StoredWorkflow,
-  type WorkflowRow, type Transaction } from '@punctual/database';
+  type Transaction,
+  type WorkflowRow,
+} from '@punctual/database';
 import { createId, TASKS_PER_WORKFLOW_MAX, validateTaskGraph } from '@punctual/domain';
 import { type ApiContext, readAnchorAt } from '../context.ts';
 import { createInvalidRequest, refuseFaults } from '../plugins/problems.ts';

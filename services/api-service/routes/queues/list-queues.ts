@@ -1,4 +1,5 @@
-import { listOf, Problem, QueueInfo } from '@punctual/contracts';
+import { CLOSED, listOf, Problem, QueueInfo } from '@punctual/contracts';
+import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
@@ -8,6 +9,7 @@ const schema = {
   tags: ['operators'],
   summary: 'List the queues between schedulers and workers',
   description: 'Empty when this api was not told of the queue; 503 when the queue can not be reached.',
+  querystring: Type.Object({}, CLOSED),
   response: { 200: listOf(QueueInfo), default: Problem },
 };
 

@@ -5,7 +5,8 @@ import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { createInvalidRequest, renderProblem } from '../../plugins/problems.ts';
 import { compileCheck } from '../../plugins/validation.ts';
 import type { ProblemError } from '../../problem.ts';
-import { beginRuns, checkRunBatch, type RunOrder } from '../../runs/create-runs.ts';
+import { beginRuns, checkRunBatch } from '../../runs/create-runs.ts';
+import type { RunOrder } from '../../runs/run-beginning.ts';
 import { prepareRunOrder } from '../../runs/run-order.ts';
 import { withTransaction } from '../../transaction.ts';
 

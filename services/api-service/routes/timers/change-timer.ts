@@ -80,6 +80,10 @@ function readItems(items: readonly unknown[]) {
     }
     const { id, ...change } = item as TimerBatchChange;
     const key = id.toLowerCase();
+    if (Object.keys(change).length === 0) {
+      refused.set(index, { error: createInvalidRequest([{ pointer: '', detail: 'It names nothing to do.' }]) });
+      continue;
+    }
     if (seen.has(key)) {
       refused.set(index, {
         error: createInvalidRequest([{ pointer: '/id', detail: 'The batch names this timer twice.' }]),

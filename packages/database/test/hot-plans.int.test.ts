@@ -1,0 +1,136 @@
+import {
+  cancelTimers,
+  createTimers,
+  finishTimers,
+  inTransaction,
+  postponeTimers,
+  type Queryable,
+  readDueTimers,
+  retryTimers,
+  startTimers,
+} from '@punctual/database';
+import { DEFAULT_TENANT_ID } from '@punctual/domain';
+import { makeTimer, useTestDatabase } from '@punctual/testkit';
+import type pg from 'pg';
+import { describe, expect, it } from 'vitest';
+
+// One connection a pool: plans are made per connection, and its statistics can be flushed at once.
+const db = useTestDatabase(1);
+
+/** Rows, or index entries, read of `timers` so far, by the way they were reached. */
+async function readAccesses(pool: pg.Pool): Promise<Record<string, number>> {
+  await pool.query('SELECT pg_stat_force_next_flush()');
+  const { rows } = await pool.query<{ path: string; reads: number }>(
+    `SELECT indexrelname::text AS path, idx_tup_read AS reads FROM pg_stat_user_indexes WHERE relname = 'timers'
+     UNION ALL SELECT 'sequential', seq_tup_read FROM pg_stat_user_tables WHERE relname = 'timers'`,
+  );
+  return Object.fromEntries(rows.map((row) => [row.path, row.reads]));
+}
+
+async function countReads(pool: pg.Pool, work: () => Promise<unknown>): Promise<Record<string, number>> {
+  const before = await readAccesses(pool);
+  await work();
+  const after = await readAccesses(pool);
+  const used = Object.entries(after).map(([path, reads]) => [path, reads - (before[path] ?? 0)] as const);
+  return Object.fromEntries(used.filter(([, reads]) => reads > 0));
+}
+
+const record = {
+  outcome: 'retryable',
+  startedAt: 0,
+  latenessMs: 0,
+  durationMs: 0,
+  httpStatus: 500,
+  error: null,
+  responseBody: null,
+} as const;
+const hints = (timers: readonly { id: string }[], version: number) => timers.map(({ id }) => ({ id, version }));
+
+describe('in a database that was never analyzed', () => {
+  it.each(['hot', 'relaxed', 'ordinary'] as const)(
+    'the statements of %s connections look timers up by id, however many there are',
+    async (name) => {
+      const pool = db.database[name];
+      const batch = Array.from({ length: 20 }, () => makeTimer());
+      // The first call makes the plan, while the table is all but empty.
+      const runAll = async (on: Queryable, timers: readonly { id: string }[]) => {
+        await startTimers(on, hints(timers, 1), 10_000, 10_000);
+        await retryTimers(
+          on,
+          hints(timers, 2).map((hint) => ({ ...hint, ...record, waitMs: 0 })),
+        );
+        await startTimers(on, hints(timers, 3), 10_000, 10_000);
+        await postponeTimers(
+          on,
+          hints(timers, 4).map((hint) => ({ ...hint, waitMs: 0 })),
+        );
+        await startTimers(on, hints(timers.slice(0, 10), 5), 10_000, 10_000);
+        await finishTimers(
+          on,
+          hints(timers.slice(0, 10), 6).map((hint) => ({ ...hint, ...record, state: 'succeeded' })),
+        );
+        await cancelTimers(
+          on,
+          DEFAULT_TENANT_ID,
+          timers.slice(10).map(({ id }) => id),
+        );
+      };
+      const first = Array.from({ length: 20 }, () => makeTimer());
+      await createTimers(pool, first);
+      // Plans for good are made from the sixth use on where they are not forced.
+      for (let use = 0; use < 6; use += 1) await runAll(pool, first);
+      for (let made = 0; made < 5; made += 1)
+        await createTimers(
+          pool,
+          Array.from({ length: 1_000 }, () => makeTimer()),
+        );
+      await createTimers(pool, batch);
+      const reads = await countReads(pool, () => runAll(pool, batch));
+      const { rows } = await db.database.ordinary.query(
+        'SELECT count(*)::int AS ended FROM finished_timers WHERE id = ANY ($1)',
+        [batch.map(({ id }) => id)],
+      );
+      expect(rows).toEqual([{ ended: 20 }]);
+      if (name === 'ordinary') {
+        // Only the api's cancels run there; while the table is small such a connection may read all of it.
+        expect(Object.keys(reads)).not.toContain('timers_list');
+        return;
+      }
+      expect(Object.keys(reads)).toEqual(['timers_pkey']);
+      // A version of a row leaves an index entry until it is cleaned away.
+      expect(reads.timers_pkey).toBeLessThan(20 * 7 * 8);
+    },
+  );
+
+  it('a read of due timers touches no more than is due, although many times as much sleeps', async () => {
+    const now = Date.now();
+    const sleeping = Array.from({ length: 5_000 }, () => makeTimer({ partition: 3, dueAt: now + 3_600_000 }));
+    for (let from = 0; from < sleeping.length; from += 1_000)
+      await createTimers(db.database.hot, sleeping.slice(from, from + 1_000));
+    await createTimers(
+      db.database.hot,
+      Array.from({ length: 10 }, () => makeTimer({ partition: 3, dueAt: now - 1_000 })),
+    );
+    const from = [{ partition: 3, wakeAt: now - 5_000, id: '00000000-0000-0000-0000-000000000000' }];
+    const reads = await countReads(db.database.hot, async () => {
+      expect((await readDueTimers(db.database.hot, from, 150, 1_000)).timers.length).toBeGreaterThanOrEqual(10);
+    });
+    expect(Object.keys(reads)).toEqual(['timers_wake']);
+    expect(reads.timers_wake).toBeLessThan(500);
+  });
+
+  it('a transaction that mixes ordinary queries and hot statements keeps the rule', async () => {
+    const timers = Array.from({ length: 20 }, () => makeTimer());
+    await createTimers(db.database.hot, timers);
+    const reads = await countReads(db.database.hot, () =>
+      inTransaction(db.database.hot, (client) =>
+        cancelTimers(
+          client,
+          DEFAULT_TENANT_ID,
+          timers.map(({ id }) => id),
+        ),
+      ),
+    );
+    expect(Object.keys(reads)).toEqual(['timers_pkey']);
+  });
+});

@@ -1,0 +1,284 @@
+import {
+  type AttemptRecord,
+  advanceRuns,
+  cancelTimers,
+  endRunTimers,
+  finishTimers,
+  foldLedger,
+  inTransaction,
+  lockRuns,
+  readWaitingTimersOfRun,
+  returnRunTimers,
+  type StartedTimer,
+  type StoredTask,
+  startTimers,
+  WorkflowVersions,
+} from '@punctual/database';
+import { DEFAULT_TENANT_ID } from '@punctual/domain';
+import { beginRuns, storeWorkflow, useTestDatabase } from '@punctual/testkit';
+import { describe, expect, it } from 'vitest';
+
+const CONNECTIONS = 8;
+const db = useTestDatabase(CONNECTIONS);
+const versions = new WorkflowVersions();
+
+const noop = { type: 'noop' } as const;
+const DIAMOND: StoredTask[] = [
+  { key: 'left', action: noop },
+  { key: 'right', action: noop },
+  { key: 'join', after: ['left', 'right'], action: noop },
+];
+const RECORD: AttemptRecord = {
+  outcome: 'succeeded',
+  startedAt: 0,
+  latenessMs: 0,
+  durationMs: 0,
+  httpStatus: 200,
+  error: null,
+  responseBody: null,
+};
+
+const readTimersOf = (runIds: readonly string[]) =>
+  db.database.kysely.selectFrom('timers').selectAll().where('run_id', 'in', runIds).execute();
+const readRunRows = (runIds: readonly string[]) =>
+  db.database.kysely.selectFrom('runs').selectAll().where('id', 'in', runIds).execute();
+
+async function startTasks(runIds: readonly string[], key: string, leaseMs = 60_000): Promise<StartedTimer[]> {
+  const timers = (await readTimersOf(runIds)).filter((timer) => timer.task_key === key);
+  const started: StartedTimer[] = [];
+  for (let from = 0; from < timers.length; from += 64) {
+    started.push(...(await startTimers(db.database.relaxed, timers.slice(from, from + 64), leaseMs, 0)));
+  }
+  return started;
+}
+
+function end(timers: readonly StartedTimer[], state: 'succeeded' | 'dead' = 'succeeded') {
+  return endRunTimers(
+    db.database.hot,
+    versions,
+    timers.map((timer) => timer.run_id!),
+    (client) =>
+      finishTimers(
+        client,
+        timers.map(({ id, version }) => ({ ...RECORD, id, version, state })),
+      ),
+  );
+}
+
+// As the api does it.
+function cancelRun(runId: string) {
+  return inTransaction(db.database.ordinary, async (client) => {
+    const [run] = await lockRuns(client, [runId]);
+    if (run!.status !== 'running') return false;
+    const cancelled = await cancelTimers(client, DEFAULT_TENANT_ID, await readWaitingTimersOfRun(client, runId));
+    await advanceRuns(
+      client,
+      versions,
+      [{ ...run!, status: 'cancelled' }],
+      cancelled.map((timer) => ({ ...timer, state: 'cancelled' })),
+    );
+    return true;
+  });
+}
+
+function shuffle<Item>(items: readonly Item[]): Item[] {
+  return items
+    .map((item) => ({ item, key: Math.random() }))
+    .toSorted((a, b) => a.key - b.key)
+    .map(({ item }) => item);
+}
+
+function cut<Item>(items: readonly Item[], sizeMax: number): Item[][] {
+  const pieces: Item[][] = [];
+  for (let from = 0; from < items.length; ) {
+    const size = 1 + Math.floor(Math.random() * sizeMax);
+    pieces.push(items.slice(from, from + size));
+    from += size;
+  }
+  return pieces;
+}
+
+async function runAll<Piece>(
+  pieces: readonly Piece[],
+  atOnce: number,
+  work: (piece: Piece) => Promise<unknown>,
+): Promise<void> {
+  const left = [...pieces];
+  await Promise.all(
+    Array.from({ length: atOnce }, async () => {
+      for (let piece = left.pop(); piece !== undefined; piece = left.pop()) await work(piece);
+    }),
+  );
+}
+
+describe("a run's progress", () => {
+  it('unlocks a join exactly once when the outcomes of its parents come at the same time over several connections', async () => {
+    const runIds = await beginRuns(db.database, versions, await storeWorkflow(db.database, DIAMOND), 300);
+    const left = await startTasks(runIds, 'left');
+    const right = await startTasks(runIds, 'right');
+    // Both parents of a run are often under way at once, in batches that overlap in any order.
+    const batches = [...cut(shuffle(left), 30), ...cut(shuffle(right), 30)];
+    await runAll(shuffle(batches), CONNECTIONS, async (batch) => expect(await end(batch)).toHaveLength(batch.length));
+    const timers = await readTimersOf(runIds);
+    expect(timers.every((timer) => timer.task_key === 'join' && timer.state === 'scheduled')).toBe(true);
+    expect(timers).toHaveLength(300);
+    expect(new Set(timers.map((timer) => timer.run_id)).size).toBe(300);
+    for (const run of await readRunRows(runIds))
+      expect(run).toMatchObject({ status: 'running', task_states: 'ssl', finished_at: null });
+    await runAll(cut(await startTasks(runIds, 'join'), 50), 4, end);
+    for (const run of await readRunRows(runIds)) {
+      expect(run).toMatchObject({ status: 'succeeded', task_states: 'sss' });
+      expect(run.finished_at).toBeGreaterThanOrEqual(run.created_at);
+    }
+    expect(await readTimersOf(runIds)).toEqual([]);
+  });
+
+  it('counts an outcome that is written twice once, and one of a lapsed lease not at all', async () => {
+    const [runId] = await beginRuns(
+      db.database,
+      versions,
+      await storeWorkflow(db.database, [
+        { key: 'a', action: noop },
+        { key: 'b', after: ['a'], action: noop },
+      ]),
+      1,
+    );
+    const [lapsed] = await startTasks([runId!], 'a', 0);
+    const [current] = await startTasks([runId!], 'a');
+    expect(await end([lapsed!], 'dead')).toEqual([]);
+    expect(await readRunRows([runId!])).toMatchObject([{ status: 'running', task_states: 'lp' }]);
+    expect(await end([current!])).toHaveLength(1);
+    expect(await end([current!])).toEqual([]);
+    expect(await readRunRows([runId!])).toMatchObject([{ status: 'running', task_states: 'sl' }]);
+    expect(await readTimersOf([runId!])).toHaveLength(1);
+  });
+
+  it('fails when a task ends dead, after its other branches have gone on to their end', async () => {
+    const tasks: StoredTask[] = [
+      { key: 'bad', action: noop },
+      { key: 'good', action: noop },
+      { key: 'after-bad', after: ['bad'], action: noop },
+      { key: 'after-good', after: ['good'], action: noop },
+    ];
+    const [runId] = await beginRuns(db.database, versions, await storeWorkflow(db.database, tasks), 1);
+    await end(await startTasks([runId!], 'bad'), 'dead');
+    expect(await readRunRows([runId!])).toMatchObject([{ status: 'running', task_states: 'dlpp' }]);
+    await end(await startTasks([runId!], 'good'));
+    expect(await readRunRows([runId!])).toMatchObject([{ status: 'running', task_states: 'dspl' }]);
+    await end(await startTasks([runId!], 'after-good'));
+    expect(await readRunRows([runId!])).toMatchObject([{ status: 'failed', task_states: 'dsps' }]);
+  });
+
+  it('begins nothing more in a run that was cancelled, whose started tasks may end', async () => {
+    const [runId] = await beginRuns(db.database, versions, await storeWorkflow(db.database, DIAMOND), 1);
+    const started = await startTasks([runId!], 'left');
+    expect(await cancelRun(runId!)).toBe(true);
+    expect(await readRunRows([runId!])).toMatchObject([{ status: 'cancelled', task_states: 'lcp' }]);
+    expect(await end(started)).toHaveLength(1);
+    expect(await readRunRows([runId!])).toMatchObject([{ status: 'cancelled', task_states: 'scp' }]);
+    expect(await readTimersOf([runId!])).toEqual([]);
+  });
+
+  it("anchors a task's delay at the moment when its last parent ended, and skips what is past and says so", async () => {
+    const tasks: StoredTask[] = [
+      { key: 'first', action: noop },
+      {
+        key: 'past',
+        after: ['first'],
+        delay: { type: 'date', month: 1, day: 1, year: 2020, onPast: 'skip' },
+        action: noop,
+      },
+      { key: 'late', after: ['past'], delay: { type: 'duration', value: 30, unit: 'seconds' }, action: noop },
+    ];
+    const [runId] = await beginRuns(db.database, versions, await storeWorkflow(db.database, tasks), 1);
+    const started = await startTasks([runId!], 'first');
+    const askedAt = Date.now();
+    await end(started);
+    expect(await readRunRows([runId!])).toMatchObject([{ status: 'running', task_states: 'skl' }]);
+    const [late] = await readTimersOf([runId!]);
+    expect(late!.due_at - late!.created_at).toBe(30_000);
+    expect(Math.abs(late!.created_at - askedAt)).toBeLessThan(1_000);
+    const skipped = await db.database.kysely
+      .selectFrom('finished_timers')
+      .selectAll()
+      .where('run_id', '=', runId!)
+      .where('state', '=', 'skipped')
+      .execute();
+    expect(skipped).toMatchObject([{ task_key: 'past', attempt: 0 }]);
+  });
+
+  it('never deadlocks and stays consistent while outcomes, retries, starts, run cancels and batch cancels meet in random order', async () => {
+    const workflowId = await storeWorkflow(db.database, [
+      ...DIAMOND,
+      { key: 'other', action: noop },
+      { key: 'last', after: ['join', 'other'], action: noop },
+    ]);
+    const runIds = await beginRuns(db.database, versions, workflowId, 250);
+    const faults: unknown[] = [];
+    let operations = 0;
+    const chance = () => Math.random();
+    const pick = async (count: number) => {
+      const chosen = shuffle(runIds).slice(0, count);
+      return shuffle(await readTimersOf(chosen));
+    };
+    const turn = async () => {
+      const kind = chance();
+      const timers = await pick(1 + Math.floor(chance() * 40));
+      const running = timers.filter((timer) => timer.state === 'running') as unknown as StartedTimer[];
+      // Leases end at once, so starts meet outcomes too.
+      if (kind < 0.35) await startTimers(db.database.relaxed, timers, 0, 0);
+      else if (kind < 0.65) await end(running, chance() < 0.05 ? 'dead' : 'succeeded');
+      else if (kind < 0.75) {
+        const returning = running.map((timer) => ({
+          id: timer.id,
+          version: timer.version,
+          runId: timer.run_id!,
+          waitMs: 0,
+          record: chance() < 0.5 ? { ...RECORD, outcome: 'retryable' as const } : null,
+        }));
+        await returnRunTimers(db.database.hot, versions, returning);
+      } else if (kind < 0.8) await cancelRun(runIds[Math.floor(chance() * runIds.length)]!);
+      else if (kind < 0.9) {
+        const wanted = timers.slice(0, 5);
+        await endRunTimers(
+          chance() < 0.5 ? db.database.ordinary : db.database.hot,
+          versions,
+          wanted.map((timer) => timer.run_id!),
+          async (client) => {
+            const gone = await cancelTimers(
+              client,
+              DEFAULT_TENANT_ID,
+              wanted.map(({ id }) => id),
+            );
+            return gone.map((timer) => ({ ...timer, state: 'cancelled' as const }));
+          },
+        );
+      } else await foldLedger(db.database.ordinary, 100);
+    };
+    await Promise.all(
+      Array.from({ length: 2 * CONNECTIONS }, async () => {
+        while (operations < 2_000) {
+          operations += 1;
+          await turn().catch((error: unknown) => faults.push(error));
+        }
+      }),
+    );
+    expect(faults).toEqual([]);
+    const timers = await readTimersOf(runIds);
+    const tasks = (await versions.read(db.database.hot, workflowId, 1)).tasks;
+    for (const run of await readRunRows(runIds)) {
+      const live = timers
+        .filter((timer) => timer.run_id === run.id)
+        .map((timer) => timer.task_key)
+        .toSorted();
+      const said = tasks.flatMap((task, index) => (run.task_states[index] === 'l' ? [task.key] : [])).toSorted();
+      expect(live, `live tasks of a run with the states ${run.task_states}`).toEqual(said);
+    }
+    const { rows } = await db.database.ordinary.query(
+      `SELECT run_id, task_key, count(*) FROM (SELECT run_id, task_key FROM timers UNION ALL SELECT run_id, task_key FROM finished_timers
+         UNION ALL SELECT run_id, task_key FROM dead_letters) AS t WHERE run_id = ANY ($1) GROUP BY run_id, task_key HAVING count(*) > 1`,
+      [runIds],
+    );
+    expect(rows, 'tasks that have begun twice').toEqual([]);
+  }, 30_000);
+});

@@ -1,0 +1,35 @@
+import { ConfigError } from '@punctual/runtime';
+import { describe, expect, it } from 'vitest';
+import { readSchedulerConfig } from './config.ts';
+
+const DATABASE_URL = 'postgres://user:secret@127.0.0.1/punctual';
+
+function readFaults(settings: Record<string, string>): readonly string[] {
+  try {
+    readSchedulerConfig(settings);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults;
+    throw error;
+  }
+  return [];
+}
+
+describe("the scheduler's settings", () => {
+  it('do by default, and need only a database', () => {
+    expect(readSchedulerConfig({ DATABASE_URL })).toMatchObject({ DATABASE_URL, SCHEDULER_LEASE_TTL_MS: 3_000 });
+    expect(readFaults({})).toEqual(['DATABASE_URL is not set.']);
+  });
+
+  it('refuse leases that run out between renewals, and a look-ahead that ends before the next read, both at once', () => {
+    const faults = readFaults({
+      DATABASE_URL,
+      SCHEDULER_LEASE_TTL_MS: '1500',
+      SCHEDULER_LEASE_RENEW_MS: '1000',
+      SCHEDULER_READ_INTERVAL_MS: '100',
+      SCHEDULER_LOOK_AHEAD_MS: '150',
+    });
+    expect(faults).toHaveLength(2);
+    expect(faults[0]).toContain('SCHEDULER_LEASE_RENEW_MS');
+    expect(faults[1]).toContain('SCHEDULER_LOOK_AHEAD_MS');
+  });
+});

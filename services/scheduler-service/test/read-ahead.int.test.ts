@@ -1,0 +1,175 @@
+import { changeTimers, createTimers, inTransaction, type NewTimer } from '@punctual/database';
+import { DEFAULT_TENANT_ID } from '@punctual/domain';
+import { createTestQueue, makeTimer, type TestQueue, useTestDatabase, waitUntil } from '@punctual/testkit';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { openRig, type Rig, type RigOptions } from './open-rig.ts';
+
+vi.setConfig({ testTimeout: 30_000 });
+const db = useTestDatabase(6);
+/** Longer than any test: what must not happen in it is ruled out. */
+const NEVER_MS = 3_600_000;
+
+let queue: TestQueue;
+const rigs: Rig[] = [];
+
+beforeEach(async () => {
+  // Each test looks at its own timers only, whatever was left by those before.
+  await db.database.ordinary.query('TRUNCATE timers');
+  queue = await createTestQueue('redis', db);
+});
+afterEach(async () => {
+  for (const rig of rigs.splice(0)) await rig.stop();
+  await queue.drop();
+});
+
+async function open(options: Partial<RigOptions> = {}): Promise<Rig> {
+  const rig = await openRig(db.database, { connection: queue.connection, ...options });
+  rigs.push(rig);
+  return rig;
+}
+
+async function store(timers: readonly NewTimer[]): Promise<string[]> {
+  for (let from = 0; from < timers.length; from += 1_000)
+    await createTimers(db.database.hot, timers.slice(from, from + 1_000));
+  return timers.map(({ id }) => id);
+}
+
+const storeDue = (count: number, fields: Partial<NewTimer> = {}) =>
+  store(Array.from({ length: count }, () => makeTimer(fields)));
+const setWakeAt = (ids: readonly string[], wakeAt: number) =>
+  db.database.ordinary.query('UPDATE timers SET wake_at = to_timestamp($2::float8 / 1000) WHERE id = ANY ($1)', [
+    ids,
+    wakeAt,
+  ]);
+
+const idsOf = (rig: Rig) => rig.handedOver.map(({ id }) => id);
+
+describe('read ahead and dispatch', () => {
+  it('hand over each timer once, never before it is due by the database clock', async () => {
+    const rig = await open();
+    rig.start();
+    const now = Date.now();
+    const ids = await store(Array.from({ length: 400 }, (_, index) => makeTimer({ dueAt: now + 20 + index * 4 })));
+    await waitUntil('all are handed over', () => rig.handedOver.length >= ids.length);
+    for (let turns = 0; turns < 10; turns += 1) await rig.turn();
+    expect(idsOf(rig).toSorted()).toEqual(ids.toSorted());
+    for (const hint of rig.handedOver) expect(hint.atLatest).toBeGreaterThanOrEqual(hint.wakeAt - 0.01);
+  });
+
+  it('hand over what is due within the window together', async () => {
+    const rig = await open({ windowMs: 50 });
+    rig.start();
+    const tick = Math.ceil(Date.now() / 50) * 50 + 500;
+    await store(Array.from({ length: 200 }, (_, index) => makeTimer({ dueAt: tick - 49 + (index % 50) })));
+    await waitUntil('all are handed over', () => rig.handedOver.length === 200);
+    const moments = new Set(rig.handedOver.map(({ at }) => at));
+    expect(moments.size).toBeLessThanOrEqual(2);
+    for (const { at } of rig.handedOver) expect(at).toBeGreaterThanOrEqual(tick - 1);
+  });
+
+  it('find a row that was committed long after its wake time', async () => {
+    const rig = await open();
+    rig.start();
+    const timer = makeTimer();
+    await inTransaction(db.database.ordinary, async (client) => {
+      await createTimers(client, [timer]);
+      await waitUntil('the row is older than any read looks back', () => Date.now() > timer.dueAt + 1_200);
+    });
+    await waitUntil('it is handed over', () => idsOf(rig).includes(timer.id));
+    expect(rig.handedOver).toHaveLength(1);
+  });
+
+  it('find a row that was committed a moment late at the next read, without a sweep', async () => {
+    const rig = await open({ sweepIntervalMs: NEVER_MS });
+    await rig.turn();
+    const timer = makeTimer();
+    await inTransaction(db.database.ordinary, async (client) => {
+      await createTimers(client, [timer]);
+      // This read goes past its place.
+      await rig.turn();
+    });
+    await rig.turn();
+    expect(idsOf(rig)).toEqual([timer.id]);
+  });
+
+  it('find a row that an edit moved to an earlier time, under its new version', async () => {
+    const rig = await open();
+    rig.start();
+    const [id] = await storeDue(1, { dueAt: Date.now() + NEVER_MS });
+    await rig.turn();
+    const [changed] = await changeTimers(db.database.hot, DEFAULT_TENANT_ID, [
+      { id: id!, version: 1, due: { dueAt: Date.now() + 100, delay: null } },
+    ]);
+    await waitUntil('it is handed over', () => rig.handedOver.length > 0);
+    expect(rig.handedOver).toMatchObject([{ id, version: changed!.version }]);
+  });
+
+  it('do not hand over again what was read lately, however often it is read', async () => {
+    const rig = await open({ sweepIntervalMs: 0 });
+    const ids = await storeDue(500);
+    for (let turns = 0; turns < 30; turns += 1) await rig.turn();
+    expect(idsOf(rig).toSorted()).toEqual(ids.toSorted());
+  });
+
+  it('hand over again what was not started, after the time set and by twice that', async () => {
+    const redispatchAfterMs = 400;
+    const sweepIntervalMs = 100;
+    const rig = await open({ redispatchAfterMs, sweepIntervalMs });
+    rig.start();
+    await storeDue(3);
+    await waitUntil('each was handed over twice', () => rig.handedOver.length === 6);
+    for (const [, [first, second]] of Map.groupBy(rig.handedOver, ({ id }) => id)) {
+      // The sweep looks at what is at least half a second old.
+      const pauseMs = second!.at - first!.at;
+      expect(pauseMs).toBeGreaterThanOrEqual(redispatchAfterMs);
+      expect(pauseMs).toBeLessThan(2 * redispatchAfterMs + 500 + sweepIntervalMs + 3_000);
+    }
+  });
+
+  it('miss nothing that came due while reading paused, without waiting for a sweep', async () => {
+    const rig = await open({ sweepIntervalMs: NEVER_MS });
+    await rig.turn();
+    const ids = await storeDue(2_000);
+    const storedAt = Date.now();
+    await waitUntil('the pause is longer than reads look back', () => Date.now() > storedAt + 1_000);
+    await waitUntil('all are handed over', async () => {
+      await rig.turn();
+      return rig.handedOver.length >= ids.length;
+    });
+    expect(idsOf(rig).toSorted()).toEqual(ids.toSorted());
+  });
+});
+
+describe('a new owner of a partition', () => {
+  it('begins at its beginning', async () => {
+    const first = await open({ partitions: [5], sweepIntervalMs: NEVER_MS });
+    const ids = await storeDue(50, { partition: 5 });
+    await setWakeAt(ids.slice(0, 25), Date.now() - NEVER_MS);
+    await first.turn();
+    expect(idsOf(first).toSorted()).toEqual(ids.toSorted());
+    const second = await open({ partitions: [5], sweepIntervalMs: NEVER_MS });
+    await second.turn();
+    expect(idsOf(second).toSorted()).toEqual(ids.toSorted());
+  });
+
+  it('begins there also when it had owned it before', async () => {
+    const rig = await open({ partitions: [5], sweepIntervalMs: NEVER_MS });
+    await rig.turn();
+    await rig.turn();
+    rig.partitions.length = 0;
+    await rig.turn();
+    const ids = await storeDue(5, { partition: 5 });
+    await setWakeAt(ids, Date.now() - NEVER_MS);
+    rig.partitions.push(5);
+    await rig.turn();
+    expect(idsOf(rig).toSorted()).toEqual(ids.toSorted());
+  });
+
+  it('reads nothing of partitions that it does not own', async () => {
+    const rig = await open({ partitions: [1, 2] });
+    await storeDue(10, { partition: 3 });
+    const own = await storeDue(10, { partition: 2 });
+    for (let turns = 0; turns < 3; turns += 1) await rig.turn();
+    expect(idsOf(rig).toSorted()).toEqual(own.toSorted());
+  });
+});
