@@ -2,7 +2,7 @@
 // to the Node that came with it. Plain JavaScript without dependencies, because it runs on the machine's own Node,
 // before anything is installed.
 //
-// usage: node scripts/bootstrap.mjs start|test|stack [ARGUMENT...]
+// usage: node scripts/bootstrap.mjs start|test|stack|migrate|ledger|bench [ARGUMENT...]
 //
 // Signals: npm forwards SIGINT and SIGTERM to this process (the scripts in package.json begin with `exec`, or a shell
 // would die of the signal in its place), and Ctrl-C at a terminal reaches it a second time by way of the terminal. The
@@ -17,7 +17,14 @@ import { fileURLToPath } from 'node:url';
 
 const NODE_MAJOR_MIN = 20;
 const PNPM = 'pnpm@12.21.0';
-const PROGRAMS = { start: 'services/standalone/main.ts', test: 'scripts/test.ts', stack: 'scripts/stack.ts' };
+const PROGRAMS = {
+  start: 'services/standalone/main.ts',
+  test: 'scripts/test.ts',
+  stack: 'scripts/stack.ts',
+  migrate: 'services/standalone/migrate.ts',
+  ledger: 'packages/database/ledger-command.ts',
+  bench: 'loadtest/bench/run.ts',
+};
 
 /** A slow line and an empty cache: 200 MB in a quarter of an hour. */
 const INSTALL_TIMEOUT_MS = 15 * 60_000;
@@ -25,6 +32,7 @@ const PROGRESS_INTERVAL_MS = 15_000;
 const WAIT_INTERVAL_MS = 500;
 /** Of a failed installation's output; more than any terminal keeps. */
 const OUTPUT_BYTES_MAX = 1024 * 1024;
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 /** Signals closer together than this are one: npm and the terminal deliver the same Ctrl-C within milliseconds. */
 const SAME_SIGNAL_MS = 700;
 /** From our own death to SIGKILL: the drain (30 s) and a fast shutdown of the database (30 s) fit in. */
@@ -87,11 +95,10 @@ async function installOnce() {
   } catch (error) {
     fail(`Packages cannot be installed in ${modules} (${error.code}): make the checkout writable for this user.`);
   }
-  let isToldToWait = false;
-  while (!takeLock()) {
-    if (!isToldToWait) console.log('Another command is installing the packages here: waiting for it.');
-    isToldToWait = true;
-    await new Promise((resolve) => setTimeout(resolve, WAIT_INTERVAL_MS));
+  for (let tries = 1; !takeLock(); tries += 1) {
+    // The first failure may only have cleared away the lock of a process that was killed.
+    if (tries === 2) console.log('Another command is installing the packages here: waiting for it.');
+    if (tries > 1) await new Promise((resolve) => setTimeout(resolve, WAIT_INTERVAL_MS));
   }
   try {
     if (!isInstalled()) await install();
@@ -159,22 +166,33 @@ function chooseInstallEnvironment() {
   return environment;
 }
 
+/** Resolves when the command has ended. We end, too, when we are told to while it runs. */
 function runQuietly([command, ...args], env) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, {
-      cwd: root,
-      env,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: INSTALL_TIMEOUT_MS,
-    });
+    // A group of its own, so that a signal reaches the package manager behind the shells that npm puts before it.
+    const child = spawn(command, args, { cwd: root, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+    const stop = (signal) => {
+      if (child.pid !== undefined) kill(-child.pid, 'SIGTERM');
+      child.on('close', () => {
+        fs.rmSync(lock, { force: true });
+        process.exit(128 + os.constants.signals[signal]);
+      });
+    };
+    for (const signal of SIGNALS) process.once(signal, stop);
+    const deadline = setTimeout(() => kill(-child.pid, 'SIGTERM'), INSTALL_TIMEOUT_MS);
     let output = '';
     const keep = (chunk) => {
       output = (output + chunk).slice(-OUTPUT_BYTES_MAX);
     };
+    const finish = (result) => {
+      clearTimeout(deadline);
+      for (const signal of SIGNALS) process.off(signal, stop);
+      resolve(result);
+    };
     child.stdout.on('data', keep);
     child.stderr.on('data', keep);
-    child.on('error', (error) => resolve({ code: error.code, output: `${command}: ${error.message}\n` }));
-    child.on('close', (code, signal) => resolve({ code: code ?? signal, output }));
+    child.on('error', (error) => finish({ code: error.code, output: `${command}: ${error.message}\n` }));
+    child.on('close', (code, signal) => finish({ code: code ?? signal, output }));
   });
 }
 
@@ -209,7 +227,7 @@ function run(program, args) {
     requests += 1;
     drain(['SIGTERM', 'SIGINT'][requests - 1] ?? 'SIGKILL');
   };
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, onSignal);
+  for (const signal of SIGNALS) process.on(signal, onSignal);
 
   // npm that is killed with -9 can forward nothing: its end is seen by our parent becoming another.
   const parent = process.ppid;

@@ -1,6 +1,7 @@
-import { chownSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { CLAIM_FILE, claimFolder, type FolderClaim } from './folder-claim.ts';
+import { CLAIM_FILE, claimFolder, type FolderClaim, isAbandoned } from './folder-claim.ts';
 import { type GuardedProcessOptions, stopProcess } from './guarded-process.ts';
 import { LocalServerError, systemErrorCode } from './local-server-error.ts';
 import { isProcessRunning, type ProcessIdentity, waitForProcessEnd } from './process-identity.ts';
@@ -10,13 +11,37 @@ const EPHEMERAL_MARKER = 'ephemeral';
 /** What a file system or a desktop puts into an empty folder by itself. */
 const HARMLESS_NAMES = ['lost+found', '.DS_Store'];
 
-/** Creates a folder with its parents. What root creates in a user's checkout belongs to that user, as everything else there. */
+/**
+ * Creates a folder with its parents. What root creates in a user's checkout belongs to that user, as everything else
+ * there. Node's own recursive mkdir never returns where the parent exists but takes no folders (26.10: /proc/self/x).
+ */
 export function createDataFolder(path: string): void {
-  const first = mkdirSync(path, { recursive: true });
-  if (first === undefined || process.geteuid?.() !== 0) return;
-  const { uid, gid } = statSync(dirname(first));
-  if (uid === 0) return;
-  for (let folder = path; folder.length >= first.length; folder = dirname(folder)) chownSync(folder, uid, gid);
+  if (existsSync(path) && statSync(path).isDirectory()) return;
+  const parent = dirname(path);
+  if (parent !== path) createDataFolder(parent);
+  mkdirSync(path);
+  const { uid, gid } = statSync(parent);
+  if (process.geteuid?.() === 0 && uid !== 0) chownSync(path, uid, gid);
+}
+
+/**
+ * A new folder for an ephemeral server or stack. Those of the same kind that a killed owner, or a power cut, left behind
+ * are removed first: nobody else would.
+ */
+export function makeTemporaryFolder(kind: 'postgres' | 'redis' | 'stack'): string {
+  const prefix = `punctual-${kind}-`;
+  return explainFolderErrors(tmpdir(), () => {
+    for (const name of readdirSync(tmpdir())) {
+      const folder = join(tmpdir(), name);
+      if (!name.startsWith(prefix) || !isAbandoned(folder)) continue;
+      try {
+        rmSync(folder, { recursive: true, force: true });
+      } catch {
+        // Another user's: that user's next start removes it.
+      }
+    }
+    return mkdtempSync(join(tmpdir(), prefix));
+  });
 }
 
 /**

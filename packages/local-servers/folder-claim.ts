@@ -1,7 +1,7 @@
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LocalServerError } from './local-server-error.ts';
-import { identifyProcess, isProcessRunning, type ProcessIdentity } from './process-identity.ts';
+import { identifyProcess, isOfThisSystem, isProcessRunning, type ProcessIdentity } from './process-identity.ts';
 
 /** Who works in a data folder. `guard` and `server` are added once they run. */
 type ClaimRecord = {
@@ -58,6 +58,13 @@ export function claimFolder(folder: string): FolderClaim {
     `Several processes try to take the data folder ${folder} at the same time: start only one of them.`,
     { isRetryable: true },
   );
+}
+
+/** Whether the folder's owner, and whatever it started there, ended without removing it. False when nobody can tell. */
+export function isAbandoned(folder: string): boolean {
+  const record = readRecord(join(folder, CLAIM_FILE));
+  if (record === undefined || !isOfThisSystem(record.owner)) return false;
+  return ![record.owner, record.guard, record.server].some((one) => one !== undefined && isProcessRunning(one));
 }
 
 function makeClaim(path: string, mine: ClaimRecord, leftBehind: ClaimRecord | undefined): FolderClaim {

@@ -15,11 +15,12 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { createDataFolder, diskFullError, explainFolderErrors, listContent } from './data-folder.ts';
 import type { FolderClaim } from './folder-claim.ts';
 import { startGuardedProcess } from './guarded-process.ts';
-import { LocalServerError } from './local-server-error.ts';
+import { LocalServerError, systemErrorCode } from './local-server-error.ts';
 import type { PostgresBinaries } from './postgres-binaries.ts';
 import { identifyProcess, type ProcessIdentity, readCommandLine } from './process-identity.ts';
 import type { RunAs } from './unprivileged-user.ts';
@@ -74,14 +75,7 @@ export function openDataFolder(dataDir: string, majorVersion: string): { hasClus
       );
     }
     if (!names.includes(CLUSTER_FOLDER)) return { hasCluster: false };
-    const versionPath = join(clusterPath(dataDir), 'PG_VERSION');
-    if (!existsSync(versionPath)) {
-      throw new LocalServerError(
-        'not_a_data_folder',
-        `The folder ${clusterPath(dataDir)} holds no Postgres data: restore it from a backup, or choose another data folder.`,
-      );
-    }
-    const found = readFileSync(versionPath, 'utf8').trim();
+    const found = readMajorVersion(dataDir);
     if (found !== majorVersion) {
       throw new LocalServerError(
         'wrong_major_version',
@@ -91,6 +85,17 @@ export function openDataFolder(dataDir: string, majorVersion: string): { hasClus
     }
     return { hasCluster: true };
   });
+}
+
+/** Throws the file system's own error when the file exists but may not be read. */
+function readMajorVersion(dataDir: string): string {
+  try {
+    return readFileSync(join(clusterPath(dataDir), 'PG_VERSION'), 'utf8').trim();
+  } catch (cause) {
+    if (systemErrorCode(cause) !== 'ENOENT') throw cause;
+    const message = `The folder ${clusterPath(dataDir)} holds no Postgres data: restore it from a backup, or choose another data folder.`;
+    throw new LocalServerError('not_a_data_folder', message, { cause });
+  }
 }
 
 /** Whose the data is, when that is not root; undefined tells that a user has yet to be chosen. */
@@ -131,6 +136,7 @@ export async function initCluster(options: {
   isEphemeral: boolean;
 }): Promise<void> {
   const { dataDir, runAs } = options;
+  if (runAs.owner === undefined) checkUserHasName();
   const draft = join(dataDir, `${INITIALIZING_PREFIX}${process.pid}`);
   const passwordDraft = `${draft}.password`;
   if (readFreeBytes(dataDir) < INIT_FREE_BYTES_MIN) throw diskFullError(dataDir);
@@ -153,7 +159,8 @@ export async function initCluster(options: {
     ],
     // The builtin provider sorts by code point in every release of every system: no index breaks with the libc.
     ...['--encoding=UTF8', '--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--locale=C'],
-    ...['--auth=scram-sha-256', '--no-instructions', ...(options.isEphemeral ? ['--no-sync'] : [])],
+    // Without clean-up of its own: whether the disk is full shows in what a failure leaves.
+    ...['--auth=scram-sha-256', '--no-instructions', '--no-clean', ...(options.isEphemeral ? ['--no-sync'] : [])],
   ];
   const [command = options.binaries.initdb, ...rest] = args;
   const initdb = await startGuardedProcess({
@@ -194,6 +201,20 @@ export function findOrphanServer(dataDir: string): ProcessIdentity | undefined {
     return readCommandLine(pid).includes(` ${cluster} `) ? identifyProcess(pid) : undefined;
   } catch {
     return undefined;
+  }
+}
+
+/** A container may run us under any number; initdb insists on a name for it. */
+function checkUserHasName(): void {
+  try {
+    userInfo();
+  } catch (cause) {
+    throw new LocalServerError(
+      'no_unprivileged_user',
+      `The user id ${process.geteuid?.()} has no entry in /etc/passwd, without which Postgres cannot set up its data: ` +
+        'run as a user that has one, or set DATABASE_URL to a Postgres that already runs.',
+      { cause },
+    );
   }
 }
 

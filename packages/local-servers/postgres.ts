@@ -1,8 +1,6 @@
-import { mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { explainFolderError, explainFolderErrors, openClaimedFolder } from './data-folder.ts';
+import { resolve } from 'node:path';
+import { explainFolderError, makeTemporaryFolder, openClaimedFolder } from './data-folder.ts';
 import { isPortFree, portInUseError } from './free-port.ts';
 import type { ProcessExit } from './guarded-process.ts';
 import { LocalServerError } from './local-server-error.ts';
@@ -106,7 +104,7 @@ async function startOnce(options: PostgresOptions): Promise<RunningPostgres> {
 function chooseFolder(dataDir: string | undefined, isEphemeral: boolean): string {
   if (dataDir !== undefined) return resolve(dataDir);
   if (!isEphemeral) throw new TypeError('A Postgres that is not ephemeral needs a dataDir.');
-  return explainFolderErrors(tmpdir(), () => mkdtempSync(join(tmpdir(), 'punctual-postgres-')));
+  return makeTemporaryFolder('postgres');
 }
 
 /** Data that exists stays with its owner. Otherwise: the folder's owner, who called sudo, or a user that systems have. */

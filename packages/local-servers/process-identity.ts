@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** One process, told from a later one that was given the same pid. `startedAt` is opaque: compare it, never parse it. */
@@ -17,6 +17,14 @@ export function identifyProcess(pid: number): ProcessIdentity | undefined {
 /** Whether this very process, not just its pid, still runs. */
 export function isProcessRunning(identity: ProcessIdentity): boolean {
   return identifyProcess(identity.pid)?.startedAt === identity.startedAt;
+}
+
+/**
+ * Whether the process was seen in the process table that we see. That of another container, which may live although we
+ * do not see it, gives false, as does one of an earlier boot.
+ */
+export function isOfThisSystem(identity: ProcessIdentity): boolean {
+  return process.platform !== 'linux' || identity.startedAt.endsWith(`@${readLinuxSystem()}`);
 }
 
 /** The command line of a running process as one string, empty when unknown. Arguments are separated by spaces. */
@@ -50,8 +58,8 @@ export function signalProcess(identity: ProcessIdentity, signal: NodeJS.Signals)
 }
 
 /**
- * Field 22 of /proc/<pid>/stat is the start in clock ticks since boot, so the boot's id goes with it: after a reboot
- * the same pid may well start at the same tick.
+ * Field 22 of /proc/<pid>/stat is the start in clock ticks since boot, so the boot's id and the container's go with it:
+ * after a reboot the same pid may well start at the same tick.
  */
 function readLinuxStart(pid: number): string | undefined {
   try {
@@ -61,10 +69,15 @@ function readLinuxStart(pid: number): string | undefined {
     const [state, startTicks] = [fields[0], fields[19]];
     // A zombie holds its pid but nothing else; in a container without an init it may stay one for ever.
     if (state === 'Z' || state === 'X' || startTicks === undefined) return undefined;
-    return `${startTicks}@${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()}`;
+    return `${startTicks}@${readLinuxSystem()}`;
   } catch {
     return undefined;
   }
+}
+
+/** Tells this boot of this machine, and this container on it, from others. */
+function readLinuxSystem(): string {
+  return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()}@${readlinkSync('/proc/self/ns/pid')}`;
 }
 
 function readPsStart(pid: number): string | undefined {

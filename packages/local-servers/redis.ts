@@ -1,10 +1,14 @@
-import { mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createDataFolder, explainFolderError, explainFolderErrors, openClaimedFolder } from './data-folder.ts';
+import {
+  createDataFolder,
+  explainFolderError,
+  explainFolderErrors,
+  makeTemporaryFolder,
+  openClaimedFolder,
+} from './data-folder.ts';
 import type { FolderClaim } from './folder-claim.ts';
 import { findFreePort, isPortFree, LOOPBACK, portInUseError } from './free-port.ts';
 import { type GuardedProcess, type ProcessExit, startGuardedProcess } from './guarded-process.ts';
@@ -81,7 +85,7 @@ export async function startRedis(options: RedisOptions): Promise<RunningRedis> {
 function chooseFolder(dir: string | undefined, isEphemeral: boolean): string {
   if (dir !== undefined) return resolve(dir);
   if (!isEphemeral) throw new TypeError('A Redis that is not ephemeral needs a dir.');
-  return explainFolderErrors(tmpdir(), () => mkdtempSync(join(tmpdir(), 'punctual-redis-')));
+  return makeTemporaryFolder('redis');
 }
 
 async function startServer(

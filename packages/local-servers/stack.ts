@@ -1,9 +1,8 @@
-import { mkdirSync, mkdtempSync, readdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createDataFolder, explainFolderErrors } from './data-folder.ts';
+import { createDataFolder, explainFolderErrors, listContent, makeTemporaryFolder } from './data-folder.ts';
+import { claimFolder, type FolderClaim } from './folder-claim.ts';
 import { startGuardedProcess } from './guarded-process.ts';
 import { LocalServerError } from './local-server-error.ts';
 import { describeExit, type RunningService, startService } from './service-process.ts';
@@ -80,8 +79,15 @@ const DEFAULT_ENV = { AUTH: 'off', EGRESS_ALLOW: '127.0.0.0/8,::1/128' };
 export async function startStack(options: StackOptions): Promise<RunningStack> {
   const isEphemeral = options.ephemeral ?? false;
   for (const kind of KINDS) checkCount(kind, options[kind]);
-  const folder = openFolder(options.folder, isEphemeral);
-  const servers = await startStackServers({ ...options, folder, isEphemeral });
+  const { folder, claim } = openFolder(options.folder, isEphemeral);
+  const close = async () => {
+    claim.release();
+    if (isEphemeral) await rm(folder, { recursive: true, force: true });
+  };
+  const servers = await startStackServers({ ...options, folder, isEphemeral }).catch(async (error: unknown) => {
+    await close();
+    throw error;
+  });
   const { databaseUrl, redisUrl } = servers;
   const processes: RunningService[] = [];
   const counts = { api: 0, scheduler: 0, worker: 0 };
@@ -91,7 +97,7 @@ export async function startStack(options: StackOptions): Promise<RunningStack> {
     stopped ??= (async () => {
       await Promise.all(processes.map((service) => service.stop()));
       await servers.stop();
-      if (isEphemeral) await rm(folder, { recursive: true, force: true });
+      await close();
     })();
     return stopped;
   };
@@ -104,11 +110,12 @@ export async function startStack(options: StackOptions): Promise<RunningStack> {
     return service;
   };
   try {
+    // Whether there is a Redis decides where the queue lives, and so whether Postgres needs tables for it.
     await migrate(options.entries?.migrate ?? ENTRIES.migrate, {
       ...process.env,
       ...options.env,
       DATABASE_URL: databaseUrl,
-      REDIS_URL: redisUrl ?? '',
+      REDIS_URL: redisUrl,
     });
     const starts = KINDS.flatMap((kind) => Array.from({ length: options[kind] ?? 1 }, () => add(kind)));
     for (const result of await Promise.allSettled(starts)) if (result.status === 'rejected') throw result.reason;
@@ -125,18 +132,19 @@ function checkCount(kind: ServiceKind, count: number | undefined): void {
   throw new RangeError(`The number of ${kind} processes must be a whole number from 0 to ${SERVICES_MAX}.`);
 }
 
-function openFolder(wanted: string | undefined, isEphemeral: boolean): string {
+function openFolder(wanted: string | undefined, isEphemeral: boolean): { folder: string; claim: FolderClaim } {
   if (wanted === undefined && !isEphemeral) throw new TypeError('A stack that is not ephemeral needs a folder.');
-  const folder = wanted === undefined ? mkdtempSync(join(tmpdir(), 'punctual-stack-')) : resolve(wanted);
-  explainFolderErrors(folder, () => {
+  const folder = wanted === undefined ? makeTemporaryFolder('stack') : resolve(wanted);
+  return explainFolderErrors(folder, () => {
     createDataFolder(folder);
-    if (isEphemeral && readdirSync(folder).length > 0) {
+    if (isEphemeral && listContent(folder).length > 0) {
       const message = `The folder ${folder} is not empty, and an ephemeral stack would remove it at its end: choose another.`;
       throw new LocalServerError('folder_not_empty', message);
     }
-    mkdirSync(join(folder, 'logs'), { recursive: true });
+    const claim = claimFolder(folder);
+    createDataFolder(join(folder, 'logs'));
+    return { folder, claim };
   });
-  return folder;
 }
 
 function startNumbered(

@@ -4,18 +4,24 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createDatabase, dropDatabase, type RunningPostgres, startPostgres } from '../index.ts';
 import { identifyProcess } from '../process-identity.ts';
 import {
+  killGuard,
   killNow,
+  killOwners,
+  killWithGuard,
   readClaim,
   readReport,
   spawnOwner,
+  TEST_TIMEOUT_MS,
   waitUntil,
   waitUntilGone,
   waitUntilRemoved,
 } from './owner-process.ts';
+
+vi.setConfig({ testTimeout: TEST_TIMEOUT_MS, hookTimeout: TEST_TIMEOUT_MS });
 
 /** Made by mkdtemp with mode 0700, so that for root every folder in it is one that no other user may enter. */
 let parent: string;
@@ -31,6 +37,8 @@ beforeAll(async () => {
   await query(postgres.url, 'insert into kept values (42)');
   await postgres.stop();
 });
+
+afterEach(killOwners);
 
 afterAll(() => rmSync(parent, { recursive: true, force: true }));
 
@@ -108,10 +116,7 @@ describe('a data folder', () => {
       () => existsSync(dataDir) && readdirSync(dataDir).some((name) => /^initializing-\d+$/.test(name)),
     );
     await waitUntil('initdb on record', () => readClaim(dataDir).guard !== undefined);
-    const { guard } = readClaim(dataDir);
-    process.kill(owner.pid, 'SIGKILL');
-    process.kill(guard.pid, 'SIGKILL');
-    await waitUntilGone(owner.pid);
+    await killWithGuard(owner, dataDir);
     const postgres = await startPostgres({ dataDir, log });
     await postgres.stop();
     expect(readdirSync(dataDir)).toEqual(['cluster']);
@@ -132,9 +137,7 @@ describe('when the owner is killed with -9', () => {
     const dataDir = copyTemplate('orphan');
     const owner = spawnOwner('postgres', dataDir);
     const { pid } = await readReport<RunningPostgres>(owner);
-    const { guard } = readClaim(dataDir);
-    process.kill(guard.pid, 'SIGKILL');
-    await killNow(owner.pid);
+    await killWithGuard(owner, dataDir);
     expect(identifyProcess(pid)).toBeDefined();
 
     await expectDataServed(dataDir);
@@ -145,8 +148,7 @@ describe('when the owner is killed with -9', () => {
     const dataDir = copyTemplate('orphan-without-claim');
     const owner = spawnOwner('postgres', dataDir);
     const { pid } = await readReport<RunningPostgres>(owner);
-    process.kill(readClaim(dataDir).guard.pid, 'SIGKILL');
-    await killNow(owner.pid);
+    await killWithGuard(owner, dataDir);
     rmSync(join(dataDir, 'owner.json'));
 
     await expectDataServed(dataDir);
@@ -157,8 +159,7 @@ describe('when the owner is killed with -9', () => {
     const dataDir = join(parent, 'ephemeral-orphan');
     const owner = spawnOwner('postgres', dataDir, '--ephemeral');
     const { pid } = await readReport<RunningPostgres>(owner);
-    process.kill(readClaim(dataDir).guard.pid, 'SIGKILL');
-    await killNow(owner.pid);
+    await killWithGuard(owner, dataDir);
 
     const postgres = await startPostgres({ dataDir, ephemeral: true, log });
     await postgres.stop();
@@ -252,7 +253,7 @@ describe('a running Postgres', () => {
   test('is stopped when its guard is killed and cannot watch over it any more', async () => {
     const dataDir = copyTemplate('guard-killed');
     const postgres = await startPostgres({ dataDir, log });
-    await killNow(readClaim(dataDir).guard.pid);
+    killGuard(dataDir);
     await postgres.exited;
     expect(identifyProcess(postgres.pid)).toBeUndefined();
     await expectDataServed(dataDir);

@@ -2,10 +2,21 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { type RunningRedis, startRedis } from '../index.ts';
 import { identifyProcess } from '../process-identity.ts';
-import { killNow, readClaim, readReport, spawnOwner, waitUntilGone, waitUntilRemoved } from './owner-process.ts';
+import {
+  killNow,
+  killOwners,
+  killWithGuard,
+  readReport,
+  spawnOwner,
+  TEST_TIMEOUT_MS,
+  waitUntilGone,
+  waitUntilRemoved,
+} from './owner-process.ts';
+
+vi.setConfig({ testTimeout: TEST_TIMEOUT_MS, hookTimeout: TEST_TIMEOUT_MS });
 
 let parent: string;
 const log = () => {};
@@ -13,6 +24,8 @@ const log = () => {};
 beforeAll(() => {
   parent = mkdtempSync(join(tmpdir(), 'punctual-local-servers-test-'));
 });
+
+afterEach(killOwners);
 
 afterAll(() => rmSync(parent, { recursive: true, force: true }));
 
@@ -75,8 +88,7 @@ test('a start takes over from an owner that was killed together with its guard',
   const owner = spawnOwner('redis', dir);
   const { pid, url } = await readReport<RunningRedis>(owner);
   await ask(url, 'SET key 42');
-  process.kill(readClaim(dir).guard.pid, 'SIGKILL');
-  await killNow(owner.pid);
+  await killWithGuard(owner, dir);
   expect(identifyProcess(pid)).toBeDefined();
 
   const redis = await startRedis({ dir, log });

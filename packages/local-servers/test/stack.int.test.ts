@@ -2,11 +2,20 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { type RunningStack, startStack, startTestServers, type TestServers } from '../index.ts';
-import { identifyProcess } from '../process-identity.ts';
-import { killNow, readReport, spawnOwner, waitUntil, waitUntilGone } from './owner-process.ts';
+import {
+  killNow,
+  killOwners,
+  readReport,
+  spawnOwner,
+  TEST_TIMEOUT_MS,
+  waitUntil,
+  waitUntilGone,
+} from './owner-process.ts';
 import { FAILING_MIGRATION, FAILING_SERVICE, fixtureEntries } from './stack-fixture.ts';
+
+vi.setConfig({ testTimeout: TEST_TIMEOUT_MS, hookTimeout: TEST_TIMEOUT_MS });
 
 let folder: string;
 let servers: TestServers;
@@ -17,6 +26,8 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'punctual-local-servers-test-'));
   servers = await startTestServers();
 });
+
+afterEach(killOwners);
 
 afterAll(async () => {
   await servers.stop();
@@ -58,6 +69,16 @@ test('a stack runs as many processes as asked for, all ready, on the servers it 
   expect(existsSync(stack.folder)).toBe(false);
 });
 
+test('a stack folder that is in use, or is not empty, is refused', async () => {
+  const own = join(folder, 'in-use');
+  const none = { api: 0, scheduler: 0, worker: 0, folder: own, ephemeral: false };
+  const stack = await startFixtureStack(none);
+  await expect(startFixtureStack(none)).rejects.toMatchObject({ code: 'folder_in_use' });
+  await stack.stop();
+  await expect(startFixtureStack({ ...none, ephemeral: true })).rejects.toMatchObject({ code: 'folder_not_empty' });
+  expect(existsSync(join(own, 'logs'))).toBe(true);
+});
+
 test('a stop lets every service drain', async () => {
   const stack = await startFixtureStack({ verbose: true });
   await Promise.all([stack.stop(), stack.stop()]);
@@ -80,8 +101,7 @@ test('a service that is killed is reported by name, and can be replaced', async 
   await stack.stop();
 });
 
-test('a service that does not start fails the stack with its last words, and leaves nothing running', async () => {
-  const pids: number[] = [];
+test('a service that does not start fails the stack with its last words, and stops the others', async () => {
   const start = startFixtureStack({
     folder: join(folder, 'failing'),
     ephemeral: false,
@@ -92,7 +112,6 @@ test('a service that does not start fails the stack with its last words, and lea
     message: expect.stringMatching(/^worker-1 ended with exit code 3\. .*\nthe setting is missing$/),
   });
   expect(readFileSync(join(folder, 'failing', 'logs', 'api-1.log'), 'utf8')).toContain('drained');
-  for (const pid of pids) expect(identifyProcess(pid)).toBeUndefined();
 });
 
 test('a migration that fails is told, and no service is started', async () => {
