@@ -35,7 +35,7 @@ const OUTPUT_BYTES_MAX = 1024 * 1024;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 /** Signals closer together than this are one: npm and the terminal deliver the same Ctrl-C within milliseconds. */
 const SAME_SIGNAL_MS = 700;
-/** From our own death to SIGKILL: the drain (30 s) and a fast shutdown of the database (30 s) fit in. */
+/** From our own death to SIGKILL: the drain (25 s) and a fast shutdown of the database (30 s) fit in. */
 const STOP_SECONDS = '90';
 const PARENT_CHECK_INTERVAL_MS = 500;
 
@@ -97,7 +97,7 @@ async function installOnce() {
   }
   for (let tries = 1; !takeLock(); tries += 1) {
     // The first failure may only have cleared away the lock of a process that was killed.
-    if (tries === 2) console.log('Another command is installing the packages here: waiting for it.');
+    if (tries === 2) console.error('Another command is installing the packages here: waiting for it.');
     if (tries > 1) await new Promise((resolve) => setTimeout(resolve, WAIT_INTERVAL_MS));
   }
   try {
@@ -125,9 +125,9 @@ function takeLock() {
 
 async function install() {
   const begin = Date.now();
-  console.log('Installing packages: this takes a minute the first time.');
+  console.error('Installing packages: this takes a minute the first time.');
   const seconds = () => `${Math.round((Date.now() - begin) / 1000)} s`;
-  const progress = setInterval(() => console.log(`Still installing packages (${seconds()}).`), PROGRESS_INTERVAL_MS);
+  const progress = setInterval(() => console.error(`Still installing packages (${seconds()}).`), PROGRESS_INTERVAL_MS);
   const { code, output } = await runQuietly(listInstallCommand(), chooseInstallEnvironment());
   clearInterval(progress);
   if (code !== 0) {
@@ -136,7 +136,7 @@ async function install() {
     fail(`The packages could not be installed (${code}). What the package manager said is printed above.`);
   }
   fs.writeFileSync(marker, computeFingerprint());
-  console.log(`Installed packages in ${seconds()}.`);
+  console.error(`Installed packages in ${seconds()}.`);
 }
 
 /** npm tells its scripts where it is; without it, npx is looked for on the PATH. */

@@ -79,7 +79,7 @@ async function main(): Promise<void> {
     apiPort,
     ...(values.ephemeral ? { ephemeral: true } : { folder: `${ROOT}.punctual/stack` }),
     verbose: values.verbose,
-    ...(process.env.DATABASE_URL === undefined ? {} : { databaseUrl: process.env.DATABASE_URL }),
+    ...(process.env.DATABASE_URL ? { databaseUrl: process.env.DATABASE_URL } : {}),
     ...(process.env.REDIS_URL === undefined ? {} : { redisUrl: process.env.REDIS_URL }),
     log: console.log,
   });

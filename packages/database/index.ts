@@ -9,7 +9,15 @@ export {
 } from './connect.ts';
 export { DatabaseClock, readMonotonicMs, synchronizeClock } from './database-clock.ts';
 export { isDatabaseUnavailable } from './errors.ts';
-export { type InstallOptions, migrateDown, migrateUp, readPartitionCount, readPendingMigrations } from './migrate.ts';
+export {
+  checkDatabaseReady,
+  DatabaseNotReadyError,
+  type InstallOptions,
+  migrateDown,
+  migrateUp,
+  readPartitionCount,
+  readPendingMigrations,
+} from './migrate.ts';
 export { type AbandonedAttempt, cancelRunningTimers } from './queries/cancel-running-timers.ts';
 export { type CancelledTimer, cancelTimers, TIMERS_PER_CANCEL_MAX } from './queries/cancel-timers.ts';
 export { changeTimers, fireTimer, TIMERS_PER_CHANGE_MAX, type TimerEdit } from './queries/change-timers.ts';

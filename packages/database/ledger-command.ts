@@ -7,10 +7,10 @@ import { type LedgerReport, OVERDUE_AFTER_MS_DEFAULT, readLedger } from './repos
 
 const USAGE = `Proves that no timer was lost: every timer ever created is live or ended in exactly one way.
 
-  pnpm ledger                     of everything
-  pnpm ledger --tenant <id>       of one tenant
-  pnpm ledger --overdue-ms <ms>   name timers that were due longer ago than this (${OVERDUE_AFTER_MS_DEFAULT})
-  pnpm ledger --json              the whole report as JSON
+  npm run ledger                     of everything
+  npm run ledger -- --tenant <id>       of one tenant
+  npm run ledger -- --overdue-ms <ms>   name timers that were due longer ago than this (${OVERDUE_AFTER_MS_DEFAULT})
+  npm run ledger -- --json              the whole report as JSON
 
 Exit code: 0 balanced, 1 not balanced (what differs is named), 2 could not be read.
 

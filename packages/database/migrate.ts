@@ -4,6 +4,7 @@ import { Kysely, PostgresDialect, sql } from 'kysely';
 import { type MigrationProvider, Migrator } from 'kysely/migration';
 import pg from 'pg';
 import type { Database } from './connect.ts';
+import { isDatabaseUnavailable } from './errors.ts';
 
 const FOLDER = join(import.meta.dirname, 'migrations');
 const UP_SUFFIX = '.up.sql';
@@ -104,4 +105,33 @@ export async function readPendingMigrations(database: Database): Promise<string[
 export async function readPartitionCount(database: Database): Promise<number> {
   const row = await database.kysely.selectFrom('installation').select('partition_count').executeTakeFirstOrThrow();
   return row.partition_count;
+}
+
+/** Why a service refuses to start: the database can not be reached, or lacks migrations. The message says what to do. */
+export class DatabaseNotReadyError extends Error {
+  readonly code = 'database_not_ready';
+
+  constructor(message: string, cause?: unknown) {
+    super(message, { cause });
+    this.name = 'DatabaseNotReadyError';
+  }
+}
+
+/** For a service's start: throws DatabaseNotReadyError unless the database answers and has had every migration. */
+export async function checkDatabaseReady(database: Database): Promise<void> {
+  let pending: string[];
+  try {
+    pending = await readPendingMigrations(database);
+  } catch (error) {
+    if (!isDatabaseUnavailable(error)) throw error;
+    const reason = (error as { code?: string }).code ?? (error as Error).message;
+    throw new DatabaseNotReadyError(
+      `Postgres can not be reached (${reason}). Start it, or correct DATABASE_URL, then start again.`,
+      error,
+    );
+  }
+  if (pending.length === 0) return;
+  throw new DatabaseNotReadyError(
+    `The database lacks the migrations ${pending.join(', ')}. Apply them with \`npm run migrate\`, then start again.`,
+  );
 }

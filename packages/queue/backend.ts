@@ -1,5 +1,14 @@
-import { createPostgresBackend, Queue, type QueueOptions, Worker, type WorkerOptions, withBackend } from 'bullmq';
+import {
+  createPostgresBackend,
+  Queue,
+  type QueueOptions,
+  WaitingError,
+  Worker,
+  type WorkerOptions,
+  withBackend,
+} from 'bullmq';
 import { QUEUE_SCHEMA, REDIS_PREFIX_DEFAULT } from './names.ts';
+import { openRedis } from './redis-clients.ts';
 
 /** Where the queue lives: in Redis when there is a URL for one, else in Postgres. */
 export interface QueueConnection {
@@ -13,8 +22,6 @@ export interface QueueConnection {
 
 export type BackendName = 'redis' | 'postgres';
 
-/** Reconnect soon and for ever: deliveries wait for it. */
-const RECONNECT_PAUSE_MAX_MS = 1_000;
 /** A dispatch that got no answer in this time is taken for lost, and repeated later. */
 const COMMAND_TIMEOUT_MS = 5_000;
 /** Connections of BullMQ's Postgres backend in one process, besides the one that listens. */
@@ -22,10 +29,6 @@ const POSTGRES_POOL_SIZE = 4;
 
 export function nameBackend(connection: QueueConnection): BackendName {
   return connection.redisUrl ? 'redis' : 'postgres';
-}
-
-function redisOptions(url: string) {
-  return { url, retryStrategy: (times: number) => Math.min(times * 100, RECONNECT_PAUSE_MAX_MS) };
 }
 
 function postgresOptions(connection: QueueConnection) {
@@ -38,33 +41,45 @@ function postgresOptions(connection: QueueConnection) {
 }
 
 /** Opens the sending side of a queue. It fails fast while the backend is away, rather than hold hints in memory. */
-export function openQueue(name: string, connection: QueueConnection): Queue {
+export function openQueue(name: string, connection: QueueConnection): { queue: Queue; disconnect(): void } {
   const options: Omit<QueueOptions, 'connection'> = {
     defaultJobOptions: { removeOnComplete: true, removeOnFail: 100, attempts: 1 },
   };
   if (connection.redisUrl) {
-    return new Queue(name, {
-      ...options,
-      prefix: connection.redisPrefix ?? REDIS_PREFIX_DEFAULT,
-      connection: {
-        ...redisOptions(connection.redisUrl),
-        enableOfflineQueue: false,
-        maxRetriesPerRequest: 0,
-        commandTimeout: COMMAND_TIMEOUT_MS,
-      },
+    const { client, disconnect } = openRedis(connection.redisUrl, {
+      enableOfflineQueue: false,
+      maxRetriesPerRequest: 0,
+      commandTimeout: COMMAND_TIMEOUT_MS,
     });
+    const prefix = connection.redisPrefix ?? REDIS_PREFIX_DEFAULT;
+    return { queue: new Queue(name, { ...options, prefix, connection: client }), disconnect };
   }
   const bound = withBackend(createPostgresBackend);
-  return new bound.Queue(name, { ...options, connection: postgresOptions(connection) }) as unknown as Queue;
+  const queue = new bound.Queue(name, { ...options, connection: postgresOptions(connection) });
+  return { queue: queue as unknown as Queue, disconnect: () => {} };
+}
+
+/** What a job's processing came to; `left`: it goes back to the queue, for another worker to take. */
+export type Processed = 'done' | 'left';
+
+/** What is used of a BullMQ job. */
+interface ReceivedJob {
+  data: unknown;
+  moveToWait(token?: string): Promise<unknown>;
 }
 
 /** Opens the receiving side; it begins with `run()`. */
 export function openWorker(
   name: string,
   connection: QueueConnection,
-  process: (data: unknown) => Promise<void>,
+  process: (data: unknown) => Promise<Processed>,
   concurrency: number,
-): Worker {
+): { worker: Worker; disconnect(): void } {
+  const processJob = async (job: ReceivedJob, token?: string): Promise<void> => {
+    if ((await process(job.data)) === 'done') return;
+    await job.moveToWait(token);
+    throw new WaitingError();
+  };
   const options: Omit<WorkerOptions, 'connection'> = {
     concurrency,
     autorun: false,
@@ -78,17 +93,17 @@ export function openWorker(
     drainDelay: 5,
   };
   if (connection.redisUrl) {
-    return new Worker(name, (job) => process(job.data), {
-      ...options,
-      prefix: connection.redisPrefix ?? REDIS_PREFIX_DEFAULT,
-      connection: { ...redisOptions(connection.redisUrl), maxRetriesPerRequest: null },
-    });
+    const { client, disconnect } = openRedis(connection.redisUrl, { maxRetriesPerRequest: null });
+    const prefix = connection.redisPrefix ?? REDIS_PREFIX_DEFAULT;
+    const worker = new Worker(name, processJob, { ...options, prefix, connection: client });
+    return { worker, disconnect };
   }
   const bound = withBackend(createPostgresBackend);
-  return new bound.Worker(name, (job: { data: unknown }) => process(job.data), {
+  const worker = new bound.Worker(name, processJob, {
     ...options,
     connection: postgresOptions(connection),
-  }) as unknown as Worker;
+  });
+  return { worker: worker as unknown as Worker, disconnect: () => {} };
 }
 
 /** Creates or upgrades BullMQ's own tables, where the queue lives in Postgres. With Redis there is nothing to do. */

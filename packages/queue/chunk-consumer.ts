@@ -1,26 +1,44 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Worker } from 'bullmq';
-import { openWorker, type QueueConnection } from './backend.ts';
+import { openWorker, type Processed, type QueueConnection } from './backend.ts';
 import { decodeChunk, type Hint } from './chunk.ts';
 import { nameChunkQueue } from './names.ts';
+
+/**
+ * How long BullMQ may take to close when no call is under way any more (ms). It would wait without limit for a backend
+ * that is away, to write down jobs whose loss is harmless.
+ */
+const CLOSE_TIMEOUT_MS = 2_000;
 
 /** A workers' end of the queue. */
 export class ChunkConsumer {
   readonly #worker: Worker;
+  readonly #disconnect: () => void;
+  readonly #underWay = new Set<Promise<Processed>>();
   #running: Promise<void> | undefined;
+  #stopping: Promise<void> | undefined;
 
   /**
    * `process` gets each chunk and resolves when the next may come; while `concurrency` calls are under way no more
-   * are fetched. A call that rejects loses its chunk: the schedulers find those timers again.
+   * are fetched. A chunk that it leaves goes back to the queue. A call that rejects loses its chunk: the schedulers find
+   * those timers again.
    */
   constructor(
     connection: QueueConnection,
     concurrency: number,
-    process: (hints: Hint[]) => Promise<void>,
+    process: (hints: Hint[]) => Promise<Processed>,
     onError: (error: Error) => void,
   ) {
-    this.#worker = openWorker(nameChunkQueue(0), connection, (data) => process(decodeChunk(data)), concurrency);
-    this.#worker.on('error', onError);
-    this.#worker.on('failed', (_job, error) => onError(error));
+    const { worker, disconnect } = openWorker(
+      nameChunkQueue(0),
+      connection,
+      (data) => this.#track(process(decodeChunk(data))),
+      concurrency,
+    );
+    this.#worker = worker;
+    this.#disconnect = disconnect;
+    worker.on('error', onError);
+    worker.on('failed', (_job, error) => onError(error));
   }
 
   start(onError: (error: unknown) => void): void {
@@ -32,9 +50,31 @@ export class ChunkConsumer {
     return this.#worker.isRunning();
   }
 
-  /** Fetches no more, waits for the calls under way, and disconnects. */
-  async stop(): Promise<void> {
-    await this.#worker.close();
-    await this.#running;
+  /** Fetches no more, waits for the calls under way, and disconnects, whether or not the backend can be reached. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    const closed = this.#worker.close().then(() => this.#running);
+    await Promise.race([closed, this.#waitInVain()]);
+    // What of BullMQ still waits then is rejected, or waits for ever for an event of a closed client; nothing runs on.
+    this.#disconnect();
+  }
+
+  // Resolves CLOSE_TIMEOUT_MS after the last call has ended.
+  async #waitInVain(): Promise<void> {
+    do {
+      await Promise.allSettled(this.#underWay);
+      await sleep(CLOSE_TIMEOUT_MS, undefined, { ref: false });
+    } while (this.#underWay.size > 0);
+  }
+
+  #track(call: Promise<Processed>): Promise<Processed> {
+    this.#underWay.add(call);
+    const forget = () => this.#underWay.delete(call);
+    call.then(forget, forget);
+    return call;
   }
 }

@@ -5,6 +5,23 @@ import { nameChunkQueue } from './names.ts';
 
 const JOB_NAME = 'chunk';
 
+/**
+ * How long a caller waits for a backend that has not been reached since this end was opened (ms). Afterwards its own
+ * clients tell at once when it is away; before, BullMQ would wait for it without limit.
+ */
+const FIRST_REACH_TIMEOUT_MS = 1_000;
+
+/** The backend has not been reached since this end of the queue was opened. */
+export class QueueUnreachedError extends Error {
+  readonly code = 'queue_unreached';
+  readonly isRetryable = true;
+
+  constructor() {
+    super('The queue has not been reached yet.');
+    this.name = 'QueueUnreachedError';
+  }
+}
+
 /** Figures of the queue, for health, the operators' list and back-pressure. */
 export interface QueueFigures {
   name: string;
@@ -21,32 +38,51 @@ export interface QueueFigures {
 export class ChunkQueue {
   readonly backend: BackendName;
   readonly #queue: Queue;
+  readonly #disconnect: () => void;
+  readonly #reached: Promise<void>;
+  #isReached = false;
 
   constructor(connection: QueueConnection, onError: (error: Error) => void) {
     this.backend = nameBackend(connection);
-    this.#queue = openQueue(nameChunkQueue(0), connection);
-    this.#queue.on('error', onError);
+    const { queue, disconnect } = openQueue(nameChunkQueue(0), connection);
+    this.#queue = queue;
+    this.#disconnect = disconnect;
+    queue.on('error', onError);
+    this.#reached = queue.waitUntilReady().then(() => {
+      this.#isReached = true;
+    });
+    // Told of by the `error` event, and to each caller.
+    this.#reached.catch(() => {});
+  }
+
+  /**
+   * For a service's start: rejects when BullMQ's tables in Postgres are missing, since nothing would ever be delivered.
+   * Redis needs none, and may come later.
+   */
+  async checkTables(): Promise<void> {
+    if (this.backend === 'postgres') await this.#reach();
   }
 
   /** Adds `hints` in chunks of at most TIMERS_PER_CHUNK_MAX. When it rejects, some of them may have been added. */
   async dispatch(hints: readonly Hint[]): Promise<number> {
+    const queue = await this.#reach();
     const jobs = [];
     for (let start = 0; start < hints.length; start += TIMERS_PER_CHUNK_MAX) {
       jobs.push({ name: JOB_NAME, data: encodeChunk(hints.slice(start, start + TIMERS_PER_CHUNK_MAX)) });
     }
-    if (jobs.length === 1) await this.#queue.add(JOB_NAME, jobs[0]!.data);
-    else await this.#queue.addBulk(jobs);
+    if (jobs.length === 1) await queue.add(JOB_NAME, jobs[0]!.data);
+    else await queue.addBulk(jobs);
     return jobs.length;
   }
 
-  /** Chunks that wait for a worker. */
+  /** Chunks that wait for a worker. Rejects when the backend can not be reached. */
   async countWaiting(): Promise<number> {
-    return this.#queue.getWaitingCount();
+    return (await this.#reach()).getWaitingCount();
   }
 
   /** Rejects when the backend can not be reached. */
   async readFigures(): Promise<QueueFigures> {
-    const counts = await this.#queue.getJobCounts('waiting', 'active');
+    const counts = await (await this.#reach()).getJobCounts('waiting', 'active');
     return {
       name: this.#queue.name,
       backend: this.backend,
@@ -55,7 +91,19 @@ export class ChunkQueue {
     };
   }
 
+  /** Rejects what still waits for an answer. Resolves whether or not the backend can be reached. */
   async close(): Promise<void> {
-    await this.#queue.close();
+    await this.#queue.close().catch(() => {});
+    this.#disconnect();
+  }
+
+  async #reach(): Promise<Queue> {
+    if (this.#isReached) return this.#queue;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new QueueUnreachedError()), FIRST_REACH_TIMEOUT_MS);
+    });
+    await Promise.race([this.#reached, late]).finally(() => clearTimeout(timer));
+    return this.#queue;
   }
 }

@@ -1,4 +1,5 @@
 import type { ChunkMessage } from '@punctual/contracts';
+import { isId } from '@punctual/domain';
 
 /** Timers that travel together in one queue job. More would make a job slow to start; fewer cost more jobs. */
 export const TIMERS_PER_CHUNK_MAX = 64;
@@ -13,9 +14,17 @@ export function encodeChunk(hints: readonly Hint[]): ChunkMessage {
   return { ids: hints.map((hint) => hint.id), versions: hints.map((hint) => hint.version) };
 }
 
+/** The highest version that a timer's row can have: beyond, the start of the whole chunk would fail. */
+const VERSION_MAX = 2 ** 31 - 1;
+
 /** Reads a chunk; a message that is none (another version's, or damaged) yields nothing: hints may be lost. */
 export function decodeChunk(message: unknown): Hint[] {
   const { ids, versions } = (message ?? {}) as Partial<ChunkMessage>;
   if (!Array.isArray(ids) || !Array.isArray(versions) || ids.length !== versions.length) return [];
-  return ids.slice(0, TIMERS_PER_CHUNK_MAX).map((id, index) => ({ id, version: versions[index]! }));
+  const hints = ids.slice(0, TIMERS_PER_CHUNK_MAX).map((id, index): Hint => ({ id, version: versions[index]! }));
+  return hints.every(isHint) ? hints : [];
+}
+
+function isHint({ id, version }: Hint): boolean {
+  return typeof id === 'string' && isId(id) && Number.isInteger(version) && version >= 1 && version <= VERSION_MAX;
 }

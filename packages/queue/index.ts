@@ -1,5 +1,5 @@
-export { type BackendName, migrateQueue, nameBackend, type QueueConnection } from './backend.ts';
+export { type BackendName, migrateQueue, nameBackend, type Processed, type QueueConnection } from './backend.ts';
 export { decodeChunk, encodeChunk, type Hint, TIMERS_PER_CHUNK_MAX } from './chunk.ts';
 export { ChunkConsumer } from './chunk-consumer.ts';
-export { ChunkQueue, type QueueFigures } from './chunk-queue.ts';
+export { ChunkQueue, type QueueFigures, QueueUnreachedError } from './chunk-queue.ts';
 export { nameChunkQueue, QUEUE_SCHEMA, REDIS_PREFIX_DEFAULT } from './names.ts';

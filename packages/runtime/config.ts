@@ -22,12 +22,14 @@ interface SettingSchema {
   default?: unknown;
   minimum?: number;
   maximum?: number;
+  minLength?: number;
 }
 
 /**
  * Reads settings from environment variables as `schema` describes them (property names are the variables' names;
  * numbers and booleans are parsed, an empty variable counts as absent, defaults are filled in).
- * Throws ConfigError with all faults together, relations included.
+ * Throws ConfigError with all faults together, or when there is none, with all relations that do not hold. Faults never
+ * repeat a text, which may be a key or hold a password.
  */
 export function readConfig<Schema extends TObject>(
   schema: Schema,
@@ -45,7 +47,7 @@ export function readConfig<Schema extends TObject>(
       continue;
     }
     if (Value.Check(property, value)) config[name] = value;
-    else faults.push(`${name}=${text} is not ${describeSetting(setting)}.`);
+    else faults.push(`${name}${setting.type === 'string' ? '' : `=${text}`} is not ${describeSetting(setting)}.`);
   }
   if (faults.length > 0) throw new ConfigError(faults);
   const relationFaults = checkRelations(config as Static<Schema>);
@@ -59,7 +61,7 @@ function parseSetting(setting: SettingSchema, text: string): unknown {
   return text;
 }
 
-/** What a setting accepts, in words: `a whole number from 1 to 10`, `one of on, off`. */
+/** What a setting accepts, in words: `a whole number from 1 to 10`, `one of on, off`, `text of at least 16 characters`. */
 export function describeSetting(setting: SettingSchema): string {
   if (setting.anyOf) return `one of ${setting.anyOf.map((choice) => String(choice.const)).join(', ')}`;
   if (setting.type === 'boolean') return 'true or false';
@@ -70,5 +72,5 @@ export function describeSetting(setting: SettingSchema): string {
     }
     return setting.minimum === undefined ? kind : `${kind} of at least ${setting.minimum}`;
   }
-  return 'valid text';
+  return setting.minLength === undefined ? 'valid text' : `text of at least ${setting.minLength} characters`;
 }

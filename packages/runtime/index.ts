@@ -1,7 +1,7 @@
 export { ConfigError, describeSetting, type RelationCheck, readConfig } from './config.ts';
 export { type CheckResult, Health, type HealthReport } from './health.ts';
 export { DRAIN_TIMEOUT_MS_DEFAULT, stopOnSignals } from './lifecycle.ts';
-export { limitRate } from './limit-rate.ts';
+export { limitRate, OUTAGE_LOG_INTERVAL_MS } from './limit-rate.ts';
 export { createLogger, type Logger, type LogLevel } from './logger.ts';
 export { Loop, type LoopOptions } from './loop.ts';
 export { createMetrics, LATENCY_BUCKETS_SECONDS } from './metrics.ts';

@@ -26,7 +26,13 @@ export async function runService<Config extends { LOG_LEVEL: LogLevel }>(options
     const service = await options.start(config, logger);
     stopOnSignals({ logger, stop: () => service.stop() });
   } catch (error) {
-    console.error(`${options.name} could not start: ${error instanceof Error ? error.message : String(error)}`);
+    console.error(`${options.name} could not start: ${explainStart(error)}`);
     process.exit(1);
   }
+}
+
+function explainStart(error: unknown): string {
+  const { code, port } = error as { code?: string; port?: number };
+  if (code === 'EADDRINUSE') return `port ${port} is in use by another program. Choose another one with PORT.`;
+  return error instanceof Error ? error.message : String(error);
 }

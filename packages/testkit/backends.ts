@@ -16,11 +16,18 @@ export interface TestQueue {
 /** Keys that one round of a scan looks at. */
 const SCAN_COUNT = 1_000;
 
-/** `database` is the test's own; BullMQ's tables are made in it when the queue lives there. */
-export async function createTestQueue(backend: BackendName, database: { url: string }): Promise<TestQueue> {
+/**
+ * `database` is the test's own; BullMQ's tables are made in it when the queue lives there, in `schema`, which is that of
+ * the services when absent.
+ */
+export async function createTestQueue(
+  backend: BackendName,
+  database: { url: string },
+  schema?: string,
+): Promise<TestQueue> {
   const redisPrefix = `test-${randomBytes(6).toString('hex')}`;
   if (backend === 'postgres') {
-    const connection = { databaseUrl: database.url, redisPrefix };
+    const connection = { databaseUrl: database.url, redisPrefix, schema };
     await migrateQueue(connection);
     return { connection, drop: async () => {} };
   }

@@ -1,7 +1,7 @@
 import { connect, createServer, type Socket } from 'node:net';
 
 /** A way to a server that a test can cut, while others go on using the server. */
-export interface Proxy {
+export interface ServerProxy {
   /** The server's URL, by way of the proxy. */
   url: string;
   /** From now on connections are refused; those open are closed. */
@@ -14,7 +14,7 @@ export interface Proxy {
 }
 
 /** Listens on loopback and passes everything on to the server of `targetUrl`. */
-export async function startProxy(targetUrl: string): Promise<Proxy> {
+export async function startProxy(targetUrl: string): Promise<ServerProxy> {
   const target = new URL(targetUrl);
   const sockets = new Set<Socket>();
   let isStalled = false;

@@ -21,7 +21,8 @@ const POOL_SIZE = 10;
 
 function hashMigrations(): string {
   const hash = createHash('sha256');
-  for (const file of readdirSync(MIGRATIONS_FOLDER).toSorted()) hash.update(file).update(readFileSync(join(MIGRATIONS_FOLDER, file)));
+  for (const file of readdirSync(MIGRATIONS_FOLDER).toSorted())
+    hash.update(file).update(readFileSync(join(MIGRATIONS_FOLDER, file)));
   return hash.digest('hex').slice(0, 12);
 }
 
@@ -29,7 +30,8 @@ function hashMigrations(): string {
 export function readTestServers(): { databaseUrl: string; redisUrl: string } {
   const databaseUrl = process.env.TEST_DATABASE_URL;
   const redisUrl = process.env.TEST_REDIS_URL;
-  if (!databaseUrl || !redisUrl) throw new Error('TEST_DATABASE_URL and TEST_REDIS_URL are not set; run the tests with `npm test`.');
+  if (!databaseUrl || !redisUrl)
+    throw new Error('TEST_DATABASE_URL and TEST_REDIS_URL are not set; run the tests with `npm test`.');
   return { databaseUrl, redisUrl };
 }
 
@@ -73,40 +75,53 @@ function ensureTemplate(): Promise<void> {
 /** Clones the template. `poolSizeMax` is that of the pools that come with it. */
 export async function createTestDatabase(poolSizeMax: number = POOL_SIZE): Promise<TestDatabase> {
   await ensureTemplate();
-  const name = `test_${randomBytes(8).toString('hex')}`;
-  await withServer((client) => client.query(`CREATE DATABASE ${name} TEMPLATE ${TEMPLATE}`));
-  const url = withDatabaseName(readTestServers().databaseUrl, name);
+  const { url, drop } = await createDatabase(`TEMPLATE ${TEMPLATE}`);
   const database = connectDatabase({ connectionString: url, applicationName: 'punctual-test', poolSizeMax });
   return {
     url,
     database,
     async drop() {
       await database.close();
-      await withServer(async (client) => {
-        const open = await client.query<{ application_name: string; query: string }>(
-          'SELECT application_name, query FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()',
-          [name],
-        );
-        const left = await waitUntilClosed(client, name, open.rows.length);
-        await client.query(`DROP DATABASE ${name} WITH (FORCE)`);
-        if (left > 0) throw new Error(`${left} connections to the test's database were left open: ${JSON.stringify(open.rows)}`);
-      });
+      await drop();
     },
+  };
+}
+
+/** A database that no migration has seen. `drop` fails when connections to it are still open. */
+export function createEmptyDatabase(): Promise<{ url: string; drop(): Promise<void> }> {
+  return createDatabase('');
+}
+
+async function createDatabase(options: string): Promise<{ url: string; drop(): Promise<void> }> {
+  const name = `test_${randomBytes(8).toString('hex')}`;
+  await withServer((client) => client.query(`CREATE DATABASE ${name} ${options}`));
+  return {
+    url: withDatabaseName(readTestServers().databaseUrl, name),
+    drop: () =>
+      withServer(async (client) => {
+        const open = await waitUntilClosed(client, name);
+        await client.query(`DROP DATABASE ${name} WITH (FORCE)`);
+        if (open.length > 0) {
+          throw new Error(`${open.length} connections to the test's database were left open: ${JSON.stringify(open)}`);
+        }
+      }),
   };
 }
 
 // A server process takes a moment to end after its client has closed the connection.
 const CLOSING_TIMEOUT_MS = 2_000;
 
-async function waitUntilClosed(client: pg.Client, name: string, open: number): Promise<number> {
+/** Returns the connections that stay open. */
+async function waitUntilClosed(
+  client: pg.Client,
+  name: string,
+): Promise<{ application_name: string; query: string }[]> {
   const deadline = performance.now() + CLOSING_TIMEOUT_MS;
-  let left = open;
-  while (left > 0 && performance.now() < deadline) {
-    const { rows } = await client.query<{ left: number }>(
-      'SELECT count(*)::int AS left FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()',
+  for (;;) {
+    const { rows } = await client.query<{ application_name: string; query: string }>(
+      'SELECT application_name, query FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()',
       [name],
     );
-    left = rows[0]!.left;
+    if (rows.length === 0 || performance.now() > deadline) return rows;
   }
-  return left;
 }

@@ -1,2 +1,2 @@
 export { type ApiConfig, ApiConfigSchema, readApiConfig } from './config.ts';
-export { type ApiOptions, type RunningApi, StartRefusedError, startApi } from './start.ts';
+export { type ApiOptions, type RunningApi, startApi } from './start.ts';

@@ -1,15 +1,24 @@
 import type { QueueInfo } from '@punctual/contracts';
 import {
+  checkDatabaseReady,
   connectDatabase,
   type Database,
   DatabaseClock,
   readPartitionCount,
-  readPendingMigrations,
   synchronizeClock,
   WorkflowVersions,
 } from '@punctual/database';
 import { createEgressPolicy } from '@punctual/domain';
-import { type CheckResult, createMetrics, Health, type Logger, Loop, VERSION } from '@punctual/runtime';
+import {
+  type CheckResult,
+  createMetrics,
+  Health,
+  type Logger,
+  Loop,
+  limitRate,
+  OUTAGE_LOG_INTERVAL_MS,
+  VERSION,
+} from '@punctual/runtime';
 import type { Registry } from 'prom-client';
 import type { ApiServer } from './api-server.ts';
 import { buildApi } from './app.ts';
@@ -33,8 +42,8 @@ const DAY_MS = 86_400_000;
 export interface ApiOptions {
   config: ApiConfig;
   logger: Logger;
-  /** Absent: a registry of its own. */
-  registry?: Registry;
+  /** The health and metrics of the process that hosts this api with others; absent: its own. */
+  shared?: { health: Health; registry: Registry };
   /** Tells the state of the queue; only ever degrades the health. Absent: `readQueues` tells. */
   checkQueue?: () => Promise<CheckResult>;
   /** Asks the queues for their figures; rejects while they can not be reached. */
@@ -47,11 +56,6 @@ export interface RunningApi {
   health: Health;
   /** Takes no more requests, answers those in hand, then closes. Safe twice. */
   stop(): Promise<void>;
-}
-
-/** The settings or the database do not let the api start. The message says what to do. */
-export class StartRefusedError extends Error {
-  readonly code = 'start_refused';
 }
 
 /** Connects, checks that the schema is up to date, and listens. Rejects with everything closed again. */
@@ -75,17 +79,14 @@ export async function startApi(options: ApiOptions): Promise<RunningApi> {
 
 async function openApi(options: ApiOptions, database: Database): Promise<RunningApi> {
   const { config, logger } = options;
-  const pending = await readPendingMigrations(database);
-  if (pending.length > 0) {
-    throw new StartRefusedError(`The database lacks ${pending.join(', ')}: run the migrations first.`);
-  }
-  const registry = options.registry ?? createMetrics('api');
+  await checkDatabaseReady(database);
+  const registry = options.shared?.registry ?? createMetrics('api');
   const readQueues = options.readQueues && boundQueueReads(options.readQueues);
   const context = {
     ...(await createApiContext({ config, logger, database, registry })),
     ...(readQueues && { readQueues }),
   };
-  const health = new Health(VERSION);
+  const health = options.shared?.health ?? new Health(VERSION);
   health.addCheck('postgres', true, async () => {
     const askedAt = performance.now();
     await database.ordinary.query('SELECT 1');
@@ -98,7 +99,10 @@ async function openApi(options: ApiOptions, database: Database): Promise<Running
     run: () => synchronizeClock(database.ordinary, context.clock),
     pauseMs: () => CLOCK_INTERVAL_MS,
     errorPauseMs: CLOCK_ERROR_PAUSE_MS,
-    onError: (error) => logger.warn({ err: error }, "the database's time could not be read"),
+    onError: limitRate(
+      (error: unknown) => logger.warn({ err: error }, "the database's time could not be read; trying again"),
+      OUTAGE_LOG_INTERVAL_MS,
+    ),
   });
   health.addLoop(clockLoop);
   const app = await buildApi({ context, health, registry });

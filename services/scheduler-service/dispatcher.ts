@@ -140,7 +140,7 @@ export class Dispatcher implements Role {
       const now = clock.now();
       for (const timer of timers) metrics.dispatchLatenessSeconds.observe(Math.max(0, now - timer.wakeAt) / 1000);
       metrics.timersDispatched.inc(timers.length);
-      metrics.chunkSize.observe(timers.length);
+      metrics.handoverTimers.observe(timers.length);
     } catch (error) {
       this.#failedAt = performance.now();
       metrics.dispatchFailures.inc();

@@ -11,7 +11,7 @@ export interface SchedulerMetrics {
   timersDispatched: Counter;
   timersRedispatched: Counter;
   dispatchFailures: Counter;
-  chunkSize: Histogram;
+  handoverTimers: Histogram;
   dispatchLatenessSeconds: Histogram;
   queueChunksWaiting: Gauge;
   readPauses: Counter;
@@ -71,8 +71,8 @@ export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
       help: 'Hand-overs to the queue that failed; the timers are read again.',
       registers,
     }),
-    chunkSize: new Histogram({
-      name: 'scheduler_chunk_timers',
+    handoverTimers: new Histogram({
+      name: 'scheduler_handover_timers',
       help: 'Timers in one hand-over to the queue.',
       buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096],
       registers,

@@ -9,7 +9,7 @@ import {
   renewPartitionLeases,
   type ServiceInstance,
 } from '@punctual/database';
-import { type Logger, Loop, type Role } from '@punctual/runtime';
+import { type Logger, Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, type Role } from '@punctual/runtime';
 import type { SchedulerMetrics } from './metrics.ts';
 
 export interface PartitionManagerOptions {
@@ -38,12 +38,19 @@ export class PartitionManager implements Role {
 
   constructor(options: PartitionManagerOptions) {
     this.#options = options;
+    const warnSeldom = limitRate(
+      (error: unknown, text: string) => options.logger.warn({ err: error }, text),
+      OUTAGE_LOG_INTERVAL_MS,
+    );
     this.#loop = new Loop({
       name: 'partition-manager',
       run: () => this.runOnce(),
       pauseMs: () => options.renewIntervalMs,
       errorPauseMs: options.renewIntervalMs,
-      onError: (error) => options.logger.warn({ err: error }, 'could not renew the leases of partitions; trying again'),
+      onError: (error) => {
+        options.metrics.partitionsOwned.set(this.listOwned().length);
+        warnSeldom(error, 'could not renew the leases of partitions; trying again');
+      },
     });
   }
 

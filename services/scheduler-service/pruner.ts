@@ -9,7 +9,7 @@ import {
   pruneIdempotencyKeys,
   readMonotonicMs,
 } from '@punctual/database';
-import { type Logger, Loop, type Role } from '@punctual/runtime';
+import { type Logger, Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, type Role } from '@punctual/runtime';
 
 export interface PrunerOptions {
   database: Database;
@@ -39,6 +39,8 @@ export class Pruner implements Role {
   readonly #options: PrunerOptions;
   readonly #loop: Loop;
   #daysKeptAt = Number.NEGATIVE_INFINITY;
+  /** Whether the last turn left something that could have been done: then the next one follows at once. */
+  #isBehind = false;
   #externalIds: ExternalIdCursor | undefined;
 
   constructor(options: PrunerOptions) {
@@ -46,9 +48,12 @@ export class Pruner implements Role {
     this.#loop = new Loop({
       name: 'pruner',
       run: () => this.runOnce(),
-      pauseMs: () => INTERVAL_MS,
+      pauseMs: () => (this.#isBehind ? 0 : INTERVAL_MS),
       errorPauseMs: ERROR_PAUSE_MS,
-      onError: (error) => options.logger.warn({ err: error }, 'could not tidy the tables; trying again'),
+      onError: limitRate(
+        (error: unknown) => options.logger.warn({ err: error }, 'could not tidy the tables; trying again'),
+        OUTAGE_LOG_INTERVAL_MS,
+      ),
     });
   }
 
@@ -65,10 +70,17 @@ export class Pruner implements Role {
   }
 
   async runOnce(): Promise<void> {
-    const { database, clock, retentionDays, logger } = this.#options;
-    await foldLedger(database.ordinary, LEDGER_ENTRIES_MAX);
-    await pruneIdempotencyKeys(database.ordinary, IDEMPOTENCY_KEYS_MAX);
+    const { database } = this.#options;
+    // First: nothing below, when it fails, may keep the days from being made.
+    await this.#keepDays();
+    const folded = await foldLedger(database.ordinary, LEDGER_ENTRIES_MAX);
+    const forgotten = await pruneIdempotencyKeys(database.ordinary, IDEMPOTENCY_KEYS_MAX);
+    this.#isBehind = folded === LEDGER_ENTRIES_MAX || forgotten === IDEMPOTENCY_KEYS_MAX;
     this.#externalIds = (await pruneExternalIds(database.ordinary, this.#externalIds, EXTERNAL_IDS_MAX)).next;
+  }
+
+  async #keepDays(): Promise<void> {
+    const { database, clock, retentionDays, logger } = this.#options;
     if (readMonotonicMs() - this.#daysKeptAt < DAYS_INTERVAL_MS || !clock.isKnown) return;
     const { created, dropped } = await inTransaction(database.ordinary, (client) =>
       keepHistoryDays(client, clock.now(), retentionDays),

@@ -8,7 +8,7 @@ import {
   readDueTimers,
   readMonotonicMs,
 } from '@punctual/database';
-import { type Logger, Loop, type Role } from '@punctual/runtime';
+import { type Logger, Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, type Role } from '@punctual/runtime';
 import type { Dispatcher } from './dispatcher.ts';
 import type { SchedulerMetrics } from './metrics.ts';
 import type { RecentHints } from './recent-hints.ts';
@@ -70,7 +70,10 @@ export class ReadAhead implements Role {
       run: () => this.runOnce(),
       pauseMs: () => (this.#cursors.size > 0 && options.dispatcher.hasRoom ? 0 : options.intervalMs),
       errorPauseMs: ERROR_PAUSE_MS,
-      onError: (error) => options.logger.warn({ err: error }, 'could not read due timers; trying again'),
+      onError: limitRate(
+        (error: unknown) => options.logger.warn({ err: error }, 'could not read due timers; trying again'),
+        OUTAGE_LOG_INTERVAL_MS,
+      ),
     });
   }
 

@@ -1,8 +1,8 @@
 import { hostname } from 'node:os';
-import { connectDatabase, DatabaseClock, readPartitionCount, readPendingMigrations } from '@punctual/database';
+import { checkDatabaseReady, connectDatabase, DatabaseClock, readPartitionCount } from '@punctual/database';
 import { createId } from '@punctual/domain';
 import { ChunkQueue } from '@punctual/queue';
-import { type Health, type Logger, limitRate, openOps, VERSION } from '@punctual/runtime';
+import { type Health, type Logger, limitRate, OUTAGE_LOG_INTERVAL_MS, openOps, VERSION } from '@punctual/runtime';
 import type { Registry } from 'prom-client';
 import type { SchedulerConfig } from './config.ts';
 import { Dispatcher } from './dispatcher.ts';
@@ -26,9 +26,6 @@ export interface RunningScheduler {
   stop(): Promise<void>;
 }
 
-/** Errors of a backend that is away come in floods; one line in this time tells enough (ms). */
-const ERROR_LOG_INTERVAL_MS = 10_000;
-
 /**
  * Starts a scheduler: partitions, read ahead, dispatch, and the keeping of tables. Rejects with a plain sentence when
  * migrations are pending. It stops in the order in which work flows: no more reads, hand-overs under way end, then
@@ -40,7 +37,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
   const metrics = createSchedulerMetrics(opening.registry);
   const warnSeldom = limitRate(
     (error: Error, text: string) => logger.warn({ err: error }, text),
-    ERROR_LOG_INTERVAL_MS,
+    OUTAGE_LOG_INTERVAL_MS,
   );
   const database = connectDatabase({
     connectionString: config.DATABASE_URL,
@@ -50,12 +47,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
   });
   let queue: ChunkQueue | undefined;
   try {
-    const pending = await readPendingMigrations(database);
-    if (pending.length > 0) {
-      throw new Error(
-        `The database lacks the migrations ${pending.join(', ')}. Apply them with \`pnpm migrate\`, then start again.`,
-      );
-    }
+    await checkDatabaseReady(database);
     const partitionCount = await readPartitionCount(database);
     const clock = new DatabaseClock();
     const chunks = new ChunkQueue(

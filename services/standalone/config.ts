@@ -9,6 +9,12 @@ export const StandaloneSettings = Type.Object({
   DATABASE_URL: Type.Optional(
     Type.String({ description: 'Your own Postgres 18; absent: an embedded one in PUNCTUAL_DATA_DIR.' }),
   ),
+  PARTITION_COUNT: Type.Integer({
+    minimum: 1,
+    maximum: 1024,
+    default: 64,
+    description: 'Logical partitions; fixed for good at the first start.',
+  }),
   PUNCTUAL_DATA_DIR: Type.String({
     minLength: 1,
     default: '.punctual',

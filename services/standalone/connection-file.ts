@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 const NAME = 'connection.json';
 
-/** Tells commands on this machine (`pnpm ledger`) how to reach the embedded Postgres. Readable by its owner only. */
+/** Tells commands on this machine (`npm run ledger`) how to reach the embedded Postgres. Readable by its owner only. */
 export async function writeConnectionFile(dataDir: string, databaseUrl: string): Promise<void> {
   await writeFile(join(dataDir, NAME), `${JSON.stringify({ databaseUrl })}\n`, { mode: 0o600 });
 }

@@ -4,8 +4,8 @@ import { migrateQueue } from '@punctual/queue';
 
 const USAGE = `Applies the migrations that the database has not had yet. Services refuse to start until they are applied.
 
-  pnpm migrate            apply all that are missing
-  pnpm migrate --down     take the newest one back (deletes what it made!)
+  npm run migrate            apply all that are missing
+  npm run migrate -- --down     take the newest one back (deletes what it made!)
 
 Settings (environment): DATABASE_URL; REDIS_URL, which tells that the queue needs no tables in Postgres;
 PARTITION_COUNT, 1 to 1024, which counts at the very first migration only (64 when absent).`;

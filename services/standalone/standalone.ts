@@ -3,7 +3,7 @@ import { type RunningApi, startApi } from '@punctual/api-service';
 import { migrateUp } from '@punctual/database';
 import { type RunningPostgres, startPostgres } from '@punctual/local-servers';
 import { ChunkQueue, migrateQueue } from '@punctual/queue';
-import { createMetrics, type Logger } from '@punctual/runtime';
+import { createMetrics, Health, type Logger, VERSION } from '@punctual/runtime';
 import { type RunningScheduler, startScheduler } from '@punctual/scheduler-service';
 import { type RunningWorker, startWorker } from '@punctual/worker-service';
 import { completeEnvironment, readServiceConfigs, readStandaloneConfig } from './config.ts';
@@ -59,28 +59,26 @@ export async function startStandalone(options: StandaloneOptions): Promise<Runni
     const configs = readServiceConfigs(environment, databaseUrl);
     const redisUrl = configs.scheduler.REDIS_URL;
     onProgress('Preparing the database …');
-    await migrateUp(databaseUrl);
+    await migrateUp(databaseUrl, { partitionCount: config.PARTITION_COUNT });
     await migrateQueue({ databaseUrl, redisUrl });
 
     onProgress('Starting api, scheduler and worker …');
-    const registry = createMetrics('standalone');
     const queue = new ChunkQueue({ databaseUrl, redisUrl, redisPrefix: configs.scheduler.REDIS_PREFIX }, (error) =>
       logger.debug({ err: error }, 'the queue is away'),
     );
     stops.push(() => queue.close());
-    const api: RunningApi = await startApi({
-      config: configs.api,
-      logger,
-      registry,
-      checkQueue: async () => ({ status: 'ok', ...(await queue.readFigures()) }),
-      readQueues: async () => [await queue.readFigures()],
-    });
-    const shared = { registry, health: api.health };
-    // The order of stopping is the reverse: the api takes no more requests first.
+    const shared = { registry: createMetrics('standalone'), health: new Health(VERSION) };
+    // The api is the door: it opens last, and since the order of stopping is the reverse, closes first.
     const worker: RunningWorker = await startWorker({ config: configs.worker, logger, shared });
     stops.push(() => worker.stop());
     const scheduler: RunningScheduler = await startScheduler({ config: configs.scheduler, logger, shared });
     stops.push(() => scheduler.stop());
+    const api: RunningApi = await startApi({
+      config: configs.api,
+      logger,
+      shared,
+      readQueues: async () => [await queue.readFigures()],
+    });
     stops.push(() => api.stop());
     const broken = postgres
       ? postgres.exited.then(

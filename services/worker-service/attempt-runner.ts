@@ -2,7 +2,7 @@ import type { Database, StartedTimer, WorkflowVersions } from '@punctual/databas
 import { LOST_IN_A_ROW_MAX } from '@punctual/domain';
 import type { Logger } from '@punctual/runtime';
 import type { WorkerMetrics } from './metrics.ts';
-import { type AttemptResult, decideOutcome, giveUpLost, type Outcome } from './outcome.ts';
+import { type AttemptResult, decideOutcome, giveUpLost, type Outcome, postpone } from './outcome.ts';
 import { ActionPreparer, describeTimer, type PreparedAction, type PreparedTimer } from './prepared-action.ts';
 import type { SigningSecrets } from './signing-secrets.ts';
 import type { HttpTarget } from './targets/http-target.ts';
@@ -54,7 +54,7 @@ export class AttemptRunner {
     } catch (error) {
       // Not the endpoint's fault: nothing was sent, so the attempt does not count.
       logger.error({ err: error, timerId: timer.id }, 'an attempt could not be made; it is postponed');
-      onOutcome({ kind: 'postponed', id: timer.id, version: timer.version, waitMs: OWN_FAULT_POSTPONE_MS });
+      onOutcome(postpone(timer, OWN_FAULT_POSTPONE_MS));
     }
   }
 
@@ -96,12 +96,7 @@ export class AttemptRunner {
     const entry = gate.enter(action.origin);
     if ((typeof entry === 'string' ? entry : await entry) === 'full') {
       metrics.timersPostponed.inc();
-      onOutcome({
-        kind: 'postponed',
-        id: timer.id,
-        version: timer.version,
-        waitMs: gate.suggestPostponeMs(action.origin),
-      });
+      onOutcome(postpone(timer, gate.suggestPostponeMs(action.origin)));
       return undefined;
     }
     const enteredAt = performance.now();

@@ -1,3 +1,4 @@
+import { TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
 import { type RelationCheck, readConfig } from '@punctual/runtime';
 import Type, { type Static } from 'typebox';
 
@@ -48,7 +49,8 @@ export const WorkerSettings = Type.Object({
     minimum: 1,
     maximum: 20_000,
     default: 256,
-    description: 'Requests under way at once to one origin (scheme, host and port); less than WORKER_ATTEMPTS_MAX.',
+    description:
+      'Requests under way at once to one origin (scheme, host and port); half as many more may wait in memory.',
   }),
   WORKER_LEASE_MARGIN_MS: Type.Integer({
     minimum: 1_000,
@@ -65,10 +67,18 @@ export const WorkerSettings = Type.Object({
 });
 export type WorkerConfig = Static<typeof WorkerSettings>;
 
-const checkRelations: RelationCheck<WorkerConfig> = (config) =>
-  config.WORKER_ATTEMPTS_PER_ORIGIN < config.WORKER_ATTEMPTS_MAX
+/** Attempts that may wait in memory for room at one origin, as a share of those that may be under way there. */
+export const WAITING_SHARE = 0.5;
+
+const checkRelations: RelationCheck<WorkerConfig> = (config) => {
+  const heldByOneOrigin = Math.ceil(config.WORKER_ATTEMPTS_PER_ORIGIN * (1 + WAITING_SHARE));
+  const least = heldByOneOrigin + TIMERS_PER_CHUNK_MAX;
+  return config.WORKER_ATTEMPTS_MAX >= least
     ? []
-    : ['WORKER_ATTEMPTS_PER_ORIGIN must be less than WORKER_ATTEMPTS_MAX, or one slow origin can hold all others.'];
+    : [
+        `WORKER_ATTEMPTS_MAX must be at least ${least}: one and a half times WORKER_ATTEMPTS_PER_ORIGIN, which a slow origin can hold, and a chunk of ${TIMERS_PER_CHUNK_MAX} for all others.`,
+      ];
+};
 
 /** Throws ConfigError, with every fault, when the environment does not do. */
 export function readWorkerConfig(environment: Readonly<Record<string, string | undefined>>): WorkerConfig {

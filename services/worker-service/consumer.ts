@@ -1,6 +1,12 @@
-import { type Database, readEarlyHints, type StartedTimer, startTimers } from '@punctual/database';
+import {
+  type Database,
+  isDatabaseUnavailable,
+  readEarlyHints,
+  type StartedTimer,
+  startTimers,
+} from '@punctual/database';
 import { TIMEOUT_MS_DEFAULT } from '@punctual/domain';
-import { ChunkConsumer, type Hint, type QueueConnection } from '@punctual/queue';
+import { ChunkConsumer, type Hint, type Processed, type QueueConnection } from '@punctual/queue';
 import type { Logger } from '@punctual/runtime';
 import type { WorkerMetrics } from './metrics.ts';
 
@@ -18,6 +24,14 @@ export interface ConsumerOptions {
   metrics: WorkerMetrics;
   logger: Logger;
 }
+
+/** Before a chunk that could not be started goes back to the queue, while Postgres is away (ms). */
+const UNAVAILABLE_PAUSE_MS = 200;
+/**
+ * How long a chunk waits for room before it looks again (ms). An origin can stop being briefly full without any outcome
+ * to tell of it: when it begins to hang.
+ */
+const ROOM_CHECK_INTERVAL_MS = 50;
 
 /**
  * Takes chunks of hints and starts their timers with one conditional write a chunk, as many as there is room for. The
@@ -56,7 +70,7 @@ export class Consumer {
     return this.#inFlight;
   }
 
-  /** Fetches no more and waits for the starts under way; hints that wait for room are left to others. */
+  /** Fetches no more and waits for the starts under way; chunks that wait for room go back to the queue, to others. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#wakeWaiters();
@@ -75,15 +89,24 @@ export class Consumer {
     this.#wakeWaiters();
   }
 
-  async #startChunk(hints: Hint[]): Promise<void> {
+  async #startChunk(hints: Hint[]): Promise<Processed> {
     while (!this.#hasRoomFor(hints.length)) {
-      if (this.#isStopping) return;
+      if (this.#isStopping) return 'left';
+      const timer = setTimeout(() => this.#wakeWaiters(), ROOM_CHECK_INTERVAL_MS);
       await this.#waitForChange();
+      clearTimeout(timer);
     }
     this.#reserved += hints.length;
     try {
       const started = await this.#start(hints);
       if (started.length < hints.length) await this.#startEarly(hints, started);
+      return 'done';
+    } catch (error) {
+      if (!isDatabaseUnavailable(error)) throw error;
+      // The chunk goes back to the queue: lost, it would be found again only seconds after Postgres is back.
+      this.#options.logger.debug({ err: error, timers: hints.length }, 'could not start timers; trying again');
+      await new Promise((resolve) => setTimeout(resolve, UNAVAILABLE_PAUSE_MS));
+      return 'left';
     } finally {
       this.#reserved -= hints.length;
       this.#wakeWaiters();

@@ -41,7 +41,7 @@ export function createWorkerMetrics(registry: Registry): WorkerMetrics {
     }),
     timersEnded: new Counter({
       name: 'worker_timers_ended_total',
-      help: 'Timers that ended, by status: succeeded or dead.',
+      help: 'Timers that ended, by status: succeeded, dead, or cancelled with their run while an attempt was under way.',
       labelNames: ['status'],
       registers,
     }),

@@ -5,7 +5,10 @@ import {
   finishTimers,
   isDatabaseUnavailable,
   postponeTimers,
+  type RescheduledAttempt,
+  type ReturningTimer,
   retryTimers,
+  returnRunTimers,
   type WorkflowVersions,
 } from '@punctual/database';
 import type { Logger } from '@punctual/runtime';
@@ -83,13 +86,24 @@ export class OutcomeWriter {
     const { database, workflowVersions } = this.#options;
     const single: FinishedAttempt[] = [];
     const ofRuns: { runId: string; record: FinishedAttempt }[] = [];
+    const retries: RescheduledAttempt[] = [];
+    const postponed: { id: string; version: number; waitMs: number }[] = [];
+    const returning: ReturningTimer[] = [];
     for (const outcome of batch) {
-      if (outcome.kind !== 'finished') continue;
-      if (outcome.runId === null) single.push(outcome.record);
-      else ofRuns.push({ runId: outcome.runId, record: outcome.record });
+      const { runId } = outcome;
+      if (outcome.kind === 'finished') {
+        if (runId === null) single.push(outcome.record);
+        else ofRuns.push({ runId, record: outcome.record });
+      } else if (outcome.kind === 'retry') {
+        const { id, version, waitMs } = outcome.record;
+        if (runId === null) retries.push(outcome.record);
+        else returning.push({ id, version, runId, waitMs, record: outcome.record });
+      } else {
+        const { id, version, waitMs } = outcome;
+        if (runId === null) postponed.push(outcome);
+        else returning.push({ id, version, runId, waitMs, record: null });
+      }
     }
-    const retries = batch.flatMap((outcome) => (outcome.kind === 'retry' ? [outcome.record] : []));
-    const postponed = batch.flatMap((outcome) => (outcome.kind === 'postponed' ? [outcome] : []));
     await Promise.all([
       this.#writeAll(single, async (records) => this.#countEnded(await finishTimers(database.hot, records))),
       this.#writeAll(ofRuns, async (items) => {
@@ -107,13 +121,18 @@ export class OutcomeWriter {
       }),
       this.#writeAll(retries, async (records) => (await retryTimers(database.hot, records)).length),
       this.#writeAll(postponed, async (items) => (await postponeTimers(database.hot, items)).length),
+      this.#writeAll(returning, async (timers) => {
+        const { waiting, cancelled } = await returnRunTimers(database.hot, workflowVersions, timers);
+        return waiting.length + this.#countEnded(cancelled.map(() => ({ state: 'cancelled' })));
+      }),
     ]);
   }
 
-  #countEnded(ended: readonly { state: 'succeeded' | 'dead' }[]): number {
-    const dead = ended.filter((timer) => timer.state === 'dead').length;
-    if (dead > 0) this.#options.metrics.timersEnded.inc({ status: 'dead' }, dead);
-    if (ended.length > dead) this.#options.metrics.timersEnded.inc({ status: 'succeeded' }, ended.length - dead);
+  #countEnded(ended: readonly { state: 'succeeded' | 'dead' | 'cancelled' }[]): number {
+    for (const status of ['succeeded', 'dead', 'cancelled'] as const) {
+      const count = ended.filter((timer) => timer.state === status).length;
+      if (count > 0) this.#options.metrics.timersEnded.inc({ status }, count);
+    }
     return ended.length;
   }
 
@@ -161,7 +180,7 @@ export class OutcomeWriter {
 }
 
 function withoutTexts<Item extends object>(item: Item): Item {
-  if ('record' in item) return { ...item, record: withoutTexts(item.record as object) };
+  if ('record' in item) return { ...item, record: item.record && withoutTexts(item.record as object) };
   return 'responseBody' in item
     ? { ...item, responseBody: null, error: 'what the endpoint said could not be stored' }
     : item;

@@ -14,8 +14,8 @@ export interface AttemptResult {
 /** What is to be written of a started timer. */
 export type Outcome =
   | { kind: 'finished'; runId: string | null; record: FinishedAttempt }
-  | { kind: 'retry'; record: RescheduledAttempt }
-  | { kind: 'postponed'; id: string; version: number; waitMs: number };
+  | { kind: 'retry'; runId: string | null; record: RescheduledAttempt }
+  | { kind: 'postponed'; runId: string | null; id: string; version: number; waitMs: number };
 
 /**
  * The next state of a timer by the result of its attempt: ended by success, waiting for its next attempt after a
@@ -43,9 +43,14 @@ export function decideOutcome(
   const mayPass = result.outcome === 'retryable' || result.outcome === 'timedOut';
   if (mayPass && timer.attempt <= policy.maxRetries) {
     const waitMs = computeBackoffMs(policy, timer.attempt, random, result.retryAfterMs);
-    return { kind: 'retry', record: { ...record, waitMs } };
+    return { kind: 'retry', runId: timer.run_id, record: { ...record, waitMs } };
   }
   return { kind: 'finished', runId: timer.run_id, record: { ...record, state: 'dead' } };
+}
+
+/** A timer that was started and could not be sent: it is back in `waitMs`, and the attempt does not count. */
+export function postpone(timer: StartedTimer, waitMs: number): Outcome {
+  return { kind: 'postponed', runId: timer.run_id, id: timer.id, version: timer.version, waitMs };
 }
 
 /** A timer whose attempt was lost with its worker again and again: it becomes a dead letter without being sent. */

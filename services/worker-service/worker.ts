@@ -1,19 +1,19 @@
 import { hostname } from 'node:os';
 import {
   beatServiceInstance,
+  checkDatabaseReady,
   connectDatabase,
   HEARTBEAT_INTERVAL_MS,
-  readPendingMigrations,
   removeServiceInstance,
   type ServiceInstance,
   WorkflowVersions,
 } from '@punctual/database';
 import { createEgressPolicy, createId } from '@punctual/domain';
 import { ChunkQueue } from '@punctual/queue';
-import { type Health, type Logger, Loop, limitRate, openOps, VERSION } from '@punctual/runtime';
+import { type Health, type Logger, Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, openOps, VERSION } from '@punctual/runtime';
 import type { Registry } from 'prom-client';
 import { AttemptRunner } from './attempt-runner.ts';
-import type { WorkerConfig } from './config.ts';
+import { WAITING_SHARE, type WorkerConfig } from './config.ts';
 import { Consumer } from './consumer.ts';
 import { createWorkerMetrics } from './metrics.ts';
 import { OutcomeWriter } from './outcome-writer.ts';
@@ -35,12 +35,9 @@ export interface RunningWorker {
   stop(): Promise<void>;
 }
 
-/** Errors of a backend that is away come in floods; one line in this time tells enough (ms). */
-const ERROR_LOG_INTERVAL_MS = 10_000;
-/** Attempts that may wait in memory for room at one origin, as a share of those that may be under way there. */
-const WAITING_SHARE = 0.5;
-/** How long one may wait there (ms); well within the margin of its lease. */
+/** How long an attempt may wait in memory for room at its origin (ms), and as a share of the margin of its lease, which goes on meanwhile. */
 const GATE_WAIT_MAX_MS = 5_000;
+const GATE_WAIT_SHARE = 1 / 3;
 /** An origin whose queue is worked off within this time holds back new starts; a slower one does not (ms). */
 const BRIEF_MS = 100;
 /** A worker whose queue client says it stopped fetching, for this long, is stuck (ms). */
@@ -56,7 +53,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
   const metrics = createWorkerMetrics(opening.registry);
   const warnSeldom = limitRate(
     (error: Error, text: string) => logger.warn({ err: error }, text),
-    ERROR_LOG_INTERVAL_MS,
+    OUTAGE_LOG_INTERVAL_MS,
   );
   const egressPolicy = createEgressPolicy({
     allow: splitList(config.EGRESS_ALLOW),
@@ -68,13 +65,10 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
     poolSizeMax: config.WORKER_POOL_SIZE,
     onIdleError: (error) => warnSeldom(error, 'lost a connection to Postgres; the pool makes another'),
   });
+  // What a start that fails must close again, in the order in which it was opened.
+  const opened: (() => Promise<void>)[] = [() => database.close()];
   try {
-    const pending = await readPendingMigrations(database);
-    if (pending.length > 0) {
-      throw new Error(
-        `The database lacks the migrations ${pending.join(', ')}. Apply them with \`pnpm migrate\`, then start again.`,
-      );
-    }
+    await checkDatabaseReady(database);
     const onQueueError = (error: Error) => warnSeldom(error, 'the queue is away; deliveries wait until it is back');
     const connection = {
       redisUrl: config.REDIS_URL,
@@ -82,6 +76,8 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       databaseUrl: config.DATABASE_URL,
     };
     const queue = new ChunkQueue(connection, onQueueError);
+    opened.push(() => queue.close());
+    await queue.checkTables();
     const workflowVersions = new WorkflowVersions();
     const http = createHttpTarget({
       egressPolicy,
@@ -91,7 +87,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
     const gate = createOriginGate({
       maxInFlightPerOrigin: config.WORKER_ATTEMPTS_PER_ORIGIN,
       maxWaitingPerOrigin: Math.ceil(config.WORKER_ATTEMPTS_PER_ORIGIN * WAITING_SHARE),
-      waitMaxMs: GATE_WAIT_MAX_MS,
+      waitMaxMs: Math.min(GATE_WAIT_MAX_MS, config.WORKER_LEASE_MARGIN_MS * GATE_WAIT_SHARE),
     });
     const writer = new OutcomeWriter({
       database,
@@ -123,6 +119,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       metrics,
       logger,
     });
+    opened.push(() => consumer.stop());
 
     const id = createId();
     const instance: ServiceInstance = {
@@ -184,7 +181,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       },
     };
   } catch (error) {
-    await database.close();
+    for (const close of opened.toReversed()) await close();
     throw error;
   }
 }

@@ -49,11 +49,17 @@ describe('the backoff', () => {
 
   it('is lengthened by Retry-After, up to an hour, and never shortened', () => {
     fc.assert(
-      fc.property(policy, attempt, chance, fc.nat({ max: 2 * RETRY_AFTER_MAX_MS }), (given, number, random, retryAfterMs) => {
-        const without = computeBackoffMs(given, number, () => random);
-        const asked = computeBackoffMs(given, number, () => random, retryAfterMs);
-        expect(asked).toBe(Math.max(without, Math.min(retryAfterMs, RETRY_AFTER_MAX_MS)));
-      }),
+      fc.property(
+        policy,
+        attempt,
+        chance,
+        fc.nat({ max: 2 * RETRY_AFTER_MAX_MS }),
+        (given, number, random, retryAfterMs) => {
+          const without = computeBackoffMs(given, number, () => random);
+          const asked = computeBackoffMs(given, number, () => random, retryAfterMs);
+          expect(asked).toBe(Math.max(without, Math.min(retryAfterMs, RETRY_AFTER_MAX_MS)));
+        },
+      ),
       { numRuns: 500 },
     );
   });
@@ -71,6 +77,9 @@ describe('a partial policy', () => {
   it('takes what it leaves out from the default', () => {
     expect(completeRetryPolicy(undefined)).toEqual(RETRY_DEFAULT);
     expect(completeRetryPolicy({ maxRetries: 0 })).toEqual({ ...RETRY_DEFAULT, maxRetries: 0 });
-    expect(completeRetryPolicy({ backoff: { initialMs: 5 } }).backoff).toEqual({ ...RETRY_DEFAULT.backoff, initialMs: 5 });
+    expect(completeRetryPolicy({ backoff: { initialMs: 5 } }).backoff).toEqual({
+      ...RETRY_DEFAULT.backoff,
+      initialMs: 5,
+    });
   });
 });

@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import type { Fault } from '@punctual/domain';
+import { limitRate, OUTAGE_LOG_INTERVAL_MS } from '@punctual/runtime';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { ApiServer } from '../api-server.ts';
 import type { ApiContext } from '../context.ts';
@@ -21,14 +22,19 @@ const CODES_BY_STATUS: Record<number, string> = {
   415: 'unsupported_media_type',
 };
 
-/** Answers every failure as `application/problem+json`. Only defects are logged, with the id that the answer names. */
+/** Answers every failure as `application/problem+json`. Defects are logged, each with the id that the answer names, and now and then that
+ * something of ours is away. */
 export function addProblems(app: ApiServer, context: Pick<ApiContext, 'logger'>): void {
+  // While Postgres is away every request fails alike.
+  const warnSeldom = limitRate(
+    (fields: object, text: string) => context.logger.warn(fields, text),
+    OUTAGE_LOG_INTERVAL_MS,
+  );
   app.setErrorHandler((error, request, reply) => {
     const problem = toProblem(error);
-    if (problem.status >= 500) {
-      const level = problem.code === 'internal_error' ? 'error' : 'warn';
-      context.logger[level]({ err: error, requestId: request.id, route: request.routeOptions.url }, problem.message);
-    }
+    const fields = { err: error, requestId: request.id, route: request.routeOptions.url };
+    if (problem.code === 'internal_error') context.logger.error(fields, problem.message);
+    else if (problem.status >= 500) warnSeldom(fields, problem.message);
     return sendProblem(reply, request, problem);
   });
   app.setNotFoundHandler((request, reply) =>

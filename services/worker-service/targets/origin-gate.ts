@@ -2,7 +2,7 @@
 export const POSTPONE_MIN_MS = 100;
 export const POSTPONE_MAX_MS = 30_000;
 /** How long an attempt is taken to hold its slot before any has ended (ms). */
-export const HOLD_ASSUMED_MS = 1_000;
+export const HOLD_ASSUMED_MS = 100;
 /** Weight of the newest attempt in the average time that slots are held. About the last ten count. */
 const NEWEST_WEIGHT = 0.2;
 

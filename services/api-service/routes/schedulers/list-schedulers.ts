@@ -8,7 +8,7 @@ import { InstanceQuery, renderInstance, renderInstancePage } from '../workers/in
 const schema = {
   tags: ['operators'],
   summary: 'List the schedulers that are alive, with the partitions that each owns',
-  description: 'Those heard of within the last 5 seconds.',
+  description: 'Those heard of within the last 3 seconds.',
   querystring: InstanceQuery,
   response: { 200: listOf(SchedulerInstance), default: Problem },
 };

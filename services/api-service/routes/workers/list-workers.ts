@@ -8,7 +8,7 @@ import { InstanceQuery, renderInstance, renderInstancePage } from './instance-pa
 const schema = {
   tags: ['operators'],
   summary: 'List the workers that are alive',
-  description: 'Those heard of within the last 5 seconds.',
+  description: 'Those heard of within the last 3 seconds.',
   querystring: InstanceQuery,
   response: { 200: listOf(WorkerInstance), default: Problem },
 };

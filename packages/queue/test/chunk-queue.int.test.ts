@@ -1,0 +1,176 @@
+import { createId } from '@punctual/domain';
+import { ChunkConsumer, ChunkQueue, type Hint, TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
+import { BACKENDS, createTestQueue, type TestQueue, useTestDatabase, waitUntil } from '@punctual/testkit';
+import type { Queue } from 'bullmq';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { openQueue } from '../backend.ts';
+import { nameChunkQueue } from '../names.ts';
+
+vi.setConfig({ testTimeout: 20_000 });
+const db = useTestDatabase(2);
+const makeHints = (count: number): Hint[] =>
+  Array.from({ length: count }, (_, index) => ({ id: createId(), version: index + 1 }));
+
+describe.each(BACKENDS)('the queue on %s', (backend) => {
+  let testQueue: TestQueue;
+  let queue: ChunkQueue;
+  const errors: unknown[] = [];
+  const consumers: ChunkConsumer[] = [];
+
+  beforeEach(async () => {
+    errors.length = 0;
+    testQueue = await createTestQueue(backend, db, `queue_${createId().replaceAll('-', '')}`);
+    queue = new ChunkQueue(testQueue.connection, (error) => errors.push(error));
+  });
+  afterEach(async () => {
+    await Promise.all(consumers.splice(0).map((consumer) => consumer.stop()));
+    await queue.close();
+    await testQueue.drop();
+  });
+
+  function consume(process: (hints: Hint[]) => Promise<unknown>, concurrency = 4): ChunkConsumer {
+    const consumer = new ChunkConsumer(
+      testQueue.connection,
+      concurrency,
+      async (hints) => ((await process(hints)) === 'left' ? 'left' : 'done'),
+      (error) => errors.push(error),
+    );
+    consumers.push(consumer);
+    consumer.start((error) => errors.push(error));
+    return consumer;
+  }
+
+  async function withRawQueue<T>(work: (raw: Queue) => Promise<T>): Promise<T> {
+    const { queue: raw, disconnect } = openQueue(nameChunkQueue(0), testQueue.connection);
+    try {
+      await raw.waitUntilReady();
+      return await work(raw);
+    } finally {
+      await raw.close();
+      disconnect();
+    }
+  }
+
+  it('hands over every hint once, in chunks of at most 64', async () => {
+    const hints = makeHints(200);
+    const chunks: Hint[][] = [];
+    consume(async (chunk) => void chunks.push(chunk));
+    expect(await queue.dispatch(hints)).toBe(4);
+    await waitUntil('all hints have come', () => chunks.flat().length >= hints.length);
+    expect(chunks.map((chunk) => chunk.length).toSorted((a, b) => a - b)).toEqual([8, 64, 64, TIMERS_PER_CHUNK_MAX]);
+    expect(chunks.flat().toSorted((a, b) => a.version - b.version)).toEqual(hints);
+    expect(await queue.dispatch(makeHints(1))).toBe(1);
+    await waitUntil('a single one has come', () => chunks.length === 5);
+    expect(errors).toEqual([]);
+  });
+
+  it('knows how many chunks wait and are being started, and keeps none that are done', async () => {
+    expect(await queue.readFigures()).toEqual({ name: nameChunkQueue(0), backend, waiting: 0, active: 0 });
+    await queue.dispatch(makeHints(300));
+    expect(await queue.countWaiting()).toBe(5);
+    const releases: (() => void)[] = [];
+    consume(() => new Promise<void>((resolve) => releases.push(resolve)), 2);
+    await waitUntil('two are under way', () => releases.length === 2);
+    expect(await queue.readFigures()).toMatchObject({ waiting: 3, active: 2 });
+    await waitUntil('all are done', async () => {
+      for (const release of releases.splice(0)) release();
+      const { waiting, active } = await queue.readFigures();
+      return waiting + active === 0;
+    });
+    const kept = await withRawQueue((raw) => raw.getJobCounts('completed', 'failed', 'delayed'));
+    expect(kept).toEqual({ completed: 0, failed: 0, delayed: 0 });
+  });
+
+  it('starts no more chunks at once than it is told', async () => {
+    await queue.dispatch(makeHints(20 * TIMERS_PER_CHUNK_MAX));
+    let underWay = 0;
+    let most = 0;
+    let done = 0;
+    consume(async () => {
+      underWay += 1;
+      most = Math.max(most, underWay);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      underWay -= 1;
+      done += 1;
+    }, 3);
+    await waitUntil('all are done', () => done === 20);
+    expect(most).toBe(3);
+  });
+
+  it('goes on after a chunk that could not be started, which is lost and told of', async () => {
+    const seen: Hint[][] = [];
+    consume(async (chunk) => {
+      seen.push(chunk);
+      if (seen.length === 1) throw new Error('the database is away');
+    }, 1);
+    await queue.dispatch(makeHints(1));
+    await waitUntil('the failure was told', () => errors.length > 0);
+    expect(String(errors[0])).toContain('the database is away');
+    await queue.dispatch(makeHints(1));
+    await waitUntil('the next has come', () => seen.length === 2);
+    expect(await queue.readFigures()).toMatchObject({ waiting: 0 });
+  });
+
+  it('takes a damaged message for one without hints, and goes on', async () => {
+    await withRawQueue(async (raw) => {
+      for (const data of [{}, { ids: ['x'], versions: [1] }, 'text', null]) await raw.add('chunk', data);
+    });
+    const good = makeHints(3);
+    await queue.dispatch(good);
+    const seen: Hint[][] = [];
+    consume(async (chunk) => void seen.push(chunk), 1);
+    await waitUntil('all have come', () => seen.length === 5);
+    expect(seen).toEqual([[], [], [], [], good]);
+    expect(errors).toEqual([]);
+  });
+
+  it('takes a chunk back that its consumer leaves as it stops, at once and for another to take', async () => {
+    const hints = makeHints(3);
+    let leave = () => {};
+    const consumer = consume(
+      () =>
+        new Promise((resolve) => {
+          leave = () => resolve('left');
+        }),
+    );
+    await queue.dispatch(hints);
+    await waitUntil('it is under way', async () => (await queue.readFigures()).active === 1);
+    const stopping = consumer.stop();
+    leave();
+    await stopping;
+    expect(await queue.readFigures()).toMatchObject({ waiting: 1, active: 0 });
+    const seen: Hint[] = [];
+    consume(async (chunk) => void seen.push(...chunk));
+    await waitUntil('another has it', () => seen.length > 0);
+    expect(seen).toEqual(hints);
+    expect(errors).toEqual([]);
+  });
+
+  it('stops when what is under way has ended, takes nothing more, and leaves the rest to others', async () => {
+    await queue.dispatch(makeHints(5 * TIMERS_PER_CHUNK_MAX));
+    const seen: Hint[][] = [];
+    let release = () => {};
+    const consumer = consume((chunk) => {
+      seen.push(chunk);
+      return new Promise<void>((resolve) => {
+        release = resolve;
+      });
+    }, 1);
+    await waitUntil('one is under way', () => seen.length === 1);
+    expect(consumer.isRunning).toBe(true);
+    let isStopped = false;
+    const stopping = consumer.stop().then(() => {
+      isStopped = true;
+    });
+    expect(isStopped).toBe(false);
+    release();
+    await stopping;
+    await consumer.stop();
+    expect(consumer.isRunning).toBe(false);
+    expect(seen).toHaveLength(1);
+    expect(await queue.countWaiting()).toBe(4);
+    const others: Hint[][] = [];
+    consume(async (chunk) => void others.push(chunk));
+    await waitUntil('another takes the rest', () => others.length === 4);
+  });
+});

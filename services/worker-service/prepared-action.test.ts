@@ -1,0 +1,126 @@
+import type { StartedTimer, WorkflowVersion } from '@punctual/database';
+import { createId, DEFAULT_TENANT_ID, RETRY_DEFAULT, TIMEOUT_MS_DEFAULT } from '@punctual/domain';
+import { describe, expect, it } from 'vitest';
+import { ActionPreparer, describeTimer } from './prepared-action.ts';
+
+const makeStarted = (fields: Partial<StartedTimer>): StartedTimer => ({
+  id: createId(),
+  tenant_id: DEFAULT_TENANT_ID,
+  version: 2,
+  attempt: 1,
+  lost: 0,
+  wake_at: 0,
+  started_at: 0,
+  due_at: Date.UTC(2026, 0, 1),
+  partition: 0,
+  run_id: null,
+  workflow_id: null,
+  workflow_version: null,
+  task_key: null,
+  action: null,
+  payload: null,
+  retry: null,
+  timeout_ms: null,
+  input: null,
+  ...fields,
+});
+
+const version: WorkflowVersion = {
+  workflowId: createId(),
+  version: 1,
+  name: 'w',
+  timeZone: 'UTC',
+  tasks: [
+    {
+      key: 'a',
+      action: { type: 'http', url: 'http://a.example/x', method: 'PATCH', body: null },
+      retry: { maxRetries: 7 },
+      timeoutMs: 55,
+    },
+    { key: 'b', action: { type: 'noop' } },
+  ],
+};
+
+describe('a prepared action', () => {
+  it("is the timer's own where it has one, with the usual policy and time-out", () => {
+    const prepared = new ActionPreparer().prepare(
+      makeStarted({ action: '{"type":"http","url":"https://h.example:8443/p"}' }),
+      undefined,
+    );
+    expect(prepared).toEqual({
+      action: {
+        type: 'http',
+        url: 'https://h.example:8443/p',
+        origin: 'https://h.example:8443',
+        method: 'POST',
+        headers: undefined,
+        body: undefined,
+      },
+      retry: RETRY_DEFAULT,
+      timeoutMs: TIMEOUT_MS_DEFAULT,
+    });
+  });
+
+  it("is the task's for a timer of a run, unless the timer was changed", () => {
+    const preparer = new ActionPreparer();
+    const ofTask = preparer.prepare(makeStarted({ task_key: 'a' }), version);
+    expect(ofTask).toMatchObject({
+      action: { method: 'PATCH', body: 'null' },
+      retry: { maxRetries: 7 },
+      timeoutMs: 55,
+    });
+    const changed = preparer.prepare(
+      makeStarted({
+        task_key: 'a',
+        action: '{"type":"noop","durationMs":3}',
+        retry: '{"maxRetries":1}',
+        timeout_ms: 66,
+      }),
+      version,
+    );
+    expect(changed).toEqual({
+      action: { type: 'noop', durationMs: 3 },
+      retry: { ...RETRY_DEFAULT, maxRetries: 1 },
+      timeoutMs: 66,
+    });
+    expect(preparer.prepare(makeStarted({ task_key: 'b' }), version).action).toEqual({ type: 'noop', durationMs: 0 });
+  });
+
+  it('is refused where there is neither, rather than guessed', () => {
+    expect(() => new ActionPreparer().prepare(makeStarted({ task_key: 'gone' }), version)).toThrow('no such task');
+    expect(() => new ActionPreparer().prepare(makeStarted({}), undefined)).toThrow();
+  });
+
+  it('is parsed once for all timers that share it, and forgotten when there are too many', () => {
+    const preparer = new ActionPreparer();
+    const prepare = (index: number) =>
+      preparer.prepare(makeStarted({ action: `{"type":"noop","durationMs":${index}}` }), undefined).action;
+    const first = prepare(0);
+    expect(prepare(0)).toBe(first);
+    for (let index = 1; index <= 1_000; index += 1) prepare(index);
+    expect(prepare(0)).not.toBe(first);
+  });
+});
+
+describe('the description of a timer', () => {
+  it('is JSON in which payload and input stand exactly as they were stored', () => {
+    const text = describeTimer(
+      makeStarted({
+        payload: '{ "big": 12345678901234567890 }',
+        input: '[1.0]',
+        run_id: 'r',
+        workflow_id: 'w',
+        task_key: 'k"',
+      }),
+    );
+    expect(text).toContain('"payload":{ "big": 12345678901234567890 },"input":[1.0]}');
+    expect(JSON.parse(text)).toMatchObject({
+      runId: 'r',
+      workflowId: 'w',
+      taskKey: 'k"',
+      attempt: 1,
+      dueAt: '2026-01-01T00:00:00.000Z',
+    });
+    expect(JSON.parse(describeTimer(makeStarted({})))).toMatchObject({ payload: null, input: null });
+  });
+});

@@ -1,0 +1,187 @@
+import { startTimers } from '@punctual/database';
+import { type Receiver, startProxy, startReceiver, useTestDatabase, waitUntil } from '@punctual/testkit';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import {
+  httpAction,
+  openWorkerRig,
+  QUICK_RETRY,
+  type WorkerRig,
+  type WorkerRigOptions,
+  waitForEnds,
+} from './open-rig.ts';
+
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 30_000 });
+const db = useTestDatabase(8);
+const closers: (() => Promise<unknown>)[] = [];
+let receiver: Receiver;
+
+beforeEach(async () => {
+  await db.database.ordinary.query('TRUNCATE timers');
+  receiver = await startReceiver();
+  closers.push(() => receiver.close());
+});
+afterEach(async () => {
+  for (const close of closers.splice(0).toReversed()) await close();
+});
+
+async function open(options: WorkerRigOptions = {}): Promise<WorkerRig> {
+  const rig = await openWorkerRig(db, options);
+  closers.push(() => rig.close());
+  return rig;
+}
+
+const repeat = <Item>(count: number, item: Item): Item[] => Array.from({ length: count }, () => item);
+
+async function countByState(): Promise<Record<string, number>> {
+  const { rows } = await db.database.ordinary.query<{ state: string; count: number }>(
+    'SELECT state::text, count(*) AS count FROM timers GROUP BY state',
+  );
+  return Object.fromEntries(rows.map(({ state, count }) => [state, count]));
+}
+
+/** How often each timer was sent. */
+function countSent(endpoint: Receiver): Map<string, number> {
+  const sent = new Map<string, number>();
+  for (const { headers } of endpoint.requests) {
+    const id = String(headers['webhook-id']);
+    sent.set(id, (sent.get(id) ?? 0) + 1);
+  }
+  return sent;
+}
+
+describe('an origin that hangs', () => {
+  it('does not hold up the others, and the timers given back unsent have used up no attempt', async () => {
+    const rig = await open({
+      settings: { WORKER_ATTEMPTS_PER_ORIGIN: '8', WORKER_ATTEMPTS_MAX: '128', WORKER_CHUNKS_AT_ONCE: '2' },
+    });
+    receiver.answer = () => 'hang';
+    const healthy = await startReceiver();
+    closers.push(() => healthy.close());
+    const hangingIds = await rig.deliver(...repeat(200, { action: httpAction(receiver.url), timeoutMs: 60_000 }));
+    await waitUntil('its slots are taken', () => receiver.openCount === 8);
+    await waitUntil('timers are given back', async () => (await rig.readMetric('worker_timers_postponed_total')) > 20);
+    const healthyIds = await rig.deliver(...repeat(300, { action: httpAction(healthy.url) }));
+    const ended = await waitForEnds(db.database, healthyIds);
+    const late = [...ended.values()].map((row) => row.lateness_ms!).toSorted((a, b) => a - b);
+    expect(late[Math.floor(late.length / 2)], 'median lateness').toBeLessThan(1_000);
+    expect(late.at(-1)!, 'worst lateness').toBeLessThan(5_000);
+    expect(receiver.requests).toHaveLength(8);
+
+    receiver.answer = () => ({});
+    receiver.releaseHanging();
+    // Those given back come at the pace of the origin, which takes a while to be believed again.
+    await db.database.ordinary.query(`UPDATE timers SET wake_at = clock_timestamp() WHERE state = 'scheduled'`);
+    for (const row of (await waitForEnds(db.database, hangingIds, 50_000)).values()) {
+      expect(row).toMatchObject({ state: 'succeeded', attempt: 1 });
+    }
+    expect(Math.max(...countSent(receiver).values())).toBe(1);
+  });
+});
+
+describe('while Postgres is away', () => {
+  it('outcomes are kept, written when it is back, and nothing is sent twice', async () => {
+    const proxy = await startProxy(db.url);
+    closers.push(() => proxy.close());
+    const rig = await open({ databaseUrl: proxy.url });
+    receiver.answer = () => 'hang';
+    const ids = await rig.deliver(
+      ...repeat(150, { action: httpAction(receiver.url), timeoutMs: 30_000, retry: QUICK_RETRY }),
+    );
+    await waitUntil('all are sent', () => receiver.openCount === ids.length);
+    await proxy.cut();
+    receiver.releaseHanging();
+    await waitUntil(
+      'writes have failed for some seconds',
+      async () => (await rig.readMetric('worker_outcome_write_failures_total')) > 15,
+    );
+    expect(await countByState()).toEqual({ running: ids.length });
+    await proxy.restore();
+    for (const row of (await waitForEnds(db.database, ids)).values())
+      expect(row).toMatchObject({ state: 'succeeded', attempt: 1 });
+    expect([...countSent(receiver).values()]).toEqual(repeat(ids.length, 1));
+    expect(await rig.readMetric('worker_outcomes_void_total')).toBe(0);
+  });
+
+  it('hints go back to the queue, and their timers are sent as soon as it is back', async () => {
+    const proxy = await startProxy(db.url);
+    closers.push(() => proxy.close());
+    const rig = await open({ databaseUrl: proxy.url, isHinting: false });
+    await rig.deliver({ action: httpAction(receiver.url) });
+    await waitUntil('it works', () => receiver.requests.length === 1);
+    await proxy.cut();
+    const ids = await rig.deliver(...repeat(300, { action: httpAction(receiver.url) }));
+    await waitUntil(
+      'starts have failed',
+      () => rig.logged.filter(({ message }) => String(message).includes('could not start timers')).length > 5,
+    );
+    await proxy.restore();
+    await waitForEnds(db.database, ids);
+    expect(Math.max(...countSent(receiver).values())).toBe(1);
+  });
+});
+
+describe('a worker that stops', () => {
+  it('takes no more, finishes what it started, and leaves the rest to others, none of it lost or doubled', async () => {
+    const rig = await open({
+      settings: { WORKER_ATTEMPTS_MAX: '128', WORKER_ATTEMPTS_PER_ORIGIN: '32', WORKER_CHUNKS_AT_ONCE: '2' },
+    });
+    receiver.answer = () => ({ delayMs: 20 });
+    const ids = await rig.deliver(...repeat(1_000, { action: httpAction(receiver.url) }));
+    await waitUntil('it is in full swing', () => receiver.requests.length > 100);
+    await rig.worker.stop();
+    const states = await countByState();
+    expect(states.running ?? 0).toBe(0);
+    expect(states.scheduled).toBeGreaterThan(100);
+    const sent = receiver.requests.length;
+    // Each version is hinted at once only: what the first worker had not started must still be in the queue.
+    await rig.startAnother();
+    await waitForEnds(db.database, ids, 30_000);
+    expect(sent).toBeLessThan(ids.length);
+    expect([...countSent(receiver).values()]).toEqual(repeat(ids.length, 1));
+  });
+
+  it('waits for attempts under way, however slow, and writes their outcomes', async () => {
+    const rig = await open();
+    receiver.answer = () => 'hang';
+    const ids = await rig.deliver(...repeat(20, { action: httpAction(receiver.url) }));
+    await waitUntil('all are sent', () => receiver.openCount === ids.length);
+    let isStopped = false;
+    const stopping = rig.worker.stop().then(() => {
+      isStopped = true;
+    });
+    await waitUntil('it drains', async () => !(await rig.health.ready()).isReady);
+    expect(isStopped).toBe(false);
+    receiver.releaseHanging();
+    await stopping;
+    expect((await waitForEnds(db.database, ids)).size).toBe(20);
+    expect(await countByState()).toEqual({});
+  });
+});
+
+describe('a worker that is lost', () => {
+  it('leaves attempts that another begins again under their number, once their leases end', async () => {
+    const rig = await open({ settings: { WORKER_LEASE_MARGIN_MS: '1000' } });
+    const [id] = await rig.deliver({ action: httpAction(receiver.url), timeoutMs: 200, dueAt: Date.now() + 3_600_000 });
+    // Another worker starts it, and is never heard of again.
+    await db.database.ordinary.query('UPDATE timers SET wake_at = clock_timestamp() WHERE id = $1', [id]);
+    const [lost] = await startTimers(db.database.hot, [{ id: id!, version: 1 }], 200, 300);
+    const row = (await waitForEnds(db.database, [id!])).get(id!)!;
+    expect(row).toMatchObject({ state: 'succeeded', attempt: 1 });
+    expect(row.started_at! - lost!.started_at).toBeGreaterThanOrEqual(499);
+    expect(receiver.requests).toHaveLength(1);
+    const attempts = await db.database.kysely.selectFrom('attempts').selectAll().where('timer_id', '=', id!).execute();
+    expect(attempts).toMatchObject([{ outcome: 'lost', attempt: 1 }]);
+  });
+
+  it('can not record the outcome of an attempt that was begun again', async () => {
+    const rig = await open({ isHinting: false });
+    receiver.answer = () => 'hang';
+    const [id] = await rig.deliver({ action: httpAction(receiver.url), timeoutMs: 30_000 });
+    await waitUntil('it is sent', () => receiver.openCount === 1);
+    // As if its lease had ended and somebody else held the attempt now.
+    await db.database.ordinary.query('UPDATE timers SET version = version + 1 WHERE id = $1', [id]);
+    receiver.releaseHanging();
+    await waitUntil('its outcome is void', async () => (await rig.readMetric('worker_outcomes_void_total')) === 1);
+    expect(await countByState()).toEqual({ running: 1 });
+  });
+});

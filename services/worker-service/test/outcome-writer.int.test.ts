@@ -1,0 +1,147 @@
+import { createTimers, type StartedTimer, startTimers, WorkflowVersions } from '@punctual/database';
+import { RETRY_DEFAULT } from '@punctual/domain';
+import { beginRuns, createTestLogger, makeTimer, storeWorkflow, useTestDatabase } from '@punctual/testkit';
+import { Registry } from 'prom-client';
+import { describe, expect, it, vi } from 'vitest';
+import { createWorkerMetrics } from '../metrics.ts';
+import { type AttemptResult, decideOutcome } from '../outcome.ts';
+import { OutcomeWriter } from '../outcome-writer.ts';
+
+vi.setConfig({ testTimeout: 30_000 });
+const db = useTestDatabase(6);
+
+function openWriter(windowMs = 5) {
+  let written = 0;
+  const metrics = createWorkerMetrics(new Registry());
+  const writer = new OutcomeWriter({
+    database: db.database,
+    workflowVersions: new WorkflowVersions(),
+    windowMs,
+    onWritten: (count) => {
+      written += count;
+    },
+    metrics,
+    logger: createTestLogger().logger,
+  });
+  const add = (timer: StartedTimer, result: Partial<AttemptResult> = {}) =>
+    writer.add(decideOutcome(timer, { outcome: 'succeeded', durationMs: 1, ...result }, RETRY_DEFAULT, () => 0));
+  return { writer, add, metrics, countWritten: () => written };
+}
+
+async function startNew(count: number): Promise<StartedTimer[]> {
+  const timers = Array.from({ length: count }, () => makeTimer());
+  for (let from = 0; from < count; from += 1_000) await createTimers(db.database.hot, timers.slice(from, from + 1_000));
+  return startTimers(
+    db.database.hot,
+    timers.map(({ id }) => ({ id, version: 1 })),
+    60_000,
+    60_000,
+  );
+}
+
+const countIn = async (table: string, ids: readonly string[]) => {
+  const { rows } = await db.database.ordinary.query(`SELECT count(*)::int AS count FROM ${table} WHERE id = ANY ($1)`, [
+    ids,
+  ]);
+  return (rows[0] as { count: number }).count;
+};
+
+describe('the outcome writer', () => {
+  it('writes thousands of outcomes in few statements, and tells of each once', async () => {
+    const started = await startNew(3_000);
+    const { writer, add, metrics, countWritten } = openWriter();
+    for (const [index, timer] of started.entries()) add(timer, index % 3 === 0 ? { outcome: 'permanent' } : {});
+    await writer.flush();
+    expect(countWritten()).toBe(3_000);
+    const ids = started.map(({ id }) => id);
+    expect(await countIn('timers', ids)).toBe(0);
+    expect(await countIn('dead_letters', ids)).toBe(1_000);
+    expect(await countIn('finished_timers', ids)).toBe(2_000);
+    const batches = (await metrics.outcomeBatchTimers.get()).values.find(({ metricName }) =>
+      metricName?.endsWith('_count'),
+    )!.value;
+    expect(batches).toBeLessThanOrEqual(2 * (3_000 / 500) + 2);
+  });
+
+  it('waits no longer than its window for more', async () => {
+    const [timer] = await startNew(1);
+    const { add, countWritten } = openWriter(20);
+    const addedAt = performance.now();
+    add(timer!);
+    await vi.waitUntil(() => countWritten() === 1, { timeout: 5_000, interval: 5 });
+    expect(performance.now() - addedAt).toBeGreaterThanOrEqual(15);
+  });
+
+  it('stores the others when one can not be stored, and that one without what the endpoint said', async () => {
+    const started = await startNew(40);
+    const bad = started[17]!;
+    const { writer, add, countWritten } = openWriter();
+    // Postgres refuses NUL in a text.
+    for (const timer of started) add(timer, timer === bad ? { responseBody: 'a\0b' } : { responseBody: 'fine' });
+    await writer.flush();
+    expect(countWritten()).toBe(40);
+    const rows = await db.database.kysely
+      .selectFrom('finished_timers')
+      .selectAll()
+      .where(
+        'id',
+        'in',
+        started.map(({ id }) => id),
+      )
+      .execute();
+    expect(rows).toHaveLength(40);
+    expect(rows.filter(({ response_body }) => response_body === 'fine')).toHaveLength(39);
+    expect(rows.find(({ id }) => id === bad.id)).toMatchObject({
+      state: 'succeeded',
+      response_body: null,
+      error: 'what the endpoint said could not be stored',
+    });
+  });
+
+  it('stores a retry of a task of a run that can not be stored as it is', async () => {
+    const versions = new WorkflowVersions();
+    const runIds = await beginRuns(
+      db.database,
+      versions,
+      await storeWorkflow(db.database, [{ key: 'a', action: { type: 'noop' } }]),
+      3,
+    );
+    const timers = await db.database.kysely.selectFrom('timers').selectAll().where('run_id', 'in', runIds).execute();
+    const started = await startTimers(db.database.hot, timers, 60_000, 60_000);
+    const { writer, add } = openWriter();
+    for (const [index, timer] of started.entries())
+      add(timer, { outcome: 'retryable', error: index === 1 ? 'a\0b' : 'fine' });
+    await writer.flush();
+    const after = await db.database.kysely.selectFrom('timers').selectAll().where('run_id', 'in', runIds).execute();
+    expect(after.map(({ state, attempt }) => [state, attempt])).toEqual([1, 2, 3].map(() => ['scheduled', 1]));
+  });
+
+  it('gives up an outcome that can never be stored, so that the attempt is begun again when its lease ends', async () => {
+    const [timer] = await startNew(1);
+    const { writer, countWritten } = openWriter();
+    const outcome = decideOutcome(
+      timer!,
+      { outcome: 'succeeded', durationMs: 1, httpStatus: 99_999 },
+      RETRY_DEFAULT,
+      () => 0,
+    );
+    writer.add(outcome);
+    await writer.flush();
+    expect(countWritten()).toBe(1);
+    expect(await countIn('timers', [timer!.id])).toBe(1);
+  });
+
+  it('counts outcomes of lapsed leases as void', async () => {
+    const [timer] = await startNew(1);
+    const { writer, add, metrics, countWritten } = openWriter();
+    add({ ...timer!, version: timer!.version - 1 });
+    await writer.flush();
+    expect(countWritten()).toBe(1);
+    expect((await metrics.outcomesVoid.get()).values[0]!.value).toBe(1);
+    expect(await countIn('timers', [timer!.id])).toBe(1);
+  });
+
+  it('is done at once when there is nothing to write', async () => {
+    await openWriter().writer.flush();
+  });
+});

@@ -1,0 +1,147 @@
+import {
+  advanceRuns,
+  cancelTimers,
+  inTransaction,
+  lockRuns,
+  readWaitingTimersOfRun,
+  WorkflowVersions,
+} from '@punctual/database';
+import { DEFAULT_TENANT_ID, type PartialRetryPolicy } from '@punctual/domain';
+import {
+  BACKENDS,
+  beginRuns,
+  type Receiver,
+  startReceiver,
+  storeWorkflow,
+  useTestDatabase,
+  waitUntil,
+} from '@punctual/testkit';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { openWorkerRig, type WorkerRig } from './open-rig.ts';
+
+vi.setConfig({ testTimeout: 30_000 });
+const db = useTestDatabase(8);
+const versions = new WorkflowVersions();
+const QUICK: PartialRetryPolicy = { backoff: { initialMs: 300, maxMs: 300, jitter: 0 } };
+
+const readRun = (id: string) =>
+  db.database.kysely.selectFrom('runs').selectAll().where('id', '=', id).executeTakeFirstOrThrow();
+const readEnded = (runId: string) =>
+  db.database.kysely.selectFrom('finished_timers').selectAll().where('run_id', '=', runId).execute();
+
+// As the api does it.
+const cancelRun = (runId: string) =>
+  inTransaction(db.database.ordinary, async (client) => {
+    const [run] = await lockRuns(client, [runId]);
+    const cancelled = await cancelTimers(client, DEFAULT_TENANT_ID, await readWaitingTimersOfRun(client, runId));
+    await advanceRuns(
+      client,
+      versions,
+      [{ ...run!, status: 'cancelled' }],
+      cancelled.map((timer) => ({ ...timer, state: 'cancelled' })),
+    );
+  });
+
+describe.each(BACKENDS)('a run, with the queue on %s', (backend) => {
+  let rig: WorkerRig;
+  let receiver: Receiver;
+
+  beforeAll(async () => {
+    receiver = await startReceiver();
+    rig = await openWorkerRig(db, { backend });
+  });
+  beforeEach(() => {
+    receiver.requests.length = 0;
+    receiver.answer = () => ({});
+  });
+  afterAll(async () => {
+    await rig.close();
+    await receiver.close();
+  });
+
+  const action = (path: string) => ({ type: 'http' as const, url: `${receiver.url}/${path}` });
+
+  it('does its tasks in the order of its graph, each once, with its input', async () => {
+    const workflowId = await storeWorkflow(db.database, [
+      { key: 'join', after: ['left', 'right'], action: action('join') },
+      { key: 'left', after: ['root'], action: action('left') },
+      {
+        key: 'right',
+        after: ['root'],
+        delay: { type: 'duration', value: 1, unit: 'seconds' },
+        action: action('right'),
+      },
+      { key: 'root', action: action('root') },
+    ]);
+    const runIds = await beginRuns(db.database, versions, workflowId, 20, '{"customer": 7}');
+    await waitUntil('all have succeeded', async () => {
+      const runs = await Promise.all(runIds.map(readRun));
+      return runs.every((run) => run.status === 'succeeded');
+    });
+    for (const runId of runIds) {
+      const requests = receiver.requests.filter(({ body }) => (JSON.parse(body) as { runId: string }).runId === runId);
+      const paths = requests.map(({ path }) => path);
+      expect(paths.toSorted()).toEqual(['/join', '/left', '/right', '/root']);
+      expect(paths[0]).toBe('/root');
+      expect(paths.at(-1)).toBe('/join');
+      const [root, right] = ['/root', '/right'].map((path) => requests.find((request) => request.path === path)!);
+      expect(right!.receivedAt - root!.receivedAt).toBeGreaterThanOrEqual(999);
+      expect(JSON.parse(root!.body)).toMatchObject({
+        workflowId,
+        taskKey: 'root',
+        input: { customer: 7 },
+        payload: null,
+        attempt: 1,
+      });
+    }
+    const timers = await db.database.kysely.selectFrom('timers').select('id').where('run_id', 'in', runIds).execute();
+    expect(timers).toEqual([]);
+  });
+
+  it('fails when a task ends dead, and does its other branches to the end', async () => {
+    receiver.answer = ({ path }) => ({ status: path === '/bad' ? 400 : 200 });
+    const workflowId = await storeWorkflow(db.database, [
+      { key: 'bad', action: action('bad') },
+      { key: 'never', after: ['bad'], action: action('never') },
+      { key: 'good', action: action('good') },
+      { key: 'then', after: ['good'], action: action('then') },
+    ]);
+    const [runId] = await beginRuns(db.database, versions, workflowId, 1);
+    await waitUntil('it has failed', async () => (await readRun(runId!)).status === 'failed');
+    expect(await readRun(runId!)).toMatchObject({ task_states: 'dpss' });
+    expect(receiver.requests.map(({ path }) => path).toSorted()).toEqual(['/bad', '/good', '/then']);
+  });
+
+  it('that was cancelled while an attempt was under way sends no retry of it, and the task ends as cancelled', async () => {
+    receiver.answer = () => 'hang';
+    const workflowId = await storeWorkflow(db.database, [
+      { key: 'slow', action: action('slow'), retry: QUICK, timeoutMs: 200 },
+      { key: 'after', after: ['slow'], action: action('after') },
+    ]);
+    const [runId] = await beginRuns(db.database, versions, workflowId, 1);
+    await waitUntil('its attempt is under way', () => receiver.requests.length === 1);
+    await cancelRun(runId!);
+    const ended = await waitUntil('the task has ended', async () => {
+      const [row] = await readEnded(runId!);
+      return row;
+    });
+    expect(ended).toMatchObject({ task_key: 'slow', state: 'cancelled', attempt: 1, outcome: 'timedOut' });
+    expect(await readRun(runId!)).toMatchObject({ status: 'cancelled', task_states: 'cp' });
+    expect(receiver.requests).toHaveLength(1);
+    expect(await db.database.kysely.selectFrom('timers').select('id').where('run_id', '=', runId!).execute()).toEqual(
+      [],
+    );
+  });
+
+  it('retries a task by its own policy, and goes on when it succeeds', async () => {
+    receiver.answer = ({ headers }) => ({ status: headers['punctual-attempt'] === '1' ? 500 : 200 });
+    const workflowId = await storeWorkflow(db.database, [
+      { key: 'shaky', action: action('shaky'), retry: QUICK },
+      { key: 'after', after: ['shaky'], action: { type: 'noop' } },
+    ]);
+    const [runId] = await beginRuns(db.database, versions, workflowId, 1);
+    await waitUntil('it has succeeded', async () => (await readRun(runId!)).status === 'succeeded');
+    expect(receiver.requests).toHaveLength(2);
+    expect(receiver.requests[1]!.receivedAt - receiver.requests[0]!.receivedAt).toBeGreaterThanOrEqual(299);
+  });
+});
