@@ -280,5 +280,5 @@ describe("a run's progress", () => {
       [runIds],
     );
     expect(rows, 'tasks that have begun twice').toEqual([]);
-  }, 30_000);
+  });
 });

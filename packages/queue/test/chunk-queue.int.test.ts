@@ -2,11 +2,10 @@ import { createId } from '@punctual/domain';
 import { ChunkConsumer, ChunkQueue, type Hint, TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
 import { BACKENDS, createTestQueue, type TestQueue, useTestDatabase, waitUntil } from '@punctual/testkit';
 import type { Queue } from 'bullmq';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openQueue } from '../backend.ts';
 import { nameChunkQueue } from '../names.ts';
 
-vi.setConfig({ testTimeout: 20_000 });
 const db = useTestDatabase(2);
 const makeHints = (count: number): Hint[] =>
   Array.from({ length: count }, (_, index) => ({ id: createId(), version: index + 1 }));

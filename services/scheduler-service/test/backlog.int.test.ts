@@ -12,8 +12,8 @@ import {
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { openRig, type Rig, type RigOptions } from './open-rig.ts';
 
-vi.setConfig({ testTimeout: 60_000 });
 const db = useTestDatabase(8);
+vi.setConfig({ testTimeout: 60_000 });
 const NEVER_MS = 3_600_000;
 
 let queue: TestQueue;

@@ -6,8 +6,8 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createSchedulerMetrics } from '../metrics.ts';
 import { PartitionManager } from '../partition-manager.ts';
 
-vi.setConfig({ testTimeout: 60_000 });
 const db = useTestDatabase(8);
+vi.setConfig({ testTimeout: 60_000 });
 /** The guarantee is 5 s with the usual settings; a machine under load gets as much again. */
 const REBALANCE_MS = 5_000;
 const LEASE_TTL_MS = 3_000;

@@ -1,10 +1,9 @@
 import { DatabaseClock, synchronizeClock } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
 import { createTestLogger, useTestDatabase, waitUntil } from '@punctual/testkit';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { Pruner } from '../pruner.ts';
 
-vi.setConfig({ testTimeout: 30_000 });
 const db = useTestDatabase(4);
 
 async function openPruner(clock = new DatabaseClock()): Promise<Pruner> {

@@ -1,10 +1,9 @@
 import { changeTimers, createTimers, inTransaction, type NewTimer } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
 import { createTestQueue, makeTimer, type TestQueue, useTestDatabase, waitUntil } from '@punctual/testkit';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openRig, type Rig, type RigOptions } from './open-rig.ts';
 
-vi.setConfig({ testTimeout: 30_000 });
 const db = useTestDatabase(6);
 /** Longer than any test: what must not happen in it is ruled out. */
 const NEVER_MS = 3_600_000;

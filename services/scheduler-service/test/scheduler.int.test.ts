@@ -12,11 +12,10 @@ import {
   useTestDatabase,
   waitUntil,
 } from '@punctual/testkit';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { readSchedulerConfig } from '../config.ts';
 import { type RunningScheduler, startScheduler } from '../scheduler.ts';
 
-vi.setConfig({ testTimeout: 30_000 });
 const db = useTestDatabase(4);
 const closers: (() => Promise<unknown>)[] = [];
 

@@ -1,10 +1,9 @@
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
 import { BACKENDS, type Receiver, startReceiver, useTestDatabase, waitUntil } from '@punctual/testkit';
 import { Webhook } from 'standardwebhooks';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { httpAction, openWorkerRig, QUICK_RETRY, type WorkerRig, waitForEnds } from './open-rig.ts';
 
-vi.setConfig({ testTimeout: 30_000 });
 const db = useTestDatabase(6);
 const SECRET = `whsec_${Buffer.from('0123456789abcdef0123456789abcdef').toString('base64')}`;
 

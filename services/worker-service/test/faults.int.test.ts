@@ -10,8 +10,8 @@ import {
   waitForEnds,
 } from './open-rig.ts';
 
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 30_000 });
 const db = useTestDatabase(8);
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 30_000 });
 const closers: (() => Promise<unknown>)[] = [];
 let receiver: Receiver;
 

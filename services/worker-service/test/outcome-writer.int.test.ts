@@ -7,7 +7,6 @@ import { createWorkerMetrics } from '../metrics.ts';
 import { type AttemptResult, decideOutcome } from '../outcome.ts';
 import { OutcomeWriter } from '../outcome-writer.ts';
 
-vi.setConfig({ testTimeout: 30_000 });
 const db = useTestDatabase(6);
 
 function openWriter(windowMs = 5) {

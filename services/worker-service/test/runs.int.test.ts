@@ -16,10 +16,9 @@ import {
   useTestDatabase,
   waitUntil,
 } from '@punctual/testkit';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { openWorkerRig, type WorkerRig } from './open-rig.ts';
 
-vi.setConfig({ testTimeout: 30_000 });
 const db = useTestDatabase(8);
 const versions = new WorkflowVersions();
 const QUICK: PartialRetryPolicy = { backoff: { initialMs: 300, maxMs: 300, jitter: 0 } };

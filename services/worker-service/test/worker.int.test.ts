@@ -11,13 +11,12 @@ import {
   waitUntil,
 } from '@punctual/testkit';
 import { Registry } from 'prom-client';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { readWorkerConfig } from '../config.ts';
 import { Consumer } from '../consumer.ts';
 import { createWorkerMetrics } from '../metrics.ts';
 import { startWorker } from '../worker.ts';
 
-vi.setConfig({ testTimeout: 30_000 });
 const db = useTestDatabase(4);
 const closers: (() => Promise<unknown>)[] = [];
 

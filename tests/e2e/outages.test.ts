@@ -1,0 +1,314 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  findFreePort,
+  type RunningPostgres,
+  type RunningRedis,
+  type RunningStack,
+  startPostgres,
+  startRedis,
+  startStack,
+} from '@punctual/local-servers';
+import { emptyRedis, type Receiver, startReceiver, waitUntil } from '@punctual/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ApiClient, type Problem, send, type Timer } from './api-client.ts';
+import { listEveryRoute } from './every-route.ts';
+import { isRunning, signalTree, startProgram } from './processes.ts';
+
+/** In which the API says that it can not do something (ms). */
+const ANSWER_LIMIT_MS = 5_000;
+/** In which deliveries go on after an outage (ms): a hint that got lost is found again after 5 to 10 s. */
+const RESUME_LIMIT_MS = 20_000;
+const TEST_LIMIT_MS = 120_000;
+const SETUP_LIMIT_MS = 120_000;
+
+let folder: string;
+let postgresPort: number;
+let redisPort: number;
+let postgres: RunningPostgres;
+let redis: RunningRedis;
+let stack: RunningStack;
+let receiver: Receiver;
+let api: ApiClient;
+
+const openPostgres = () => startPostgres({ dataDir: join(folder, 'postgres'), port: postgresPort, log: () => {} });
+const openRedis = () => startRedis({ ephemeral: true, port: redisPort, log: () => {} });
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'punctual-outages-'));
+  [postgresPort, redisPort] = [await findFreePort(), await findFreePort()];
+  [postgres, redis, receiver] = await Promise.all([openPostgres(), openRedis(), startReceiver()]);
+  stack = await startStack({
+    ephemeral: true,
+    databaseUrl: postgres.url,
+    redisUrl: redis.url,
+    env: { LOG_LEVEL: 'fatal' },
+    log: () => {},
+  });
+  api = new ApiClient(stack.apiUrls);
+}, SETUP_LIMIT_MS);
+
+afterAll(async () => {
+  await stack?.stop();
+  await Promise.all([postgres?.stop(), redis?.stop(), receiver?.close()]);
+  rmSync(folder, { recursive: true, force: true });
+}, SETUP_LIMIT_MS);
+
+/** Creates a timer that is due after `ms`, and returns its id. */
+async function createTimer(ms: number): Promise<string> {
+  const dueAt = new Date(Date.now() + ms).toISOString();
+  const timer = { dueAt, action: { type: 'http', url: receiver.url } };
+  return (await api.expect<Timer>([201], 'POST', '/v1/timers', timer)).id;
+}
+
+function countDelivered(ids: Iterable<string>): number {
+  const wanted = new Set(ids);
+  return new Set(receiver.requests.map(({ headers }) => String(headers['webhook-id'])).filter((id) => wanted.has(id)))
+    .size;
+}
+
+async function waitForDeliveries(ids: readonly string[], limitMs = RESUME_LIMIT_MS): Promise<void> {
+  await waitUntil(`${ids.length} timers are delivered`, () => countDelivered(ids) === ids.length, limitMs);
+}
+
+/** The answers of every service to one of the questions about its health. */
+async function askAll(question: '' | '/live' | '/ready'): Promise<Record<string, string>> {
+  const answers = await Promise.all(
+    stack.processes.map(async ({ name, url }) => {
+      const { status, body } = await send<{ status: string }>(`${url}/v1/health${question}`);
+      return [name.split('-')[0]!, `${status} ${body.status}`];
+    }),
+  );
+  return Object.fromEntries(answers);
+}
+
+const all = (answer: string) => ({ api: answer, scheduler: answer, worker: answer });
+
+async function waitForHealth(answer: string): Promise<void> {
+  const isSo = async () => Object.values(await askAll('')).every((found) => found === answer);
+  await waitUntil(`every service's health is ${answer}`, isSo, RESUME_LIMIT_MS);
+}
+
+/** Sends a request to every route at once; says which did not answer as they must while Postgres is away. */
+async function findWrongRefusals(headers: Record<string, string> = {}): Promise<string[]> {
+  const routes = await listEveryRoute(stack.apiUrls[0]!);
+  expect(routes.length).toBeGreaterThan(30);
+  const faults = await Promise.all(
+    routes.map(async ({ name, method, path, body }) => {
+      const sentAt = performance.now();
+      const answer = await api.send<Problem>(method, path, body, headers);
+      const ms = Math.round(performance.now() - sentAt);
+      const needsDatabase = name !== 'POST /v1/delays/preview' && name !== 'GET /v1/queues';
+      if (!needsDatabase) return answer.status === 200 ? [] : [`${name}: ${answer.status}`];
+      const isRight =
+        answer.status === 503 &&
+        answer.body.code === 'database_unavailable' &&
+        Number(answer.headers.get('retry-after')) >= 1 &&
+        ms < ANSWER_LIMIT_MS;
+      return isRight ? [] : [`${name}: ${answer.status} ${answer.body.code} after ${ms} ms`];
+    }),
+  );
+  return faults.flat();
+}
+
+describe('while Postgres is away', () => {
+  it(
+    'and hangs, every route answers 503 in time, services are live but not ready, and then everything resumes',
+    async () => {
+      const [before, during] = [await createTimer(0), await createTimer(3_000)];
+      await waitForDeliveries([before]);
+      // Its attempt is under way when Postgres stops, and ends while there is nobody to tell.
+      receiver.answer = () => ({ delayMs: 1_000 });
+      const underWay = await createTimer(0);
+      await waitForDeliveries([underWay]);
+      receiver.answer = () => ({});
+      const frozen = signalTree(postgres.pid, 'SIGSTOP');
+      try {
+        expect(await findWrongRefusals()).toEqual([]);
+        // Once more, when the pools have given up the connections that hang, and by way of the idempotent ones' transactions.
+        expect(await findWrongRefusals({ 'idempotency-key': 'while-it-hangs' })).toEqual([]);
+        expect(await askAll('/live')).toEqual(all('200 ok'));
+        expect(await askAll('/ready')).toEqual(all('503 down'));
+        expect(await askAll('')).toEqual(all('503 down'));
+        expect(countDelivered([during])).toBe(0);
+      } finally {
+        for (const pid of frozen) if (isRunning(pid)) process.kill(pid, 'SIGCONT');
+      }
+      await waitForHealth('200 ok');
+      await waitForDeliveries([during, await createTimer(0)]);
+      const isRecorded = async () =>
+        (await api.expect<Timer>([200], 'GET', `/v1/timers/${underWay}`)).status === 'succeeded';
+      await waitUntil('the outcome of the attempt that was under way is recorded', isRecorded, RESUME_LIMIT_MS);
+      expect(receiver.requests.filter(({ headers }) => headers['webhook-id'] === underWay)).toHaveLength(1);
+    },
+    TEST_LIMIT_MS,
+  );
+
+  it(
+    'and down, every route answers 503 in time, services are live but not ready, and then everything resumes',
+    async () => {
+      const during = await createTimer(2_000);
+      await postgres.stop();
+      try {
+        expect(await findWrongRefusals()).toEqual([]);
+        expect(await askAll('/live')).toEqual(all('200 ok'));
+        expect(await askAll('/ready')).toEqual(all('503 down'));
+      } finally {
+        postgres = await openPostgres();
+      }
+      await waitForHealth('200 ok');
+      await waitForDeliveries([during, await createTimer(0)]);
+    },
+    TEST_LIMIT_MS,
+  );
+
+  it(
+    'because it crashed in the midst of traffic, nothing that was acknowledged is lost',
+    async () => {
+      const acknowledged: string[] = [];
+      const refusals = new Set<number>();
+      let isOver = false;
+      const create = async () => {
+        while (!isOver) {
+          const timer = {
+            delay: { type: 'duration', value: 2, unit: 'seconds' },
+            action: { type: 'http', url: receiver.url },
+          };
+          const { status, body } = await api.send<Timer>('POST', '/v1/timers', timer);
+          if (status === 201) acknowledged.push(body.id);
+          else refusals.add(status);
+        }
+      };
+      const creating = Promise.all(Array.from({ length: 8 }, create));
+      try {
+        await waitUntil('deliveries are under way', () => countDelivered(acknowledged) > 100, RESUME_LIMIT_MS);
+        const atCrash = acknowledged.length;
+        for (const pid of signalTree(postgres.pid, 'SIGKILL')) await waitUntil('it is dead', () => !isRunning(pid));
+        await postgres.exited;
+        postgres = await openPostgres();
+        await waitUntil('creating goes on', () => acknowledged.length > atCrash + 100, RESUME_LIMIT_MS);
+      } finally {
+        isOver = true;
+        await creating;
+      }
+      expect([...refusals]).toEqual([503]);
+      await waitForDeliveries(acknowledged);
+      await waitForHealth('200 ok');
+      const ledger = await api.expect<{ isBalanced: boolean }>([200], 'GET', '/v1/ledger');
+      expect(ledger.isBalanced).toBe(true);
+    },
+    TEST_LIMIT_MS,
+  );
+});
+
+describe('while Redis is away', () => {
+  it(
+    'everything but deliveries goes on, health says degraded, and an empty Redis is all it takes to resume',
+    async () => {
+      const [cancelled, changed, ...waiting] = [
+        await createTimer(60_000),
+        await createTimer(60_000),
+        await createTimer(2_000),
+      ];
+      signalTree(redis.pid, 'SIGKILL');
+      await redis.exited;
+      try {
+        waiting.push(await createTimer(0), await createTimer(1_000));
+        const dueAt = new Date().toISOString();
+        await api.expect([200], 'PATCH', `/v1/timers/${changed}`, { dueAt });
+        await api.expect([200], 'POST', `/v1/timers/${cancelled}/cancel`, {});
+        expect((await api.expect<Timer>([200], 'GET', `/v1/timers/${changed}`)).dueAt).toBe(dueAt);
+        const workflow = { name: 'w', tasks: [{ key: 'a', action: { type: 'http', url: receiver.url } }] };
+        const { id: workflowId } = await api.expect<{ id: string }>([201], 'POST', '/v1/workflows', workflow);
+        const run = await api.expect<{ tasks: { timerId: string }[] }>([201], 'POST', '/v1/runs', { workflowId });
+        waiting.push(changed!, run.tasks[0]!.timerId);
+        await waitForHealth('200 degraded');
+        expect(await askAll('/live')).toEqual(all('200 ok'));
+        expect(await askAll('/ready')).toEqual(all('200 degraded'));
+        const isOverdue = async () =>
+          (await api.list<Timer>('/v1/timers', { dueBefore: new Date().toISOString(), status: 'scheduled' })).length;
+        await waitUntil('all of them are overdue', async () => (await isOverdue()) >= waiting.length);
+        expect(countDelivered(waiting)).toBe(0);
+      } finally {
+        redis = await openRedis();
+      }
+      await waitForDeliveries(waiting);
+      await waitForHealth('200 ok');
+      expect(countDelivered([cancelled!])).toBe(0);
+      await waitForDeliveries([await createTimer(0)], ANSWER_LIMIT_MS);
+    },
+    TEST_LIMIT_MS,
+  );
+
+  it(
+    'or forgets everything, hints that waited in it included, deliveries are made all the same',
+    async () => {
+      const worker = stack.processes.find(({ name }) => name.startsWith('worker'))!;
+      worker.kill('SIGSTOP');
+      const ids: string[] = [];
+      try {
+        for (let count = 0; count < 50; count += 1) ids.push(await createTimer(0));
+        const countWaiting = async () => {
+          const { data } = await api.expect<{ data: { waiting: number; active: number }[] }>(
+            [200],
+            'GET',
+            '/v1/queues',
+          );
+          return data.reduce((sum, { waiting, active }) => sum + waiting + active, 0);
+        };
+        await waitUntil('hints wait in Redis', async () => (await countWaiting()) > 0);
+        await emptyRedis(redis.url);
+        expect(await countWaiting()).toBe(0);
+      } finally {
+        worker.kill('SIGCONT');
+      }
+      await waitForDeliveries(ids);
+    },
+    TEST_LIMIT_MS,
+  );
+});
+
+describe('a service that is started while', () => {
+  const environment = () => ({ DATABASE_URL: postgres.url, REDIS_URL: redis.url, HOST: '127.0.0.1', AUTH: 'off' });
+
+  it.each(['api', 'scheduler', 'worker'])(
+    'Postgres is away says so in one sentence and ends with code 1: %s',
+    async (kind) => {
+      const port = await findFreePort();
+      const entry = join(import.meta.dirname, `../../services/${kind}-service/main.ts`);
+      const DATABASE_URL = `postgres://punctual@127.0.0.1:${port}/punctual`;
+      const program = startProgram(entry, [], { ...environment(), DATABASE_URL, PORT: String(await findFreePort()) });
+      expect(await program.exited).toEqual({ code: 1, signal: null });
+      expect(program.stderr.trimEnd().split('\n')).toHaveLength(1);
+      expect(program.stderr).toContain(`127.0.0.1:${port}`);
+    },
+    TEST_LIMIT_MS,
+  );
+
+  it.each(['api', 'scheduler', 'worker'])(
+    'Redis is away waits for it, ready and degraded, and works when it is there: %s',
+    async (kind) => {
+      const [port, redisPortOfItsOwn] = [await findFreePort(), await findFreePort()];
+      const entry = join(import.meta.dirname, `../../services/${kind}-service/main.ts`);
+      const REDIS_URL = `redis://127.0.0.1:${redisPortOfItsOwn}`;
+      const program = startProgram(entry, [], { ...environment(), REDIS_URL, PORT: String(port), LOG_LEVEL: 'fatal' });
+      const askHealth = async () => {
+        const answer = await send<{ status: string }>(`http://127.0.0.1:${port}/v1/health`).catch(() => undefined);
+        return answer && `${answer.status} ${answer.body.status}`;
+      };
+      let itsOwn: RunningRedis | undefined;
+      try {
+        await waitUntil('it is degraded', async () => (await askHealth()) === '200 degraded', RESUME_LIMIT_MS);
+        expect((await send(`http://127.0.0.1:${port}/v1/health/ready`)).status).toBe(200);
+        itsOwn = await startRedis({ ephemeral: true, port: redisPortOfItsOwn, log: () => {} });
+        await waitUntil('it is well', async () => (await askHealth()) === '200 ok', RESUME_LIMIT_MS);
+      } finally {
+        program.kill('SIGTERM');
+        await program.exited;
+        await itsOwn?.stop();
+      }
+    },
+    TEST_LIMIT_MS,
+  );
+});
