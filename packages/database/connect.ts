@@ -69,22 +69,29 @@ const HOT_SETTINGS =
   '-c TimeZone=UTC -c jit=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off -c plan_cache_mode=force_generic_plan';
 const ORDINARY_SETTINGS = '-c TimeZone=UTC -c jit=off';
 
+/** A transaction whose owner fell silent (frozen, or cut off) gives its locks back after this time (ms). */
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000;
+/** Postgres gives a statement up a little before we stop waiting for it: nothing runs on for nobody. */
+const STATEMENT_TIMEOUT_SHARE = 0.9;
+
 /**
  * Opens the pools. Connections are made when first needed, so this neither waits nor fails.
  * Errors of idle connections go to `onIdleError`; the pool replaces such connections by itself.
  */
 export function connectDatabase(options: DatabaseOptions): Database {
   let closing: Promise<void> | undefined;
+  const queryTimeoutMs = options.queryTimeoutMs ?? QUERY_TIMEOUT_MS_DEFAULT;
+  const limits = `-c idle_in_transaction_session_timeout=${IDLE_IN_TRANSACTION_TIMEOUT_MS} -c statement_timeout=${Math.ceil(queryTimeoutMs * STATEMENT_TIMEOUT_SHARE)}`;
   const createPool = (settings: string, max: number, suffix: string) => {
     const pool = new pg.Pool({
       connectionString: options.connectionString,
       application_name: options.applicationName + suffix,
       max,
       connectionTimeoutMillis: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS_DEFAULT,
-      query_timeout: options.queryTimeoutMs ?? QUERY_TIMEOUT_MS_DEFAULT,
+      query_timeout: queryTimeoutMs,
       idleTimeoutMillis: 60_000,
       keepAlive: true,
-      options: settings,
+      options: `${settings} ${limits}`,
       types,
     });
     pool.on('error', (error) => {

@@ -1,8 +1,9 @@
 import pg from 'pg';
 
 // SQLSTATE classes, and single states, that tell of the server and not of the statement: connection faults, lack of
-// resources, operator intervention (shutdown, restart, cancelled statement), lock not available, read-only standby.
-const UNAVAILABLE = /^(08|53|57|55P03|25006)/;
+// resources, operator intervention (shutdown, restart, cancelled statement), lock not available, read-only standby, a
+// transaction that was idle for too long.
+const UNAVAILABLE = /^(08|53|57|55P03|25006|25P03)/;
 // The statement may be tried again as it is: serialization failure and deadlock.
 const CONFLICT = /^40/;
 
@@ -19,4 +20,13 @@ export function isDatabaseUnavailable(error: unknown): boolean {
   return /connection terminated|timeout exceeded when trying to connect|query read timeout|client has encountered a connection error|cannot use a pool after/i.test(
     error.message,
   );
+}
+
+// SQLSTATE of a statement that its time limit ended.
+const QUERY_CANCELED = '57014';
+
+/** Whether a statement was given up because it took too long, perhaps waiting for a lock that others do not need. */
+export function isStatementTimeout(error: unknown): boolean {
+  if (error instanceof pg.DatabaseError) return error.code === QUERY_CANCELED;
+  return error instanceof Error && /query read timeout/i.test(error.message);
 }

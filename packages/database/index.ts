@@ -8,7 +8,7 @@ export {
   type Transaction,
 } from './connect.ts';
 export { DatabaseClock, readMonotonicMs, synchronizeClock } from './database-clock.ts';
-export { isDatabaseUnavailable } from './errors.ts';
+export { isDatabaseUnavailable, isStatementTimeout } from './errors.ts';
 export {
   checkDatabaseReady,
   DatabaseNotReadyError,
@@ -82,7 +82,13 @@ export {
   removeServiceInstance,
   type ServiceInstance,
 } from './queries/service-instances.ts';
-export { readEarlyHints, type StartedTimer, startTimers, type TimerVersion } from './queries/start-timers.ts';
+export {
+  isStillStarted,
+  readEarlyHints,
+  type StartedTimer,
+  startTimers,
+  type TimerVersion,
+} from './queries/start-timers.ts';
 export type { TimerRecord } from './queries/timer-record.ts';
 export { type ApiKeySummary, createApiKey, listApiKeys, revokeApiKey } from './repositories/api-keys.repository.ts';
 export { listAttempts, type ShownAttempt } from './repositories/attempts.repository.ts';

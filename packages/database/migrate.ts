@@ -124,7 +124,8 @@ export async function checkDatabaseReady(database: Database): Promise<void> {
     pending = await readPendingMigrations(database);
   } catch (error) {
     if (!isDatabaseUnavailable(error)) throw error;
-    const reason = (error as { code?: string }).code ?? (error as Error).message;
+    // Of several addresses that were tried in vain the error has no message of its own.
+    const reason = (error as Error).message || (error as { code?: string }).code;
     throw new DatabaseNotReadyError(
       `Postgres can not be reached (${reason}). Start it, or correct DATABASE_URL, then start again.`,
       error,

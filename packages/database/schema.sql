@@ -186,6 +186,7 @@ CREATE TABLE runs (
 ) WITH (fillfactor=80);
 CREATE INDEX runs_list ON public.runs USING btree (tenant_id, created_at, id);
 CREATE INDEX runs_of_workflow ON public.runs USING btree (workflow_id, created_at, id);
+CREATE INDEX runs_running ON public.runs USING btree (created_at) WHERE (status = 'running'::text);
 
 CREATE TABLE service_instances (
   id uuid NOT NULL,

@@ -29,7 +29,7 @@ describe('ids', () => {
 
 describe('partitions', () => {
   it.each([1, 7, 64, 1024])('get equal shares of the ids, of %i partitions', (count) => {
-    const idsPerPartition = 200;
+    const idsPerPartition = 100;
     const sizes = new Array<number>(count).fill(0);
     for (let made = 0; made < count * idsPerPartition; made += 1) sizes[choosePartition(createId(), count)]! += 1;
     // Six standard deviations either way: once in hundreds of millions of partitions by chance.

@@ -61,7 +61,9 @@ export {
   computeRunStatus,
   decodeTaskStates,
   encodeTaskStates,
+  findReadyChildren,
   findReadyTasks,
+  findTaskIndex,
   type RunStatus,
   type TaskState,
 } from './workflow/run-progress.ts';

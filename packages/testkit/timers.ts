@@ -1,5 +1,6 @@
-import type { NewTimer } from '@punctual/database';
+import type { Database, NewTimer } from '@punctual/database';
 import { choosePartition, createId, DEFAULT_TENANT_ID } from '@punctual/domain';
+import { waitUntil } from './wait-until.ts';
 
 /** Partitions of a test database. */
 export const TEST_PARTITION_COUNT = 64;
@@ -28,4 +29,18 @@ export function makeTimer(fields: Partial<NewTimer> = {}): NewTimer {
     labels: null,
     ...fields,
   };
+}
+
+/**
+ * Waits until these timers are due by the database's clock. One that is stored as due now may be due half a millisecond
+ * later, because wake times are rounded to milliseconds; whoever starts it at once would come too early.
+ */
+export async function waitUntilDue(database: Database, ids: readonly string[]): Promise<void> {
+  await waitUntil('the timers are due', async () => {
+    const { rows } = await database.ordinary.query(
+      'SELECT FROM timers WHERE id = ANY ($1) AND wake_at > clock_timestamp() LIMIT 1',
+      [ids],
+    );
+    return rows.length === 0;
+  });
 }

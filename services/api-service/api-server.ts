@@ -33,7 +33,10 @@ declare module 'fastify' {
     scope: Scope;
   }
   interface FastifyContextConfig {
-    /** The least scope that may call the route. Without it: `read` for GET, `write` for all others. */
-    scope?: Scope;
+    /**
+     * The least scope that may call the route. Without it: `read` for GET, `write` for all others. `operator`: what
+     * concerns the installation and all tenants, so only an admin key of the default tenant will do.
+     */
+    scope?: Scope | 'operator';
   }
 }

@@ -25,6 +25,8 @@ const ERROR_PAUSE_MS = 10_000;
 const DAYS_INTERVAL_MS = 600_000;
 /** Ledger entries that one turn folds into the totals. */
 const LEDGER_ENTRIES_MAX = 50_000;
+/** Between the beginnings of two walks over all external ids (ms). */
+const WALK_INTERVAL_MS = 600_000;
 /** External ids that one turn looks at. */
 const EXTERNAL_IDS_MAX = 1_000;
 /** Idempotency keys that one turn forgets. */
@@ -32,8 +34,8 @@ const IDEMPOTENCY_KEYS_MAX = 10_000;
 
 /**
  * Keeps tables small: makes the history's days ahead and drops those past retention, folds the ledger's entries into
- * its totals, forgets old idempotency keys and external ids. Every scheduler runs one; they do not get into each other's way, and
- * each step is a transaction of its own.
+ * its totals, forgets old idempotency keys and external ids. Every scheduler runs one; they do not get into each
+ * other's way, and each step is a transaction of its own.
  */
 export class Pruner implements Role {
   readonly #options: PrunerOptions;
@@ -42,6 +44,7 @@ export class Pruner implements Role {
   /** Whether the last turn left something that could have been done: then the next one follows at once. */
   #isBehind = false;
   #externalIds: ExternalIdCursor | undefined;
+  #walkBeganAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: PrunerOptions) {
     this.#options = options;
@@ -71,21 +74,36 @@ export class Pruner implements Role {
 
   async runOnce(): Promise<void> {
     const { database } = this.#options;
-    // First: nothing below, when it fails, may keep the days from being made.
     await this.#keepDays();
     const folded = await foldLedger(database.ordinary, LEDGER_ENTRIES_MAX);
     const forgotten = await pruneIdempotencyKeys(database.ordinary, IDEMPOTENCY_KEYS_MAX);
-    this.#isBehind = folded === LEDGER_ENTRIES_MAX || forgotten === IDEMPOTENCY_KEYS_MAX;
-    this.#externalIds = (await pruneExternalIds(database.ordinary, this.#externalIds, EXTERNAL_IDS_MAX)).next;
+    const isWalking = await this.#walkExternalIds();
+    this.#isBehind = folded === LEDGER_ENTRIES_MAX || forgotten === IDEMPOTENCY_KEYS_MAX || isWalking;
   }
 
   async #keepDays(): Promise<void> {
     const { database, clock, retentionDays, logger } = this.#options;
     if (readMonotonicMs() - this.#daysKeptAt < DAYS_INTERVAL_MS || !clock.isKnown) return;
-    const { created, dropped } = await inTransaction(database.ordinary, (client) =>
-      keepHistoryDays(client, clock.now(), retentionDays),
-    );
+    // Whoever reads a day for long makes this fail. The days stand ready a week ahead: the next look is soon enough, and
+    // the rest of a turn goes on.
     this.#daysKeptAt = readMonotonicMs();
-    if (created.length + dropped.length > 0) logger.info({ created, dropped }, "kept the history's days");
+    try {
+      const { created, dropped } = await inTransaction(database.ordinary, (client) =>
+        keepHistoryDays(client, clock.now(), retentionDays),
+      );
+      if (created.length + dropped.length > 0) logger.info({ created, dropped }, "kept the history's days");
+    } catch (error) {
+      logger.warn({ err: error }, "could not make or drop the history's days; trying again in ten minutes");
+    }
+  }
+
+  /** Whether there is more to look at. A walk over all of them begins every ten minutes. */
+  async #walkExternalIds(): Promise<boolean> {
+    const now = readMonotonicMs();
+    if (this.#externalIds === undefined && now - this.#walkBeganAt < WALK_INTERVAL_MS) return false;
+    if (this.#externalIds === undefined) this.#walkBeganAt = now;
+    const { database } = this.#options;
+    this.#externalIds = (await pruneExternalIds(database.ordinary, this.#externalIds, EXTERNAL_IDS_MAX)).next;
+    return this.#externalIds !== undefined;
   }
 }

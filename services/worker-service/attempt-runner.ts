@@ -1,4 +1,4 @@
-import type { Database, StartedTimer, WorkflowVersions } from '@punctual/database';
+import { type Database, isStillStarted, type StartedTimer, type WorkflowVersions } from '@punctual/database';
 import { LOST_IN_A_ROW_MAX } from '@punctual/domain';
 import type { Logger } from '@punctual/runtime';
 import type { WorkerMetrics } from './metrics.ts';
@@ -21,6 +21,12 @@ export interface AttemptRunnerOptions {
   logger: Logger;
 }
 
+/**
+ * An attempt that could not be sent within this time of its start (ms), because it waited for its origin or the process
+ * stood still, is sent only when the start still stands. A start commits without waiting for the disk, so a crash of
+ * Postgres may have undone it, and whoever cancelled or edited since was told that nothing had started.
+ */
+const SENT_UNCHECKED_MS = 100;
 /** How long a timer is postponed that could not be sent because something of ours failed (ms). */
 const OWN_FAULT_POSTPONE_MS = 1_000;
 
@@ -42,6 +48,11 @@ export class AttemptRunner {
     if (timer.lost > LOST_IN_A_ROW_MAX) {
       metrics.outcomes.inc({ outcome: 'lost' });
       onOutcome(giveUpLost(timer));
+      return;
+    }
+    // Begun again after its worker was lost, and its run cancelled meanwhile: giving it back ends it as cancelled.
+    if (timer.run_status === 'cancelled') {
+      onOutcome(postpone(timer, 0));
       return;
     }
     try {
@@ -91,7 +102,7 @@ export class AttemptRunner {
     action: Extract<PreparedAction, { type: 'http' }>,
     startedAt: number,
   ): Promise<AttemptResult | undefined> {
-    const { http, gate, secrets, metrics, onOutcome } = this.#options;
+    const { database, http, gate, secrets, metrics, onOutcome } = this.#options;
     const signingSecrets = await secrets.read(timer.tenant_id);
     const entry = gate.enter(action.origin);
     if ((typeof entry === 'string' ? entry : await entry) === 'full') {
@@ -101,6 +112,11 @@ export class AttemptRunner {
     }
     const enteredAt = performance.now();
     try {
+      if (enteredAt - startedAt > SENT_UNCHECKED_MS && !(await isStillStarted(database.hot, timer))) {
+        metrics.timersPostponed.inc();
+        onOutcome(postpone(timer, 0));
+        return undefined;
+      }
       this.#observeLateness(timer, startedAt);
       const hasBody = action.method !== 'GET' && action.method !== 'HEAD';
       return await http.perform({

@@ -15,6 +15,7 @@ export interface WorkerMetrics {
   timersPostponed: Counter;
   outcomesVoid: Counter;
   outcomeWriteFailures: Counter;
+  outcomesAbandoned: Counter;
   attemptsInFlight: Gauge;
 }
 
@@ -80,6 +81,11 @@ export function createWorkerMetrics(registry: Registry): WorkerMetrics {
     outcomeWriteFailures: new Counter({
       name: 'worker_outcome_write_failures_total',
       help: 'Writes of outcomes that failed and were tried again.',
+      registers,
+    }),
+    outcomesAbandoned: new Counter({
+      name: 'worker_outcomes_abandoned_total',
+      help: 'Outcomes that Postgres refused every time; their attempts are begun again when the leases end.',
       registers,
     }),
     attemptsInFlight: new Gauge({

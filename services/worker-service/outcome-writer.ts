@@ -4,6 +4,7 @@ import {
   type FinishedAttempt,
   finishTimers,
   isDatabaseUnavailable,
+  isStatementTimeout,
   postponeTimers,
   type RescheduledAttempt,
   type ReturningTimer,
@@ -11,7 +12,7 @@ import {
   returnRunTimers,
   type WorkflowVersions,
 } from '@punctual/database';
-import type { Logger } from '@punctual/runtime';
+import { type Logger, limitRate, OUTAGE_LOG_INTERVAL_MS } from '@punctual/runtime';
 import type { WorkerMetrics } from './metrics.ts';
 import type { Outcome } from './outcome.ts';
 
@@ -28,6 +29,8 @@ export interface OutcomeWriterOptions {
 
 /** Outcomes in one write; more wait for the next. */
 const BATCH_MAX = 500;
+/** Outcomes of runs in one transaction. */
+const RUN_OUTCOMES_PER_TRANSACTION_MAX = 200;
 /** Writes under way at once. */
 const WRITES_MAX = 4;
 /** Between two tries while Postgres is away (ms). */
@@ -48,8 +51,15 @@ export class OutcomeWriter {
   #writes = 0;
   readonly #underWay = new Set<Promise<void>>();
 
+  readonly #warnSeldom: (error: unknown, outcomes: number) => void;
+
   constructor(options: OutcomeWriterOptions) {
     this.#options = options;
+    this.#warnSeldom = limitRate(
+      (error: unknown, outcomes: number) =>
+        options.logger.warn({ err: error, outcomes }, 'could not write outcomes; trying again'),
+      OUTAGE_LOG_INTERVAL_MS,
+    );
   }
 
   add(outcome: Outcome): void {
@@ -106,19 +116,7 @@ export class OutcomeWriter {
     }
     await Promise.all([
       this.#writeAll(single, async (records) => this.#countEnded(await finishTimers(database.hot, records))),
-      this.#writeAll(ofRuns, async (items) => {
-        const ended = await endRunTimers(
-          database.hot,
-          workflowVersions,
-          items.map((item) => item.runId),
-          (client) =>
-            finishTimers(
-              client,
-              items.map((item) => item.record),
-            ),
-        );
-        return this.#countEnded(ended);
-      }),
+      this.#writeOfRuns(ofRuns),
       this.#writeAll(retries, async (records) => (await retryTimers(database.hot, records)).length),
       this.#writeAll(postponed, async (items) => (await postponeTimers(database.hot, items)).length),
       this.#writeAll(returning, async (timers) => {
@@ -126,6 +124,21 @@ export class OutcomeWriter {
         return waiting.length + this.#countEnded(cancelled.map(() => ({ state: 'cancelled' })));
       }),
     ]);
+  }
+
+  // A transaction holds the locks of all its runs, and each run may unlock many tasks.
+  async #writeOfRuns(ofRuns: readonly { runId: string; record: FinishedAttempt }[]): Promise<void> {
+    const { database, workflowVersions } = this.#options;
+    for (let from = 0; from < ofRuns.length; from += RUN_OUTCOMES_PER_TRANSACTION_MAX) {
+      await this.#writeAll(ofRuns.slice(from, from + RUN_OUTCOMES_PER_TRANSACTION_MAX), async (items) => {
+        const runIds = items.map((item) => item.runId);
+        const records = items.map((item) => item.record);
+        const ended = await endRunTimers(database.hot, workflowVersions, runIds, (client) =>
+          finishTimers(client, records),
+        );
+        return this.#countEnded(ended);
+      });
+    }
   }
 
   #countEnded(ended: readonly { state: 'succeeded' | 'dead' | 'cancelled' }[]): number {
@@ -136,8 +149,8 @@ export class OutcomeWriter {
     return ended.length;
   }
 
-  // Tries again while Postgres is away. When the data is at fault, halves the batch to find the row, and writes that
-  // one without its texts, so that no row can keep others from being recorded.
+  // Tries again while Postgres is away. When data is refused or a lock is not had in time, halves the batch to find the
+  // row; one whose data is refused is tried without its texts, and at last given up: its lease ends, and it is begun again.
   async #writeAll<Item extends object>(
     items: readonly Item[],
     write: (items: readonly Item[]) => Promise<number>,
@@ -156,13 +169,14 @@ export class OutcomeWriter {
         return;
       } catch (error) {
         metrics.outcomeWriteFailures.inc();
+        // A row that somebody holds locked, or whose data is refused, must not keep the others from being recorded.
+        if (items.length > 1 && (!isDatabaseUnavailable(error) || isStatementTimeout(error))) {
+          const half = Math.ceil(items.length / 2);
+          await this.#writeAll(items.slice(0, half), write);
+          await this.#writeAll(items.slice(half), write);
+          return;
+        }
         if (!isDatabaseUnavailable(error)) {
-          if (items.length > 1) {
-            const half = Math.ceil(items.length / 2);
-            await this.#writeAll(items.slice(0, half), write);
-            await this.#writeAll(items.slice(half), write);
-            return;
-          }
           faults += 1;
           logger.error(
             { err: error },
@@ -170,11 +184,12 @@ export class OutcomeWriter {
           );
           attempted = items.map(withoutTexts);
         } else {
-          logger.debug({ err: error, outcomes: items.length }, 'could not write outcomes; trying again');
+          this.#warnSeldom(error, items.length);
         }
         await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS));
       }
     }
+    metrics.outcomesAbandoned.inc(items.length);
     onWritten(items.length);
   }
 }

@@ -22,6 +22,7 @@ const timer: StartedTimer = {
   retry: null,
   timeout_ms: null,
   input: null,
+  run_status: null,
 };
 const decide = (fields: Partial<AttemptResult>, attempt = 1) =>
   decideOutcome({ ...timer, attempt }, { outcome: 'succeeded', durationMs: 7, ...fields }, RETRY_DEFAULT, () => 0.5);

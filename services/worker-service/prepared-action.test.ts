@@ -22,6 +22,7 @@ const makeStarted = (fields: Partial<StartedTimer>): StartedTimer => ({
   retry: null,
   timeout_ms: null,
   input: null,
+  run_status: null,
   ...fields,
 });
 

@@ -12,7 +12,8 @@ const SETUP_LIMIT_MS = 120_000;
 const TEST_LIMIT_MS = 60_000;
 /** Timers are created all the while, one in this time (ms), and are due that much later. */
 const TRAFFIC_PAUSE_MS = 25;
-const TRAFFIC_DELAYS_MS = [0, 200, 1_000, 3_000];
+const TRAFFIC_DELAYS_MS = [0, 200, 1_000];
+const TIMERS_LOOKED_AT = 20;
 
 let stack: RunningStack;
 let receiver: Receiver;
@@ -31,6 +32,8 @@ beforeAll(async () => {
   api = new ApiClient(stack.apiUrls);
   await waitUntil('two schedulers share the partitions', () => isShared(2), SETUP_LIMIT_MS);
   traffic = createTimers();
+  // Looked at when it is over.
+  traffic.catch(() => {});
 }, SETUP_LIMIT_MS);
 
 afterAll(async () => {
@@ -77,10 +80,14 @@ const listSchedulers = (): RunningService[] => stack.processes.filter(({ name })
 async function expectDeliveries(): Promise<void> {
   const before = new Set(acknowledged.keys());
   const isNew = (id: string) => !before.has(id);
-  await waitUntil('timers are created', () => [...acknowledged.keys()].filter(isNew).length >= 40, TEST_LIMIT_MS);
+  await waitUntil(
+    'timers are created',
+    () => [...acknowledged.keys()].filter(isNew).length >= TIMERS_LOOKED_AT,
+    TEST_LIMIT_MS,
+  );
   const ids = [...acknowledged.keys()].filter(isNew);
   const receivedIds = () => new Set(receiver.requests.map(({ headers }) => String(headers['webhook-id'])));
-  await waitUntil('they are delivered', () => new Set(ids).isSubsetOf(receivedIds()), LATENESS_LIMIT_MS + 3_000);
+  await waitUntil('they are delivered', () => new Set(ids).isSubsetOf(receivedIds()), LATENESS_LIMIT_MS);
 }
 
 describe('partitions are shared fairly again within five seconds, and deliveries go on', () => {

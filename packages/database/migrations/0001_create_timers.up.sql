@@ -76,6 +76,8 @@ CREATE TABLE runs (
 ) WITH (fillfactor = 80);
 CREATE INDEX runs_list ON runs (tenant_id, created_at, id);
 CREATE INDEX runs_of_workflow ON runs (workflow_id, created_at, id);
+-- Few of all runs: what the ledger looks through for those that can not end.
+CREATE INDEX runs_running ON runs (created_at) WHERE status = 'running';
 
 -- Live timers only. `wake_at` is the next instant at which a scheduler must look at the row:
 -- scheduled, its due time (or that of its retry); running, the end of its lease; paused, infinity.

@@ -2,7 +2,7 @@ import type { QueryConfig, QueryResultRow } from 'pg';
 import type { Queryable } from '../connect.ts';
 
 /** How long each of these queries may take (ms): they read all live rows, of which there may be many millions. */
-const QUERY_TIMEOUT_MS = 120_000;
+export const LEDGER_QUERY_TIMEOUT_MS = 120_000;
 
 async function runSlowQuery<Row extends QueryResultRow>(
   database: Queryable,
@@ -10,7 +10,7 @@ async function runSlowQuery<Row extends QueryResultRow>(
   values: unknown[],
 ): Promise<Row[]> {
   // pg takes the time-out of a single query too, which its types do not say.
-  const query: QueryConfig & { query_timeout: number } = { text, values, query_timeout: QUERY_TIMEOUT_MS };
+  const query: QueryConfig & { query_timeout: number } = { text, values, query_timeout: LEDGER_QUERY_TIMEOUT_MS };
   const { rows } = await database.query<Row>(query);
   return rows;
 }

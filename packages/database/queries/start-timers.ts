@@ -1,5 +1,6 @@
 import type { Queryable } from '../connect.ts';
 import { nameStatement } from '../statement.ts';
+import type { RunRow } from '../tables.ts';
 
 /** What a hint names. */
 export interface TimerVersion {
@@ -34,6 +35,8 @@ export interface StartedTimer {
   timeout_ms: number | null;
   /** The run's input as JSON text. */
   input: string | null;
+  /** The run's status at the start: of a cancelled one nothing is sent any more. */
+  run_status: RunRow['status'] | null;
 }
 
 // Locks the rows it changes, in the order of the ids it is given (callers sort them, so two starts can not
@@ -62,8 +65,8 @@ const startRows = nameStatement<StartedTimer>(
    SELECT s.id, s.tenant_id, s.version, s.attempt, s.lost, date_part('epoch', s.wake_at) * 1000 AS wake_at,
      date_part('epoch', clock_timestamp()) * 1000 AS started_at, date_part('epoch', s.due_at) * 1000 AS due_at,
      s.partition, s.run_id, s.workflow_id, s.workflow_version, s.task_key, s.action, s.payload, s.retry, s.timeout_ms,
-     (SELECT r.input FROM runs r WHERE r.id = s.run_id) AS input
-   FROM started s`,
+     r.input, r.status AS run_status
+   FROM started s LEFT JOIN runs r ON r.id = s.run_id`,
 );
 
 /**
@@ -94,4 +97,14 @@ export async function readEarlyHints(
 ): Promise<{ id: string; version: number; waitMs: number }[]> {
   const rows = await selectEarly(database, [hints.map((h) => h.id), hints.map((h) => h.version)]);
   return rows.map((row) => ({ id: row.id, version: row.version, waitMs: Math.max(0, row.wait_ms) }));
+}
+
+const selectStarted = nameStatement<{ stands: boolean }>(
+  'check_started_timer',
+  `SELECT true AS stands FROM timers WHERE id = $1 AND version = $2 AND state = 'running' AND wake_at > clock_timestamp()`,
+);
+
+/** Whether a start still stands: its lease runs, and neither a crash of Postgres nor anybody else has undone it. */
+export async function isStillStarted(database: Queryable, { id, version }: TimerVersion): Promise<boolean> {
+  return (await selectStarted(database, [id, version])).length === 1;
 }

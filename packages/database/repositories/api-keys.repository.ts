@@ -67,11 +67,13 @@ export async function revokeApiKey(
   database: Pick<Database, 'kysely'>,
   id: string,
   revokedAt: number,
+  tenantId?: string,
 ): Promise<ApiKeySummary | undefined> {
   return database.kysely
     .updateTable('api_keys')
     .set((of) => ({ revoked_at: of.fn.coalesce('revoked_at', toInstant(revokedAt)) }))
     .where('id', '=', id)
+    .$if(tenantId !== undefined, (update) => update.where('tenant_id', '=', tenantId!))
     .returning(SUMMARY)
     .executeTakeFirst();
 }

@@ -1,5 +1,6 @@
 import type { Database } from '../connect.ts';
 import {
+  LEDGER_QUERY_TIMEOUT_MS,
   type LedgerLine,
   type LedgerTotal,
   type OverdueTimer,
@@ -62,6 +63,7 @@ export async function readLedger(
   let broken: Error | undefined;
   try {
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+    await client.query(`SET LOCAL statement_timeout = ${LEDGER_QUERY_TIMEOUT_MS}`);
     const { rows } = await client.query<{ read_at: number }>('SELECT clock_timestamp() AS read_at');
     const { lines, lineCount, differenceCount, total } = await readLedgerLines(client, tenantId);
     const overdue = await readOverdueTimers(client, tenantId, overdueAfterMs);

@@ -2,16 +2,19 @@ import {
   computeDueAt,
   computeRunStatus,
   createId,
+  type DueTime,
   decodeTaskStates,
   encodeTaskStates,
+  findReadyChildren,
   findReadyTasks,
+  findTaskIndex,
   type TaskState,
 } from '@punctual/domain';
 import type pg from 'pg';
 import { inTransaction } from '../connect.ts';
 import { createSkippedTimers, createTimers, type NewTimer, TIMERS_PER_INSERT_MAX } from '../queries/create-timers.ts';
 import { nameStatement } from '../statement.ts';
-import type { WorkflowVersion, WorkflowVersions } from '../workflow-versions.ts';
+import type { StoredTask, WorkflowVersion, WorkflowVersions } from '../workflow-versions.ts';
 
 /** A run's row, locked until the transaction ends. */
 export interface LockedRun {
@@ -85,16 +88,20 @@ export async function advanceRuns(
   const advanced: { id: string; taskStates: string; status: string }[] = [];
   const timers: NewTimer[] = [];
   const skipped: NewTimer[] = [];
+  // One anchor for all of the transaction, so that a due time is reckoned once for all runs of a version.
+  const anchorAt = Math.ceil(runs.reduce((latest, run) => Math.max(latest, run.locked_at), 0));
+  const dueTimes: DueTimes = new Map();
   for (const run of runs) {
     const version = await versions.read(client, run.workflow_id, run.workflow_version);
     const states = decodeTaskStates(run.task_states);
     for (const task of endedByRun.get(run.id) ?? []) {
-      states[version.tasks.findIndex(({ key }) => key === task.task_key)] = task.state;
+      states[findTaskIndex(version.tasks, task.task_key)] = task.state;
     }
     let status = run.status;
     if (status !== 'cancelled') {
-      beginReadyTasks(run, version, states, timers, skipped);
-      status = computeRunStatus(states);
+      beginReadyTasks({ ...run, locked_at: anchorAt }, version, states, timers, skipped, dueTimes);
+      const computed = computeRunStatus(states);
+      status = status === 'paused' && computed === 'running' ? 'paused' : computed;
     }
     advanced.push({ id: run.id, taskStates: encodeTaskStates(states), status });
   }
@@ -112,12 +119,16 @@ export async function advanceRuns(
   ]);
 }
 
+/** Due times of tasks, reckoned from one anchor. */
+export type DueTimes = Map<StoredTask, DueTime>;
+
 /** What of a run its tasks' timers carry. `locked_at` is their anchor. */
 export type BeginningRun = Pick<LockedRun, 'id' | 'tenant_id' | 'partition' | 'locked_at'>;
 
 /**
  * Marks in `states` every task that may begin and appends its timer to `timers`, or to `skipped` when its date is past
- * and its rule says so; a task that is skipped may let others begin, so this goes on until nothing is ready.
+ * and its rule says so; a task that is skipped may let others begin, so this goes on until nothing is ready. `dueTimes`
+ * remembers what was reckoned for other runs with the same anchor.
  */
 export function beginReadyTasks(
   run: BeginningRun,
@@ -125,39 +136,40 @@ export function beginReadyTasks(
   states: TaskState[],
   timers: NewTimer[],
   skipped: NewTimer[],
+  dueTimes: DueTimes = new Map(),
 ): void {
-  // Each round begins at least one task, so there are at most as many rounds as tasks.
-  for (
-    let ready = findReadyTasks(version.tasks, states);
-    ready.length > 0;
-    ready = findReadyTasks(version.tasks, states)
-  ) {
-    for (const index of ready) {
-      const task = version.tasks[index]!;
-      const anchorAt = Math.ceil(run.locked_at);
-      const due = computeDueAt(task.delay, { anchorAt, timeZone: version.timeZone });
-      // `reject` refuses a date that is past when the workflow is created; one that passes later is left out.
-      const isSkipped = due.kind !== 'due';
-      states[index] = isSkipped ? 'skipped' : 'live';
-      (isSkipped ? skipped : timers).push({
-        id: createId(),
-        tenantId: run.tenant_id,
-        partition: run.partition,
-        dueAt: due.kind === 'due' ? due.dueAt : anchorAt,
-        createdAt: anchorAt,
-        runId: run.id,
-        workflowId: version.workflowId,
-        workflowVersion: version.version,
-        taskKey: task.key,
-        timeZone: null,
-        delay: null,
-        action: null,
-        payload: null,
-        retry: null,
-        timeoutMs: task.timeoutMs ?? null,
-        externalId: null,
-        labels: null,
-      });
+  const anchorAt = Math.ceil(run.locked_at);
+  const ready = findReadyTasks(version.tasks, states);
+  for (let index = ready.pop(); index !== undefined; index = ready.pop()) {
+    if (states[index] !== 'pending') continue;
+    const task = version.tasks[index]!;
+    let due = dueTimes.get(task);
+    if (!due) {
+      due = computeDueAt(task.delay, { anchorAt, timeZone: version.timeZone });
+      dueTimes.set(task, due);
     }
+    // `reject` refuses a date that is past when the workflow is created; one that passes later is left out.
+    const isSkipped = due.kind !== 'due';
+    states[index] = isSkipped ? 'skipped' : 'live';
+    if (isSkipped) ready.push(...findReadyChildren(version.tasks, states, index));
+    (isSkipped ? skipped : timers).push({
+      id: createId(),
+      tenantId: run.tenant_id,
+      partition: run.partition,
+      dueAt: due.kind === 'due' ? due.dueAt : anchorAt,
+      createdAt: anchorAt,
+      runId: run.id,
+      workflowId: version.workflowId,
+      workflowVersion: version.version,
+      taskKey: task.key,
+      timeZone: null,
+      delay: null,
+      action: null,
+      payload: null,
+      retry: null,
+      timeoutMs: task.timeoutMs ?? null,
+      externalId: null,
+      labels: null,
+    });
   }
 }

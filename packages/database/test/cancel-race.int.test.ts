@@ -8,7 +8,7 @@ import {
   startTimers,
 } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
-import { makeTimer, useTestDatabase, waitUntil } from '@punctual/testkit';
+import { makeTimer, useTestDatabase, waitUntil, waitUntilDue } from '@punctual/testkit';
 import { describe, expect, it } from 'vitest';
 
 const CONNECTIONS = 8;
@@ -22,7 +22,9 @@ const start = (hints: readonly { id: string; version: number }[]) =>
 async function storeTimers(count: number): Promise<string[]> {
   const timers = Array.from({ length: count }, () => makeTimer());
   for (let from = 0; from < count; from += 1_000) await createTimers(db.database.hot, timers.slice(from, from + 1_000));
-  return timers.map((timer) => timer.id);
+  const ids = timers.map((timer) => timer.id);
+  await waitUntilDue(db.database, ids);
+  return ids;
 }
 
 /** Pieces of 1 to `sizeMax` in a random order. */
@@ -102,11 +104,11 @@ describe('a cancel and a start of the same timers', () => {
         const [first, second] = [started.filter((_, index) => index % 2), started.filter((_, index) => !(index % 2))];
         await retryTimers(
           db.database.hot,
-          first.map(({ id, version }) => ({ id, version, ...record, waitMs: 0 })),
+          first.map(({ id, version }) => ({ id, version, ...record, waitMs: -1 })),
         );
         await postponeTimers(
           db.database.hot,
-          second.map(({ id, version }) => ({ id, version, waitMs: 0 })),
+          second.map(({ id, version }) => ({ id, version, waitMs: -1 })),
         );
         for (const { id, version } of started) versions.set(id, version + 1);
       }
@@ -184,7 +186,7 @@ describe('an outcome and a new start of the same timer, after its lease lapsed',
       db.database.hot,
       ids.map((id) => ({ id, version: 1 })),
       0,
-      0,
+      -1,
     );
     const record = {
       outcome: 'succeeded',

@@ -1,5 +1,5 @@
 import { createTimers, finishTimers, inTransaction, keepHistoryDays, startTimers } from '@punctual/database';
-import { makeTimer, useTestDatabase } from '@punctual/testkit';
+import { makeTimer, useTestDatabase, waitUntilDue } from '@punctual/testkit';
 import { describe, expect, it } from 'vitest';
 
 const DAY_MS = 86_400_000;
@@ -83,6 +83,10 @@ describe("the history's days", () => {
   it('are made once when several callers come at once, while timers go on ending', async () => {
     const timers = Array.from({ length: 600 }, () => makeTimer());
     await createTimers(db.database.hot, timers);
+    await waitUntilDue(
+      db.database,
+      timers.map(({ id }) => id),
+    );
     const hints = timers.map(({ id }) => ({ id, version: 1 }));
     const record = {
       outcome: 'succeeded',

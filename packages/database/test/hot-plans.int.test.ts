@@ -10,7 +10,7 @@ import {
   startTimers,
 } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
-import { makeTimer, useTestDatabase } from '@punctual/testkit';
+import { makeTimer, useTestDatabase, waitUntilDue } from '@punctual/testkit';
 import type pg from 'pg';
 import { describe, expect, it } from 'vitest';
 
@@ -44,6 +44,7 @@ const record = {
   error: null,
   responseBody: null,
 } as const;
+const idsOf = (timers: readonly { id: string }[]) => timers.map(({ id }) => id);
 const hints = (timers: readonly { id: string }[], version: number) => timers.map(({ id }) => ({ id, version }));
 
 describe('in a database that was never analyzed', () => {
@@ -57,12 +58,12 @@ describe('in a database that was never analyzed', () => {
         await startTimers(on, hints(timers, 1), 10_000, 10_000);
         await retryTimers(
           on,
-          hints(timers, 2).map((hint) => ({ ...hint, ...record, waitMs: 0 })),
+          hints(timers, 2).map((hint) => ({ ...hint, ...record, waitMs: -1 })),
         );
         await startTimers(on, hints(timers, 3), 10_000, 10_000);
         await postponeTimers(
           on,
-          hints(timers, 4).map((hint) => ({ ...hint, waitMs: 0 })),
+          hints(timers, 4).map((hint) => ({ ...hint, waitMs: -1 })),
         );
         await startTimers(on, hints(timers.slice(0, 10), 5), 10_000, 10_000);
         await finishTimers(
@@ -77,6 +78,7 @@ describe('in a database that was never analyzed', () => {
       };
       const first = Array.from({ length: 20 }, () => makeTimer());
       await createTimers(pool, first);
+      await waitUntilDue(db.database, idsOf(first));
       // Plans for good are made from the sixth use on where they are not forced.
       for (let use = 0; use < 6; use += 1) await runAll(pool, first);
       for (let made = 0; made < 5; made += 1)
@@ -85,6 +87,7 @@ describe('in a database that was never analyzed', () => {
           Array.from({ length: 1_000 }, () => makeTimer()),
         );
       await createTimers(pool, batch);
+      await waitUntilDue(db.database, idsOf(batch));
       const reads = await countReads(pool, () => runAll(pool, batch));
       const { rows } = await db.database.ordinary.query(
         'SELECT count(*)::int AS ended FROM finished_timers WHERE id = ANY ($1)',

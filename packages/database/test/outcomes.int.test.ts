@@ -10,7 +10,7 @@ import {
   startTimers,
 } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
-import { makeTimer, useTestDatabase } from '@punctual/testkit';
+import { makeTimer, useTestDatabase, waitUntilDue } from '@punctual/testkit';
 import { describe, expect, it } from 'vitest';
 
 const db = useTestDatabase(6);
@@ -18,6 +18,10 @@ const db = useTestDatabase(6);
 async function startNew(count: number, fields: Parameters<typeof makeTimer>[0] = {}): Promise<StartedTimer[]> {
   const timers = Array.from({ length: count }, () => makeTimer(fields));
   await createTimers(db.database.hot, timers);
+  await waitUntilDue(
+    db.database,
+    timers.map(({ id }) => id),
+  );
   const started = await startTimers(
     db.database.hot,
     timers.map(({ id }) => ({ id, version: 1 })),
@@ -214,7 +218,7 @@ describe('a retry', () => {
     const [first, second] = await startNew(2);
     await retryTimers(
       db.database.hot,
-      [first!, second!].map((timer) => ({ ...finish(timer, { outcome: 'timedOut' }), waitMs: 0 })),
+      [first!, second!].map((timer) => ({ ...finish(timer, { outcome: 'timedOut' }), waitMs: -1 })),
     );
     expect(await startTimers(db.database.hot, [{ id: first!.id, version: 3 }], 10_000, 15_000)).toMatchObject([
       { attempt: 2, version: 4 },
@@ -229,7 +233,7 @@ describe('a retry', () => {
 
   it('happens once when it is written twice', async () => {
     const [timer] = await startNew(1);
-    const outcome = { ...finish(timer!, { outcome: 'retryable' }), waitMs: 0 };
+    const outcome = { ...finish(timer!, { outcome: 'retryable' }), waitMs: -1 };
     expect(await retryTimers(db.database.hot, [outcome])).toHaveLength(1);
     expect(await retryTimers(db.database.hot, [outcome])).toEqual([]);
     expect(await readAttempts(timer!.id)).toHaveLength(1);
@@ -242,7 +246,7 @@ describe('a timer given back unsent', () => {
     expect(
       await postponeTimers(
         db.database.hot,
-        [timer!, other!].map(({ id, version }) => ({ id, version, waitMs: 0 })),
+        [timer!, other!].map(({ id, version }) => ({ id, version, waitMs: -1 })),
       ),
     ).toHaveLength(2);
     expect(await readFrom('timers', [timer!.id])).toMatchObject([

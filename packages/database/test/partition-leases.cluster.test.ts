@@ -92,7 +92,19 @@ describe('partition leases', () => {
     expect(await acquirePartitionLeases(db.database.hot, createId(), 100, 10_000)).toEqual([]);
   });
 
-  it('that have run out are not prolonged, and may be taken by others with a higher epoch', async () => {
+  it('that have run out are not prolonged, not even when nobody has taken them', async () => {
+    const owner = createId();
+    await acquirePartitionLeases(db.database.hot, owner, 100, 50);
+    await waitUntil('they have run out', async () => {
+      const { rows } = await db.database.ordinary.query(
+        'SELECT FROM partition_leases WHERE expires_at > clock_timestamp()',
+      );
+      return rows.length === 0;
+    });
+    expect(await renewPartitionLeases(db.database.hot, owner, 10_000)).toEqual([]);
+  });
+
+  it('that have run out may be taken by others, with a higher epoch', async () => {
     const [slow, quick] = [createId(), createId()];
     const first = await acquirePartitionLeases(db.database.hot, slow, 100, 50);
     const second = await waitUntil('the leases have run out', async () => {

@@ -79,7 +79,7 @@ describe('a read of due timers', () => {
 
   it('finds what is scheduled, what must be retried and what got lost alike, and nothing that is parked', async () => {
     const [scheduled, lost, paused] = await storeAwake(7, [HOUR_AGO, HOUR_AGO + 1, HOUR_AGO + 2]);
-    await startTimers(db.database.hot, [{ id: lost!, version: 1 }], 0, 0);
+    await startTimers(db.database.hot, [{ id: lost!, version: 1 }], 0, -1);
     await db.database.ordinary.query(`UPDATE timers SET state = 'paused', wake_at = 'infinity' WHERE id = $1`, [
       paused,
     ]);

@@ -15,7 +15,7 @@ import {
   WorkflowVersions,
 } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
-import { beginRuns, storeWorkflow, useTestDatabase } from '@punctual/testkit';
+import { beginRuns, storeWorkflow, useTestDatabase, waitUntilDue } from '@punctual/testkit';
 import { describe, expect, it } from 'vitest';
 
 const CONNECTIONS = 8;
@@ -45,6 +45,10 @@ const readRunRows = (runIds: readonly string[]) =>
 
 async function startTasks(runIds: readonly string[], key: string, leaseMs = 60_000): Promise<StartedTimer[]> {
   const timers = (await readTimersOf(runIds)).filter((timer) => timer.task_key === key);
+  await waitUntilDue(
+    db.database,
+    timers.map(({ id }) => id),
+  );
   const started: StartedTimer[] = [];
   for (let from = 0; from < timers.length; from += 64) {
     started.push(...(await startTimers(db.database.relaxed, timers.slice(from, from + 64), leaseMs, 0)));
@@ -143,7 +147,7 @@ describe("a run's progress", () => {
       ]),
       1,
     );
-    const [lapsed] = await startTasks([runId!], 'a', 0);
+    const [lapsed] = await startTasks([runId!], 'a', -1);
     const [current] = await startTasks([runId!], 'a');
     expect(await end([lapsed!], 'dead')).toEqual([]);
     expect(await readRunRows([runId!])).toMatchObject([{ status: 'running', task_states: 'lp' }]);

@@ -10,7 +10,7 @@ import {
   synchronizeClock,
   WorkflowVersions,
 } from '@punctual/database';
-import { beginRuns, makeTimer, storeWorkflow, useTestDatabase, waitUntil } from '@punctual/testkit';
+import { beginRuns, makeTimer, storeWorkflow, useTestDatabase, waitUntil, waitUntilDue } from '@punctual/testkit';
 import { describe, expect, it } from 'vitest';
 
 const TIMEOUT_MS = 10_000;
@@ -20,12 +20,13 @@ const db = useTestDatabase(10);
 const start = (hints: readonly { id: string; version: number }[], timeoutMs = TIMEOUT_MS, marginMs = MARGIN_MS) =>
   startTimers(db.database.relaxed, hints, timeoutMs, marginMs);
 
-/** A start whose lease ends at once. */
-const startLapsing = (hint: { id: string; version: number }) => start([hint], 0, 0);
+/** A start whose lease has ended when it begins. */
+const startLapsing = (hint: { id: string; version: number }) => start([hint], 0, -1);
 
 async function storeTimer(fields: Parameters<typeof makeTimer>[0] = {}): Promise<{ id: string; version: number }> {
   const timer = makeTimer(fields);
   await createTimers(db.database.hot, [timer]);
+  if (timer.dueAt <= Date.now()) await waitUntilDue(db.database, [timer.id]);
   return { id: timer.id, version: 1 };
 }
 
@@ -48,6 +49,10 @@ describe('a start', () => {
   it('happens once, however many starts of the same version come together', async () => {
     const timers = Array.from({ length: 40 }, () => makeTimer());
     await createTimers(db.database.hot, timers);
+    await waitUntilDue(
+      db.database,
+      timers.map(({ id }) => id),
+    );
     const hints = timers.map((timer) => ({ id: timer.id, version: 1 }));
     const starts = await Promise.all(
       Array.from({ length: 50 }, (_, index) => start(index % 2 ? hints : hints.toReversed())),
@@ -179,8 +184,8 @@ describe('a lapsed lease', () => {
     const old = { id: hint.id, version: first!.version };
     expect(await finishTimers(db.database.hot, [{ ...old, ...record, state: 'succeeded' }])).toEqual([]);
     expect(await finishTimers(db.database.hot, [{ ...old, ...record, state: 'dead' }])).toEqual([]);
-    expect(await retryTimers(db.database.hot, [{ ...old, ...record, waitMs: 0 }])).toEqual([]);
-    expect(await postponeTimers(db.database.hot, [{ ...old, waitMs: 0 }])).toEqual([]);
+    expect(await retryTimers(db.database.hot, [{ ...old, ...record, waitMs: -1 }])).toEqual([]);
+    expect(await postponeTimers(db.database.hot, [{ ...old, waitMs: -1 }])).toEqual([]);
     expect(await readTimer(hint.id)).toMatchObject({ state: 'running', version: second!.version, attempt: 1 });
     expect(await readAttempts(hint.id)).toHaveLength(1);
     expect(
@@ -193,7 +198,7 @@ describe('a lapsed lease', () => {
     const [first] = await startLapsing(hint);
     const [second] = await start([first!]);
     await retryTimers(db.database.hot, [
-      { id: hint.id, version: second!.version, ...record, outcome: 'retryable', waitMs: 0 },
+      { id: hint.id, version: second!.version, ...record, outcome: 'retryable', waitMs: -1 },
     ]);
     expect(await start([{ id: hint.id, version: second!.version + 1 }])).toMatchObject([{ attempt: 2, lost: 0 }]);
   });

@@ -76,7 +76,7 @@ describe("a run's progress", () => {
         expect(second.status).toBe(first.status);
         expect(first.status).not.toBe('running');
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
   });
 

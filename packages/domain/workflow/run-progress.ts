@@ -44,11 +44,48 @@ export function beginTaskStates(tasks: readonly TaskNode[]): TaskState[] {
  * A skipped parent lets its children begin, since only its own action was left out; a dead or a cancelled one never does.
  */
 export function findReadyTasks(tasks: readonly TaskNode[], states: readonly TaskState[]): number[] {
-  const stateByKey = new Map(tasks.map((task, index) => [task.key, states[index]!]));
-  const isDone = (key: string) => stateByKey.get(key) === 'succeeded' || stateByKey.get(key) === 'skipped';
-  return tasks.flatMap((task, index) =>
-    states[index] === 'pending' && (task.after ?? []).every(isDone) ? [index] : [],
-  );
+  const { parents } = linkTasks(tasks);
+  return tasks.flatMap((_, index) => (isReady(parents, states, index) ? [index] : []));
+}
+
+/** Of the tasks that wait for the one at `index`, those that may begin now. */
+export function findReadyChildren(tasks: readonly TaskNode[], states: readonly TaskState[], index: number): number[] {
+  const { parents, children } = linkTasks(tasks);
+  return children[index]!.filter((child) => isReady(parents, states, child));
+}
+
+/** The place of the task with this key; -1 when there is none. */
+export function findTaskIndex(tasks: readonly TaskNode[], key: string | null): number {
+  return key === null ? -1 : (linkTasks(tasks).indexByKey.get(key) ?? -1);
+}
+
+interface Links {
+  indexByKey: ReadonlyMap<string, number>;
+  parents: readonly number[][];
+  children: readonly number[][];
+}
+
+// A workflow version's tasks never change, and each outcome of its runs asks for them.
+const linksByTasks = new WeakMap<readonly TaskNode[], Links>();
+
+function linkTasks(tasks: readonly TaskNode[]): Links {
+  let links = linksByTasks.get(tasks);
+  if (!links) {
+    const indexByKey = new Map(tasks.map((task, index) => [task.key, index]));
+    const parents = tasks.map((task) => (task.after ?? []).map((key) => indexByKey.get(key)!));
+    const children: number[][] = tasks.map(() => []);
+    parents.forEach((ofTask, index) => {
+      for (const parent of ofTask) children[parent]!.push(index);
+    });
+    links = { indexByKey, parents, children };
+    linksByTasks.set(tasks, links);
+  }
+  return links;
+}
+
+function isReady(parents: Links['parents'], states: readonly TaskState[], index: number): boolean {
+  const isDone = (parent: number) => states[parent] === 'succeeded' || states[parent] === 'skipped';
+  return states[index] === 'pending' && parents[index]!.every(isDone);
 }
 
 /**

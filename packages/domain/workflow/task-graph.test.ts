@@ -43,11 +43,12 @@ describe('the check of a task graph', () => {
     expect(fault!.detail).toContain('…');
   });
 
-  it('judges the largest workflow, with every edge that it can have, within a second', () => {
+  it('judges the largest workflow, with every edge that it can have, in time that grows with the edges only', () => {
     const keys = Array.from({ length: TASKS_PER_WORKFLOW_MAX }, (_, index) => `t${index}`);
     const tasks = keys.map((key, index): TaskNode => ({ key, after: keys.slice(0, index) }));
     const beganAt = performance.now();
     expect(validateTaskGraph(tasks)).toEqual([]);
-    expect(performance.now() - beganAt).toBeLessThan(1_000);
+    // 0.2 s when the machine has nothing else to do; hours were it the product of tasks and edges.
+    expect(performance.now() - beganAt).toBeLessThan(10_000);
   });
 });

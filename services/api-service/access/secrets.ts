@@ -1,6 +1,8 @@
 import { hash, randomBytes } from 'node:crypto';
 
 const KEY_PREFIX = 'pk_';
+/** What every key looks like that was ever issued. */
+export const API_KEY = /^pk_[A-Za-z0-9_-]{43}$/;
 /** 256 bits, of which 48 are shown in the prefix. */
 const KEY_BYTES = 32;
 /** Characters of a key that lists show: enough to tell keys apart, far too few to guess the rest. */

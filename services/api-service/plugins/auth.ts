@@ -2,6 +2,7 @@ import { hash, timingSafeEqual } from 'node:crypto';
 import { findApiKey } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
 import type { FastifyRequest } from 'fastify';
+import { API_KEY } from '../access/secrets.ts';
 import type { ApiServer, Scope } from '../api-server.ts';
 import type { ApiContext } from '../context.ts';
 import { ProblemError } from '../problem.ts';
@@ -59,12 +60,21 @@ function readBearer(request: FastifyRequest): string | undefined {
 function admit(request: FastifyRequest, grant: Grant | undefined): ProblemError | undefined {
   if (!grant) return refuse('The API key is not known, or was revoked.', ', error="invalid_token"');
   const needed = request.routeOptions.config.scope ?? (request.method === 'GET' ? 'read' : 'write');
-  if (RANKS[grant.scope] < RANKS[needed]) {
+  if (needed === 'operator') {
+    if (!isOperator(grant)) {
+      return new ProblemError(403, 'operator_only', 'This needs an admin key of the default tenant.');
+    }
+  } else if (RANKS[grant.scope] < RANKS[needed]) {
     return new ProblemError(403, 'scope_too_small', `This needs a key with the scope "${needed}".`);
   }
   request.tenantId = grant.tenantId;
   request.scope = grant.scope;
   return undefined;
+}
+
+/** Whether a key may act on the whole installation. */
+export function isOperator({ tenantId, scope }: { tenantId: string; scope: Scope }): boolean {
+  return tenantId === DEFAULT_TENANT_ID && scope === 'admin';
 }
 
 function refuse(detail: string, parameters = ''): ProblemError {
@@ -105,7 +115,7 @@ class ApiKeyGrants {
   async #ask(key: string): Promise<Grant | undefined> {
     const askedAt = performance.now();
     this.#known.delete(key);
-    const grant = await this.#findGrant(hash('sha256', key, 'buffer'));
+    const grant = await this.#findGrant(key, hash('sha256', key, 'buffer'));
     // Unknown keys are not remembered: a new key must work at once.
     if (!grant) return undefined;
     this.#known.set(key, { grant, until: askedAt + GRANT_TTL_MS });
@@ -113,10 +123,12 @@ class ApiKeyGrants {
     return grant;
   }
 
-  async #findGrant(keyHash: Buffer): Promise<Grant | undefined> {
+  async #findGrant(key: string, keyHash: Buffer): Promise<Grant | undefined> {
     if (this.#bootstrapHash && timingSafeEqual(keyHash, this.#bootstrapHash)) {
       return { tenantId: DEFAULT_TENANT_ID, scope: 'admin' };
     }
+    // Whoever guesses must not keep Postgres busy.
+    if (!API_KEY.test(key)) return undefined;
     const row = await findApiKey(this.#context.database.ordinary, keyHash);
     return row && { tenantId: row.tenant_id, scope: row.scope };
   }

@@ -44,7 +44,8 @@ export async function runIdempotently(
     `${request.method} ${request.url}\n${JSON.stringify(request.body) ?? ''}`,
     'buffer',
   );
-  return inTransaction(context.database.ordinary, async (client) => {
+  // On the connections of the creates, not on those of reads and of the health check.
+  return inTransaction(context.database.hot, async (client) => {
     if (!(await tryLockIdempotencyKey(client, tenantId, key))) {
       throw new ProblemError(
         409,

@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { createId, DEFAULT_TENANT_ID } from '@punctual/domain';
 import { createTestLogger, startProxy } from '@punctual/testkit';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { createApiKeyText } from '../access/secrets.ts';
 import { readApiConfig } from '../config.ts';
 import { startApi } from '../start.ts';
 import { openTestApi, TEST_KEY, type TestAnswer, type TestApi } from './open-test-api.ts';
@@ -20,7 +21,7 @@ afterEach(() => {
 });
 
 async function createKey(scope: string, tenantId: string = DEFAULT_TENANT_ID): Promise<{ key: string; id: string }> {
-  const key = `key-${createId()}`;
+  const { key } = createApiKeyText();
   const id = createId();
   await api.context.database.ordinary.query(
     'INSERT INTO api_keys (id, tenant_id, name, scope, prefix, key_hash) VALUES ($1, $2, $3, $4, $5, $6)',
@@ -109,7 +110,7 @@ test('a revoked key is refused within five seconds', async () => {
 });
 
 test('a key works from the moment in which it exists', async () => {
-  const key = `key-${createId()}`;
+  const { key } = createApiKeyText();
   expect((await api.request('GET', '/v1/timers', undefined, as(key))).status).toBe(401);
   await api.context.database.ordinary.query(
     `INSERT INTO api_keys (id, tenant_id, name, scope, prefix, key_hash) VALUES ($1, $2, '', 'read', '', $3)`,
@@ -332,7 +333,7 @@ test('the api refuses to start while migrations are pending, and with AUTH=off o
   expect(rows[0]?.name).not.toBeNull();
   await api.context.database.ordinary.query('ALTER TABLE schema_migrations RENAME TO hidden_migrations');
   try {
-    await expect(startApi({ config: readApiConfig(settings), logger })).rejects.toThrow(/run the migrations/);
+    await expect(startApi({ config: readApiConfig(settings), logger })).rejects.toThrow(/npm run migrate/);
   } finally {
     await api.context.database.ordinary.query('ALTER TABLE hidden_migrations RENAME TO schema_migrations');
   }

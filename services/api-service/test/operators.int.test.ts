@@ -129,7 +129,8 @@ describe('API keys', () => {
     });
     expect(await api.request('GET', `/v1/timers/${created.body.id}`)).toMatchObject({ status: 404 });
     expect(await api.request('GET', '/v1/tenants', undefined, bearer(writer.key))).toMatchObject({ status: 403 });
-    expect(await api.request('GET', '/v1/tenants', undefined, bearer(admin.key))).toMatchObject({ status: 200 });
+    expect(await api.request('GET', '/v1/api-keys', undefined, bearer(writer.key))).toMatchObject({ status: 403 });
+    expect(await api.request('GET', '/v1/api-keys', undefined, bearer(admin.key))).toMatchObject({ status: 200 });
   });
 
   test('of a key only its hash is stored, and a few characters of it are shown', async () => {
@@ -217,6 +218,24 @@ describe('API keys', () => {
     expect(answer).toMatchObject({ status: 404, body: { code: 'tenant_not_found' } });
     expect(await query('SELECT count(*) FROM api_keys')).toEqual(before);
   });
+});
+
+test("another tenant's admin key has power over its own tenant only", async () => {
+  const other = (await api.request('POST', '/v1/tenants', { name: 'evil' })).body;
+  const admin = bearer((await createKey({ scope: 'admin', tenantId: other.id })).key);
+  const foreign = { name: 'n', scope: 'admin', tenantId: DEFAULT_TENANT_ID };
+  expect(await api.request('POST', '/v1/api-keys', foreign, admin)).toMatchObject({ status: 403 });
+  expect(await api.request('POST', '/v1/api-keys', { name: 'n', scope: 'read' }, admin)).toMatchObject({
+    status: 201,
+    body: { tenantId: other.id },
+  });
+  const listed = await api.request('GET', `/v1/api-keys?tenantId=${DEFAULT_TENANT_ID}`, undefined, admin);
+  expect(new Set(listed.body.data.map((key: { tenantId: string }) => key.tenantId))).toEqual(new Set([other.id]));
+  for (const path of ['/v1/tenants', '/v1/ledger', '/v1/workers', '/v1/schedulers', '/v1/queues']) {
+    expect(await api.request('GET', path, undefined, admin), path).toMatchObject({ status: 403 });
+  }
+  const mine = await createKey();
+  expect(await api.request('DELETE', `/v1/api-keys/${mine.id}`, undefined, admin)).toMatchObject({ status: 404 });
 });
 
 test('everything of operators needs the scope admin', async () => {

@@ -25,6 +25,8 @@ export async function cancelEach(
   const database = client ?? context.database.hot;
   const results = new Map<string, ItemResult>();
   let pending = [...new Set(ids)];
+  // In a transaction of several rounds: all runs before the first timer.
+  if (client) await lockRuns(client, await readRunIdsOfTimers(client, tenantId, pending));
   // A timer that ran, and by the end of the round waits for its retry, can be cancelled after all.
   for (let round = 0; round < ROUNDS_MAX && pending.length > 0; round += 1) {
     await cancelWaiting(context, tenantId, pending, client);

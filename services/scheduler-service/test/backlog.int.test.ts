@@ -1,14 +1,6 @@
 import { createTimers, type NewTimer, startTimers } from '@punctual/database';
 import { ChunkConsumer, TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
-import {
-  BACKENDS,
-  createTestQueue,
-  makeTimer,
-  startProxy,
-  type TestQueue,
-  useTestDatabase,
-  waitUntil,
-} from '@punctual/testkit';
+import { createTestQueue, makeTimer, startProxy, type TestQueue, useTestDatabase, waitUntil } from '@punctual/testkit';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { openRig, type Rig, type RigOptions } from './open-rig.ts';
 
@@ -61,23 +53,25 @@ async function store(count: number, fields: (index: number) => Partial<NewTimer>
   return timers.map(({ id }) => id);
 }
 
+const countPauses = async (rig: Rig) => (await rig.metrics.readPauses.get()).values[0]!.value;
+
 describe('a backlog', () => {
-  it.each(BACKENDS)(
-    'of 20,000 due timers in three partitions drains through %s completely, each handed over once',
-    async (backend) => {
-      await openQueueOn(backend);
-      const ids = await store(20_000, (index) => ({ partition: index % 3 }));
-      const rig = await open({ sweepIntervalMs: 500 });
-      const starts = openStarter();
-      rig.start();
-      await waitUntil('all are started', () => starts.size === ids.length, 40_000);
-      await rig.turn();
-      expect(rig.handedOver).toHaveLength(ids.length);
-      expect(new Set(rig.handedOver.map(({ id }) => id)).size).toBe(ids.length);
-      // 20,000 rows in three partitions are read 1,334 of each at a time; what is read twice is what the sweeps saw.
-      expect((await rig.metrics.timersRead.get()).values[0]!.value).toBeLessThan(4 * ids.length);
-    },
-  );
+  it.each([
+    ['redis', 20_000],
+    ['postgres', 6_000],
+  ] as const)('drains through %s: %i due timers in three partitions, each handed over once', async (backend, count) => {
+    await openQueueOn(backend);
+    const ids = await store(count, (index) => ({ partition: index % 3 }));
+    const rig = await open({ sweepIntervalMs: 500 });
+    const starts = openStarter();
+    rig.start();
+    await waitUntil('all are started', () => starts.size === ids.length, 40_000);
+    await rig.turn();
+    expect(rig.handedOver).toHaveLength(ids.length);
+    expect(new Set(rig.handedOver.map(({ id }) => id)).size).toBe(ids.length);
+    // Nothing is read over and over: what is read twice is the last of the backlog, and what the sweeps saw.
+    expect((await rig.metrics.timersRead.get()).values[0]!.value).toBeLessThan(4 * ids.length);
+  });
 
   it('waits in the database, not in memory, while the queue holds enough, and goes on when it does not', async () => {
     await openQueueOn('redis');
@@ -86,7 +80,7 @@ describe('a backlog', () => {
     const rowsMax = 1_024;
     const rig = await open({ queueChunksMax, rowsMax, sweepIntervalMs: 100 });
     rig.start();
-    const readPauses = async () => (await rig.metrics.readPauses.get()).values[0]!.value;
+    const readPauses = () => countPauses(rig);
     await waitUntil('reading has paused for a while', async () => (await readPauses()) > 30);
     // One read may come after the queue was last seen with room.
     const most = queueChunksMax * TIMERS_PER_CHUNK_MAX + 2 * rowsMax;
@@ -133,10 +127,7 @@ describe('while the queue is away', () => {
     const ids = await store(3_000, (index) => ({ dueAt: now + index }));
     await waitUntil('it is under way', () => starts.size > 300);
     await proxy.cut();
-    await waitUntil(
-      'hand-overs have failed',
-      async () => (await rig.metrics.dispatchFailures.get()).values[0]!.value > 0,
-    );
+    await waitUntil('it was noticed', async () => (await countPauses(rig)) > 0);
     await waitUntil('everything has come due', () => Date.now() > now + 3_200);
     expect(starts.size).toBeLessThan(ids.length);
     const backAt = performance.now();
@@ -161,12 +152,8 @@ describe('while the queue is away', () => {
     await waitUntil('it is under way', () => rig.handedOver.length === 1);
     await proxy.cut();
     await store(5_000);
-    const failures = async () => (await rig.metrics.dispatchFailures.get()).values[0]!.value;
     const held = async () => (await rig.metrics.timersHeld.get()).values[0]!.value;
-    await waitUntil(
-      'reading has paused',
-      async () => (await failures()) > 0 && (await rig.metrics.readPauses.get()).values[0]!.value > 20,
-    );
+    await waitUntil('reading has paused', async () => (await countPauses(rig)) > 20);
     expect(await held()).toBeLessThanOrEqual(2 * 640);
     expect(rig.recent.size).toBeLessThanOrEqual(4 * 640);
   });

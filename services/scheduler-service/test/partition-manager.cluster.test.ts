@@ -14,6 +14,7 @@ const LEASE_TTL_MS = 3_000;
 const RENEW_MS = 1_000;
 
 const managers = new Set<PartitionManager>();
+const instanceIds = new WeakMap<PartitionManager, string>();
 
 function openManager(
   database: Database = db.database,
@@ -21,9 +22,10 @@ function openManager(
   renewIntervalMs = RENEW_MS,
 ): PartitionManager {
   const { logger } = createTestLogger();
+  const id = createId();
   const manager = new PartitionManager({
     database,
-    instance: { id: createId(), role: 'scheduler', host: 'test', pid: 1, version: '0', details: {} },
+    instance: { id, role: 'scheduler', host: 'test', pid: 1, version: '0', details: {} },
     partitionCount: TEST_PARTITION_COUNT,
     leaseTtlMs,
     renewIntervalMs,
@@ -31,6 +33,7 @@ function openManager(
     logger,
   });
   managers.add(manager);
+  instanceIds.set(manager, id);
   return manager;
 }
 
@@ -95,8 +98,10 @@ describe('partition managers', () => {
     const endAt = readMonotonicMs() + 3_000;
     while (readMonotonicMs() < endAt) {
       const sleeper = owners[Math.floor(Math.random() * owners.length)]!;
-      // Its turns stop; what it believes to own must run out by its own clock.
+      // Its turns stop; what it believes to own must run out by its own clock. The others need not wait until its
+      // heartbeat has aged: they take its share as soon as its leases end.
       await sleeper.loop.stop();
+      await db.database.ordinary.query('DELETE FROM service_instances WHERE id = $1', [instanceIds.get(sleeper)]);
       await waitUntil('its leases have run out', () => count(sleeper) === 0);
       look();
       sleeper.loop.start();

@@ -163,7 +163,10 @@ describe('a worker that is lost', () => {
     const rig = await open({ settings: { WORKER_LEASE_MARGIN_MS: '1000' } });
     const [id] = await rig.deliver({ action: httpAction(receiver.url), timeoutMs: 200, dueAt: Date.now() + 3_600_000 });
     // Another worker starts it, and is never heard of again.
-    await db.database.ordinary.query('UPDATE timers SET wake_at = clock_timestamp() WHERE id = $1', [id]);
+    await db.database.ordinary.query(
+      `UPDATE timers SET wake_at = clock_timestamp() - interval '1 second' WHERE id = $1`,
+      [id],
+    );
     const [lost] = await startTimers(db.database.hot, [{ id: id!, version: 1 }], 200, 300);
     const row = (await waitForEnds(db.database, [id!])).get(id!)!;
     expect(row).toMatchObject({ state: 'succeeded', attempt: 1 });

@@ -1,6 +1,13 @@
 import { createTimers, type StartedTimer, startTimers, WorkflowVersions } from '@punctual/database';
 import { RETRY_DEFAULT } from '@punctual/domain';
-import { beginRuns, createTestLogger, makeTimer, storeWorkflow, useTestDatabase } from '@punctual/testkit';
+import {
+  beginRuns,
+  createTestLogger,
+  makeTimer,
+  storeWorkflow,
+  useTestDatabase,
+  waitUntilDue,
+} from '@punctual/testkit';
 import { Registry } from 'prom-client';
 import { describe, expect, it, vi } from 'vitest';
 import { createWorkerMetrics } from '../metrics.ts';
@@ -30,6 +37,10 @@ function openWriter(windowMs = 5) {
 async function startNew(count: number): Promise<StartedTimer[]> {
   const timers = Array.from({ length: count }, () => makeTimer());
   for (let from = 0; from < count; from += 1_000) await createTimers(db.database.hot, timers.slice(from, from + 1_000));
+  await waitUntilDue(
+    db.database,
+    timers.map(({ id }) => id),
+  );
   return startTimers(
     db.database.hot,
     timers.map(({ id }) => ({ id, version: 1 })),
@@ -106,6 +117,10 @@ describe('the outcome writer', () => {
       3,
     );
     const timers = await db.database.kysely.selectFrom('timers').selectAll().where('run_id', 'in', runIds).execute();
+    await waitUntilDue(
+      db.database,
+      timers.map(({ id }) => id),
+    );
     const started = await startTimers(db.database.hot, timers, 60_000, 60_000);
     const { writer, add } = openWriter();
     for (const [index, timer] of started.entries())

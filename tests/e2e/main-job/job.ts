@@ -50,10 +50,9 @@ export interface Ledger {
 
 /**
  * Few requests at once, so that a machine that is busy with other things is late rather than out of time; and a lease
- * that outlasts the time-out and the longest wait for room (5 s) by no more than it must, so that what a killed worker
- * had in hand comes back soon.
+ * that outlasts the time-out by little, so that what a killed worker had in hand comes back soon.
  */
-const WORKER_SETTINGS = { WORKER_ATTEMPTS_PER_ORIGIN: '32', WORKER_LEASE_MARGIN_MS: '6000' };
+const WORKER_SETTINGS = { WORKER_ATTEMPTS_PER_ORIGIN: '32', WORKER_LEASE_MARGIN_MS: '3000' };
 /** A run takes some seconds, so the last ones begin earlier than the last timers. */
 const RUNS_SHARE = 0.8;
 const LEDGER_INTERVAL_MS = 1_000;
@@ -181,13 +180,12 @@ async function watchLedger(api: ApiClient, ledgers: Ledger[], hasEnded: () => bo
   }
 }
 
-/** Whether every service that should still run says that it lives. */
-export async function listDeadServices(stack: RunningStack, killed: readonly string[]): Promise<string[]> {
-  const dead: string[] = [];
-  for (const { name, url } of stack.processes) {
-    if (killed.includes(name)) continue;
-    const answer = await send(`${url}/v1/health/ready`).catch(() => undefined);
-    if (answer?.status !== 200) dead.push(name);
-  }
-  return dead;
+const OPS_PATHS = ['/v1/health', '/v1/health/live', '/v1/health/ready', '/metrics'];
+
+/** The questions that services which should still run do not answer with 200. */
+export async function listSickServices(stack: RunningStack, killed: readonly string[]): Promise<string[]> {
+  const running = stack.processes.filter(({ name }) => !killed.includes(name));
+  const questions = running.flatMap(({ name, url }) => OPS_PATHS.map((path) => ({ name, path, url: url + path })));
+  const answers = await Promise.all(questions.map(({ url }) => send(url).catch(() => undefined)));
+  return questions.flatMap(({ name, path }, index) => (answers[index]?.status === 200 ? [] : [`${name} ${path}`]));
 }

@@ -4,7 +4,10 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type Delivery, FLAKY_FAILURES, RETRY_AFTER_SECONDS, TARGETS, type Target } from './delivery.ts';
 
-/** Some requests take this long, so that every moment finds some under way (ms). */
+/**
+ * Some requests take this long, so that every moment finds some under way (ms); the first to the flaky endpoint too, so
+ * that a run can be cancelled meanwhile.
+ */
 const SLOW_MS = 300;
 const SLOW_ONE_IN = 4;
 /** Requests are told together once in this time (ms). */
@@ -46,7 +49,7 @@ async function listen(target: Target): Promise<number> {
       count += 1;
       const { status, headers: answerHeaders } = chooseAnswer(target, attempt);
       const answer = () => response.writeHead(status, answerHeaders).end();
-      if (count % SLOW_ONE_IN === 0) setTimeout(answer, SLOW_MS);
+      if (count % SLOW_ONE_IN === 0 || (target === 'flaky' && attempt === 1)) setTimeout(answer, SLOW_MS);
       else answer();
     });
   });

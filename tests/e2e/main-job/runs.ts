@@ -83,10 +83,11 @@ function listTasks(urls: Record<Target, string>, kind: RunKind): object[] {
   }));
 }
 
-/** Cancels runs, each after its first request. */
+/** Cancels runs, each after its first request, or while the first attempt of `b` is under way, which is to be retried. */
 export async function cancelRuns(api: ApiClient, receivers: Receivers, runs: readonly BookedRun[]): Promise<void> {
-  await forEachConcurrently(runs, READS_AT_ONCE, async (run) => {
-    await receivers.waitForFirst(run.id);
+  const names = runs.map((run, index) => ({ run, name: index % 2 === 0 ? run.id : `${run.id}/b` }));
+  await forEachConcurrently(names, names.length, async ({ run, name }) => {
+    if (!(await receivers.waitForFirst(name))) return;
     const answer = await api.send<Run | Problem>('POST', `/v1/runs/${run.id}/cancel`);
     if (answer.status === 200) run.cancelled = answer.body as Run;
     else if (answer.status === 409) run.refusal = (answer.body as Problem).code;

@@ -96,6 +96,11 @@ export function readFirstBackoffMs(role: Role): number {
   return role === 'changeBetween' || role === 'cancelBetween' ? LONG_BACKOFF_MS : BACKOFF_MS;
 }
 
+/** Some timers have one. */
+export function hasExternalId(n: number): boolean {
+  return n % 3 !== 0;
+}
+
 /** The request that creates a planned timer, and what must come of it. `dueAt`: a whole second, epoch ms. */
 export function buildRequest(
   { n, role, target }: PlannedTimer,
@@ -111,7 +116,7 @@ export function buildRequest(
     // The number of retries is left to the default.
     retry: { backoff: { initialMs: readFirstBackoffMs(role), factor: 2, jitter: 0 } },
     timeoutMs: TIMEOUT_MS,
-    externalId: `timer-${n}`,
+    ...(hasExternalId(n) && { externalId: `timer-${n}` }),
     labels: { role },
   };
   return { rule, request };

@@ -4,6 +4,7 @@ import { createId } from '@punctual/domain';
 import { createApiKeyText } from '../../access/secrets.ts';
 import type { ApiServer } from '../../api-server.ts';
 import { type ApiContext, readAnchorAt } from '../../context.ts';
+import { isOperator } from '../../plugins/auth.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { ProblemError } from '../../problem.ts';
 import { renderApiKey } from './render-api-key.ts';
@@ -19,6 +20,9 @@ const schema = {
 export function registerCreateApiKey(app: ApiServer, context: ApiContext): void {
   app.post('/v1/api-keys', { schema, config: { scope: 'admin' } }, async (request, reply) => {
     const { name, scope, tenantId = request.tenantId } = request.body;
+    if (tenantId.toLowerCase() !== request.tenantId && !isOperator(request)) {
+      throw new ProblemError(403, 'operator_only', 'Keys of another tenant need an admin key of the default tenant.');
+    }
     let shown: CreatedApiKey | undefined;
     const answer = await runIdempotently(context, request, async (client) => {
       const { key, prefix, keyHash } = createApiKeyText();

@@ -4,13 +4,15 @@ import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { readCreatedPage, renderCreatedPage } from '../../created-list.ts';
+import { isOperator } from '../../plugins/auth.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
 import { renderApiKey } from './render-api-key.ts';
 
 const schema = {
   tags: ['api-keys'],
   summary: 'List API keys',
-  description: 'Of all tenants, or of `tenantId`; revoked ones included.',
+  description:
+    'Of `tenantId`, or of all tenants; to an admin of another than the default tenant, of its own. Revoked ones included.',
   querystring: Type.Object({ ...Page, tenantId: Type.Optional(Id) }, { additionalProperties: false }),
   response: { 200: listOf(ApiKey), default: Problem },
 };
@@ -18,7 +20,8 @@ const schema = {
 export function registerListApiKeys(app: ApiServer, context: ApiContext): void {
   app.get('/v1/api-keys', { schema, config: { scope: 'admin' } }, async (request, reply) => {
     const { query } = request;
-    const page = await listApiKeys(context.database, { ...readCreatedPage(query), tenantId: query.tenantId });
+    const tenantId = isOperator(request) ? query.tenantId : request.tenantId;
+    const page = await listApiKeys(context.database, { ...readCreatedPage(query), tenantId });
     return sendAnswer(reply, { status: 200, body: renderCreatedPage(page, renderApiKey) });
   });
 }

@@ -2,6 +2,7 @@ import { ApiKey, IdParams, Problem } from '@punctual/contracts';
 import { revokeApiKey } from '@punctual/database';
 import type { ApiServer } from '../../api-server.ts';
 import { type ApiContext, readAnchorAt } from '../../context.ts';
+import { isOperator } from '../../plugins/auth.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
 import { ProblemError } from '../../problem.ts';
 import { renderApiKey } from './render-api-key.ts';
@@ -16,7 +17,8 @@ const schema = {
 
 export function registerRevokeApiKey(app: ApiServer, context: ApiContext): void {
   app.delete('/v1/api-keys/:id', { schema, config: { scope: 'admin' } }, async (request, reply) => {
-    const key = await revokeApiKey(context.database, request.params.id, readAnchorAt(context));
+    const tenantId = isOperator(request) ? undefined : request.tenantId;
+    const key = await revokeApiKey(context.database, request.params.id, readAnchorAt(context), tenantId);
     if (!key) throw new ProblemError(404, 'api_key_not_found', 'There is no such API key.');
     return sendAnswer(reply, { status: 200, body: renderApiKey(key) });
   });

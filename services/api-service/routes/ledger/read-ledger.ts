@@ -26,7 +26,7 @@ const schema = {
 };
 
 export function registerReadLedger(app: ApiServer, context: ApiContext): void {
-  app.get('/v1/ledger', { schema, config: { scope: 'admin' } }, async (request, reply) => {
+  app.get('/v1/ledger', { schema, config: { scope: 'operator' } }, async (request, reply) => {
     const report = await readLedger(context.database, request.query);
     return sendAnswer(reply, { status: 200, body: renderLedger(report) });
   });

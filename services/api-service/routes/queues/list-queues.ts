@@ -14,7 +14,7 @@ const schema = {
 };
 
 export function registerListQueues(app: ApiServer, context: ApiContext): void {
-  app.get('/v1/queues', { schema, config: { scope: 'admin' } }, async (_request, reply) => {
+  app.get('/v1/queues', { schema, config: { scope: 'operator' } }, async (_request, reply) => {
     const data = context.readQueues ? await readQueues(context.readQueues) : [];
     return sendAnswer(reply, { status: 200, body: { data, nextCursor: null } });
   });

@@ -14,7 +14,7 @@ const schema = {
 };
 
 export function registerListSchedulers(app: ApiServer, context: ApiContext): void {
-  app.get('/v1/schedulers', { schema, config: { scope: 'admin' } }, async (request, reply) => {
+  app.get('/v1/schedulers', { schema, config: { scope: 'operator' } }, async (request, reply) => {
     const instances = await listInstances(context.database, 'scheduler');
     return sendAnswer(reply, { status: 200, body: renderInstancePage(instances, request.query, renderScheduler) });
   });

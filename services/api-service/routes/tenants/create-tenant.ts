@@ -18,7 +18,7 @@ const schema = {
 };
 
 export function registerCreateTenant(app: ApiServer, context: ApiContext): void {
-  app.post('/v1/tenants', { schema, config: { scope: 'admin' } }, async (request, reply) => {
+  app.post('/v1/tenants', { schema, config: { scope: 'operator' } }, async (request, reply) => {
     const signingSecret = chooseSecret(request.body.signingSecret);
     let shown: CreatedTenant | undefined;
     const answer = await runIdempotently(context, request, async (client) => {

@@ -15,7 +15,7 @@ const schema = {
 };
 
 export function registerListTenants(app: ApiServer, context: ApiContext): void {
-  app.get('/v1/tenants', { schema, config: { scope: 'admin' } }, async (request, reply) => {
+  app.get('/v1/tenants', { schema, config: { scope: 'operator' } }, async (request, reply) => {
     const page = await listTenants(context.database, readCreatedPage(request.query));
     return sendAnswer(reply, { status: 200, body: renderCreatedPage(page, renderTenant) });
   });
