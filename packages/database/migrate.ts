@@ -75,7 +75,7 @@ async function withMigrator<T>(
 export async function migrateUp(connectionString: string, options: InstallOptions = {}): Promise<string[]> {
   return withMigrator(connectionString, options, async (migrator) => {
     const { error, results } = await migrator.migrateToLatest();
-    if (error) throw error;
+    if (error) throw explainUnreachable(error);
     return (results ?? []).filter((result) => result.status === 'Success').map((result) => result.migrationName);
   });
 }
@@ -84,7 +84,7 @@ export async function migrateUp(connectionString: string, options: InstallOption
 export async function migrateDown(connectionString: string): Promise<string | undefined> {
   return withMigrator(connectionString, {}, async (migrator) => {
     const { error, results } = await migrator.migrateDown();
-    if (error) throw error;
+    if (error) throw explainUnreachable(error);
     return results?.[0]?.migrationName;
   });
 }
@@ -123,16 +123,20 @@ export async function checkDatabaseReady(database: Database): Promise<void> {
   try {
     pending = await readPendingMigrations(database);
   } catch (error) {
-    if (!isDatabaseUnavailable(error)) throw error;
-    // Of several addresses that were tried in vain the error has no message of its own.
-    const reason = (error as Error).message || (error as { code?: string }).code;
-    throw new DatabaseNotReadyError(
-      `Postgres can not be reached (${reason}). Start it, or correct DATABASE_URL, then start again.`,
-      error,
-    );
+    throw explainUnreachable(error);
   }
   if (pending.length === 0) return;
   throw new DatabaseNotReadyError(
     `The database lacks the migrations ${pending.join(', ')}. Apply them with \`npm run migrate\`, then start again.`,
+  );
+}
+
+function explainUnreachable(error: unknown): unknown {
+  if (!isDatabaseUnavailable(error)) return error;
+  // Of several addresses that were tried in vain the error has no message of its own.
+  const reason = (error as Error).message || (error as { code?: string }).code;
+  return new DatabaseNotReadyError(
+    `Postgres can not be reached (${reason}). Start it, or correct DATABASE_URL, then start again.`,
+    error,
   );
 }

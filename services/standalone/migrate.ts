@@ -47,6 +47,6 @@ async function main(): Promise<number> {
 }
 
 process.exitCode = await main().catch((error: Error) => {
-  console.error(`The migration failed, and nothing was changed: ${error.message}`);
+  console.error(`Nothing was changed. ${error.message}`);
   return 1;
 });
