@@ -70,8 +70,15 @@ describe('an origin that hangs', () => {
     receiver.answer = () => ({});
     receiver.releaseHanging();
     // Those given back come at the pace of the origin, which takes a while to be believed again.
-    await db.database.ordinary.query(`UPDATE timers SET wake_at = clock_timestamp() WHERE state = 'scheduled'`);
-    for (const row of (await waitForEnds(db.database, hangingIds, 50_000)).values()) {
+    await waitUntil(
+      'all are sent',
+      async () => {
+        await db.database.ordinary.query(`UPDATE timers SET wake_at = clock_timestamp() WHERE state = 'scheduled'`);
+        return countSent(receiver).size === hangingIds.length;
+      },
+      40_000,
+    );
+    for (const row of (await waitForEnds(db.database, hangingIds)).values()) {
       expect(row).toMatchObject({ state: 'succeeded', attempt: 1 });
     }
     expect(Math.max(...countSent(receiver).values())).toBe(1);
@@ -138,6 +145,24 @@ describe('a worker that stops', () => {
     await waitForEnds(db.database, ids, 30_000);
     expect(sent).toBeLessThan(ids.length);
     expect([...countSent(receiver).values()]).toEqual(repeat(ids.length, 1));
+  });
+
+  it('gives back at once what waits for room at a slow origin, to be sent by others', async () => {
+    const rig = await open({
+      isHinting: false,
+      settings: { WORKER_ATTEMPTS_PER_ORIGIN: '8', WORKER_ATTEMPTS_MAX: '128' },
+    });
+    receiver.answer = () => 'hang';
+    // Four of them wait in memory, for up to five seconds.
+    const ids = await rig.deliver(...repeat(12, { action: httpAction(receiver.url) }));
+    await waitUntil('its slots are taken', () => receiver.openCount === 8);
+    await waitUntil('all are started', async () => (await countByState()).running === ids.length);
+    const stopping = rig.worker.stop();
+    await waitUntil('four are given back', async () => (await countByState()).scheduled === 4, 3_000);
+    expect(await countByState()).toEqual({ running: 8, scheduled: 4 });
+    receiver.releaseHanging();
+    await stopping;
+    expect(await countByState()).toEqual({ scheduled: 4 });
   });
 
   it('waits for attempts under way, however slow, and writes their outcomes', async () => {
