@@ -73,7 +73,10 @@ describe('an origin that hangs', () => {
     await waitUntil(
       'all are sent',
       async () => {
-        await db.database.ordinary.query(`UPDATE timers SET wake_at = clock_timestamp() WHERE state = 'scheduled'`);
+        await db.database.ordinary.query(
+          `UPDATE timers SET wake_at = clock_timestamp()
+           WHERE id IN (SELECT id FROM timers WHERE state = 'scheduled' FOR UPDATE SKIP LOCKED)`,
+        );
         return countSent(receiver).size === hangingIds.length;
       },
       40_000,
