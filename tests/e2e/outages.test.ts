@@ -278,6 +278,11 @@ describe('a service that is started while', () => {
       const entry = join(import.meta.dirname, `../../services/${kind}-service/main.ts`);
       const DATABASE_URL = `postgres://punctual@127.0.0.1:${port}/punctual`;
       const program = startProgram(entry, [], { ...environment(), DATABASE_URL, PORT: String(await findFreePort()) });
+      try {
+        await waitUntil('it has ended', () => program.hasExited(), RESUME_LIMIT_MS);
+      } finally {
+        program.kill('SIGKILL');
+      }
       expect(await program.exited).toEqual({ code: 1, signal: null });
       expect(program.stderr.trimEnd().split('\n')).toHaveLength(1);
       expect(program.stderr).toMatch(/Postgres can not be reached.*DATABASE_URL/);
