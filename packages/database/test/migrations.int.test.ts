@@ -1,10 +1,8 @@
 import { connectDatabase, migrateDown, migrateUp, readPartitionCount, readPendingMigrations } from '@punctual/database';
 import { createEmptyDatabase } from '@punctual/testkit';
 import pg from 'pg';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { describeSchema } from '../describe-schema.ts';
-
-vi.setConfig({ testTimeout: 30_000, hookTimeout: 30_000 });
 
 const SNAPSHOT = '../schema.sql';
 const HOW_TO = 'schema.sql is not what the migrations make; write it anew with `npm test -- migrations.int -u`';

@@ -3,10 +3,9 @@ import { type RunningRedis, startRedis } from '@punctual/local-servers';
 import { ChunkConsumer, ChunkQueue, type Hint, type QueueConnection } from '@punctual/queue';
 import { createTestQueue, type ServerProxy, startProxy, useTestDatabase, waitUntil } from '@punctual/testkit';
 import { Redis } from 'ioredis';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 const db = useTestDatabase(2);
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 30_000 });
 const makeHints = (count: number): Hint[] => Array.from({ length: count }, () => ({ id: createId(), version: 1 }));
 /** How fast a dispatch must fail while its backend refuses connections (ms), on a machine under load. */
 const SOON_MS = 2_000;

@@ -1,11 +1,10 @@
 import { createTimers, type NewTimer, startTimers } from '@punctual/database';
 import { ChunkConsumer, TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
 import { createTestQueue, makeTimer, startProxy, type TestQueue, useTestDatabase, waitUntil } from '@punctual/testkit';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openRig, type Rig, type RigOptions } from './open-rig.ts';
 
 const db = useTestDatabase(8);
-vi.setConfig({ testTimeout: 60_000 });
 const NEVER_MS = 3_600_000;
 
 let queue: TestQueue;

@@ -2,12 +2,11 @@ import { connectDatabase, type Database, readMonotonicMs } from '@punctual/datab
 import { createId } from '@punctual/domain';
 import { createTestLogger, startProxy, TEST_PARTITION_COUNT, useTestDatabase, waitUntil } from '@punctual/testkit';
 import { Registry } from 'prom-client';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { createSchedulerMetrics } from '../metrics.ts';
 import { PartitionManager } from '../partition-manager.ts';
 
 const db = useTestDatabase(8);
-vi.setConfig({ testTimeout: 60_000 });
 /** The guarantee is 5 s with the usual settings; a machine under load gets as much again. */
 const REBALANCE_MS = 5_000;
 const LEASE_TTL_MS = 3_000;

@@ -1,6 +1,6 @@
 import { startTimers } from '@punctual/database';
 import { type Receiver, startProxy, startReceiver, useTestDatabase, waitUntil } from '@punctual/testkit';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   httpAction,
   openWorkerRig,
@@ -11,7 +11,6 @@ import {
 } from './open-rig.ts';
 
 const db = useTestDatabase(8);
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 30_000 });
 const closers: (() => Promise<unknown>)[] = [];
 let receiver: Receiver;
 
