@@ -85,6 +85,7 @@ export {
 export {
   isStillStarted,
   readEarlyHints,
+  restartTimers,
   type StartedTimer,
   startTimers,
   type TimerVersion,

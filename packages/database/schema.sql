@@ -232,8 +232,9 @@ CREATE TABLE timers (
   retry json,
   external_id text,
   labels jsonb,
+  lease_ends_at timestamp(3) with time zone,
   CONSTRAINT timers_pkey PRIMARY KEY (id)
-) WITH (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_insert_scale_factor=0.2, autovacuum_analyze_scale_factor=0.05, autovacuum_vacuum_cost_delay=0);
+) WITH (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_insert_scale_factor=0.2, autovacuum_analyze_scale_factor=0.05, autovacuum_vacuum_cost_delay=0, fillfactor=70);
 CREATE INDEX timers_labels ON public.timers USING gin (labels jsonb_path_ops) WHERE (labels IS NOT NULL);
 CREATE INDEX timers_list ON public.timers USING btree (tenant_id, due_at, id);
 CREATE INDEX timers_of_run ON public.timers USING btree (run_id) WHERE (run_id IS NOT NULL);

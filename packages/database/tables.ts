@@ -83,6 +83,7 @@ interface TimerColumns {
 export interface TimerRow extends TimerColumns {
   state: 'scheduled' | 'running' | 'paused';
   wake_at: number;
+  lease_ends_at: number | null;
   lost: number;
 }
 

@@ -4,6 +4,7 @@ export { createTestLogger } from './logger.ts';
 export { type ServerProxy, startProxy } from './proxy.ts';
 export { type Answer, type ReceivedRequest, type Receiver, startReceiver } from './receiver.ts';
 export { beginRuns, storeWorkflow } from './runs.ts';
+export { stopAutovacuum } from './stop-autovacuum.ts';
 export { createEmptyDatabase, createTestDatabase, readTestServers, type TestDatabase } from './test-database.ts';
 export { makeTimer, TEST_PARTITION_COUNT, waitUntilDue } from './timers.ts';
 export { useTestDatabase } from './use-test-database.ts';

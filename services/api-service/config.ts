@@ -91,7 +91,7 @@ export const ApiConfigSchema = Type.Object({
   API_BATCH_WINDOW_MS: Type.Number({
     minimum: 0,
     maximum: 100,
-    default: 1,
+    default: 2,
     description: 'How long the first of several concurrent new timers waits for others (ms).',
   }),
   API_BATCH_TIMERS_MAX: Type.Integer({
@@ -103,7 +103,7 @@ export const ApiConfigSchema = Type.Object({
   API_INSERTS_MAX: Type.Integer({
     minimum: 1,
     maximum: 100,
-    default: 2,
+    default: 1,
     description: 'Inserts of new timers under way at once.',
   }),
   API_CREATE_QUEUE_MAX: Type.Integer({

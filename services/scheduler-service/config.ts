@@ -42,7 +42,7 @@ export const SchedulerSettings = Type.Object({
   SCHEDULER_LOOK_AHEAD_MS: Type.Integer({
     minimum: 10,
     maximum: 60_000,
-    default: 150,
+    default: 60,
     description: 'How far before its due time a timer is read into memory; at least twice SCHEDULER_READ_INTERVAL_MS.',
   }),
   SCHEDULER_READ_ROWS_MAX: Type.Integer({
@@ -67,8 +67,9 @@ export const SchedulerSettings = Type.Object({
   SCHEDULER_DISPATCH_WINDOW_MS: Type.Integer({
     minimum: 1,
     maximum: 1_000,
-    default: 4,
-    description: 'Timers due within it travel together.',
+    default: 8,
+    description:
+      'Least time between two hand-overs to the queue, unless a chunk is full: what comes due meanwhile travels together.',
   }),
   SCHEDULER_QUEUE_CHUNKS_MAX: Type.Integer({
     minimum: 1,

@@ -1,12 +1,12 @@
 import type { DatabaseClock, DueTimer } from '@punctual/database';
-import type { ChunkQueue, Hint } from '@punctual/queue';
+import { type ChunkQueue, type Hint, TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
 import type { Logger, Role } from '@punctual/runtime';
 import type { SchedulerMetrics } from './metrics.ts';
 
 export interface DispatcherOptions {
   queue: Pick<ChunkQueue, 'dispatch' | 'countWaiting'>;
   clock: DatabaseClock;
-  /** Timers due within it travel together (ms). */
+  /** At least so long between two hand-overs, unless a chunk is full (ms): what comes due meanwhile travels together. */
   windowMs: number;
   /** No more is read while so many chunks wait. */
   queueChunksMax: number;
@@ -35,12 +35,15 @@ const FAILURE_PAUSE_MS = 250;
  */
 export class Dispatcher implements Role {
   readonly #options: DispatcherOptions;
-  /** Due times rounded up to the window → the timers due then. */
+  /** Due times rounded up to a millisecond → the timers due then. */
   readonly #heldByTick = new Map<number, DueTimer[]>();
   #heldCount = 0;
   #ready: DueTimer[] = [];
   #handovers = 0;
+  /** Timers in the hand-overs under way. */
+  #handingOver = 0;
   #chunksWaiting = 0;
+  #handedOverAt = Number.NEGATIVE_INFINITY;
   #failedAt = Number.NEGATIVE_INFINITY;
   #wakeTimer: NodeJS.Timeout | undefined;
   #depthTimer: NodeJS.Timeout | undefined;
@@ -72,8 +75,9 @@ export class Dispatcher implements Role {
 
   /** Whether more may be read: the queue is not too deep, reachable, and memory has room. */
   get hasRoom(): boolean {
+    const chunksToCome = (this.#ready.length + this.#handingOver) / TIMERS_PER_CHUNK_MAX;
     return (
-      this.#chunksWaiting < this.#options.queueChunksMax &&
+      this.#chunksWaiting + chunksToCome < this.#options.queueChunksMax &&
       this.#heldCount < HELD_MAX &&
       performance.now() - this.#failedAt > FAILURE_PAUSE_MS
     );
@@ -81,9 +85,8 @@ export class Dispatcher implements Role {
 
   /** Takes timers that are due, or will be soon. */
   hold(timers: readonly DueTimer[]): void {
-    const { windowMs } = this.#options;
     for (const timer of timers) {
-      const tick = Math.ceil(timer.wakeAt / windowMs) * windowMs;
+      const tick = Math.ceil(timer.wakeAt);
       const held = this.#heldByTick.get(tick);
       if (held) held.push(timer);
       else this.#heldByTick.set(tick, [timer]);
@@ -92,15 +95,19 @@ export class Dispatcher implements Role {
     this.#release();
   }
 
+  /** Hands over what is due, whatever the window, and waits for the end of all hand-overs. */
   async runOnce(): Promise<void> {
+    this.#handedOverAt = Number.NEGATIVE_INFINITY;
     this.#release();
     await Promise.all(this.#underWay);
   }
 
-  // Moves what is due to `ready`, hands over, and sets the alarm for what is due next.
+  // Moves what is due to `ready`, hands over, and sets the alarm for what is due next. A timer that is due alone goes at
+  // once; one that follows another within the window waits for its end, and goes with all that came due meanwhile.
   #release(): void {
+    const { clock, windowMs, metrics } = this.#options;
     clearTimeout(this.#wakeTimer);
-    const now = this.#options.clock.nowAtLeast();
+    const now = clock.nowAtLeast();
     let next = Number.POSITIVE_INFINITY;
     for (const [tick, timers] of this.#heldByTick) {
       if (tick <= now) {
@@ -110,8 +117,10 @@ export class Dispatcher implements Role {
         next = tick;
       }
     }
-    this.#handOver();
-    this.#options.metrics.timersHeld.set(this.#heldCount);
+    const windowLeftMs = this.#handedOverAt + windowMs - performance.now();
+    if (windowLeftMs <= 0 || this.#ready.length >= TIMERS_PER_CHUNK_MAX) this.#handOver();
+    else if (this.#ready.length > 0) next = now + windowLeftMs;
+    metrics.timersHeld.set(this.#heldCount);
     if (next < Number.POSITIVE_INFINITY && !this.#isStopped) {
       // Node rounds waits down to whole milliseconds: one more, so that the alarm never rings in vain.
       this.#wakeTimer = setTimeout(() => this.#release(), Math.max(1, Math.ceil(next - now)));
@@ -122,11 +131,14 @@ export class Dispatcher implements Role {
     while (this.#ready.length > 0 && this.#handovers < HANDOVERS_MAX) {
       const timers = this.#ready.splice(0, HANDOVER_TIMERS_MAX);
       this.#handovers += 1;
+      this.#handingOver += timers.length;
+      this.#handedOverAt = performance.now();
       const handover = this.#dispatch(timers).finally(() => {
         this.#underWay.delete(handover);
         this.#handovers -= 1;
+        this.#handingOver -= timers.length;
         this.#heldCount -= timers.length;
-        if (!this.#isStopped) this.#handOver();
+        if (!this.#isStopped) this.#release();
       });
       this.#underWay.add(handover);
     }

@@ -25,6 +25,8 @@ export interface ReadAheadOptions {
   rowsMax: number;
   sweepIntervalMs: number;
   redispatchAfterMs: number;
+  /** How late a row may be committed and still be found by the next read (ms); later ones are found by the sweep. */
+  lateCommitMs?: number;
   metrics: SchedulerMetrics;
   logger: Logger;
 }
@@ -34,7 +36,7 @@ export interface ReadAheadOptions {
  * least the moment of the statement that set it, and a transaction is rarely open for longer. Those that were are found
  * by the sweep.
  */
-const LATE_COMMIT_MS = 500;
+const LATE_COMMIT_MS_DEFAULT = 500;
 /** Least number of rows a partition that one read asks for, however many partitions there are. */
 const ROWS_PER_PARTITION_MIN = 16;
 const ERROR_PAUSE_MS = 250;
@@ -54,6 +56,7 @@ interface Cursor {
  */
 export class ReadAhead implements Role {
   readonly #options: ReadAheadOptions;
+  readonly #lateCommitMs: number;
   readonly #loop: Loop;
   /** Of partitions that are behind. */
   readonly #cursors = new Map<number, Cursor>();
@@ -65,6 +68,7 @@ export class ReadAhead implements Role {
 
   constructor(options: ReadAheadOptions) {
     this.#options = options;
+    this.#lateCommitMs = options.lateCommitMs ?? LATE_COMMIT_MS_DEFAULT;
     this.#loop = new Loop({
       name: 'read-ahead',
       run: () => this.runOnce(),
@@ -120,7 +124,7 @@ export class ReadAhead implements Role {
 
   async #read(partitions: readonly number[]): Promise<void> {
     const { clock, lookAheadMs, rowsMax, dispatcher } = this.#options;
-    const recentFrom = clock.isKnown ? Math.floor(Math.min(clock.now(), this.#readAt)) - LATE_COMMIT_MS : 0;
+    const recentFrom = clock.isKnown ? Math.floor(Math.min(clock.now(), this.#readAt)) - this.#lateCommitMs : 0;
     const limit = Math.max(ROWS_PER_PARTITION_MIN, Math.ceil(rowsMax / partitions.length));
     const from = partitions.map((partition): ReadFrom => {
       const cursor = this.#cursors.get(partition);
@@ -153,7 +157,7 @@ export class ReadAhead implements Role {
     const { clock, rowsMax, dispatcher, metrics } = this.#options;
     const limit = Math.max(ROWS_PER_PARTITION_MIN, Math.ceil(rowsMax / partitions.length));
     const from = partitions.map((partition): ReadFrom => ({ partition, wakeAt: 0, id: FIRST_ID }));
-    const { timers } = await this.#fetch(from, -LATE_COMMIT_MS, limit);
+    const { timers } = await this.#fetch(from, -this.#lateCommitMs, limit);
     const oldestAt = timers.reduce((oldest, timer) => Math.min(oldest, timer.wakeAt), Number.POSITIVE_INFINITY);
     metrics.oldestOverdueSeconds.set(timers.length > 0 ? Math.max(0, clock.now() - oldestAt) / 1000 : 0);
     metrics.clockOffsetSeconds.set(clock.hostOffsetMs / 1000);

@@ -11,7 +11,6 @@ const timer = {
   wake_at: 1_000,
   started_at: 1_001,
   due_at: 1_000,
-  partition: 0,
   run_id: '01a1ff79-6a08-73b3-a3f5-1c0a1aa79500',
   workflow_id: null,
   workflow_version: null,
@@ -31,7 +30,7 @@ function openRunner(query: () => Promise<{ rows: object[] }>) {
   const options = {
     database: { hot: { query } },
     workflowVersions: {},
-    secrets: { read: async () => [] },
+    secrets: { peek: () => [] },
     http: { perform },
     gate: { enter: () => 'entered', leave: () => {} },
     onOutcome: (outcome: Outcome) => outcomes.push(outcome),

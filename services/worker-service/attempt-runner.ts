@@ -46,7 +46,6 @@ export class AttemptRunner {
   async run(timer: StartedTimer, startedAt: number): Promise<void> {
     const { onOutcome, metrics, logger } = this.#options;
     if (timer.lost > LOST_IN_A_ROW_MAX) {
-      metrics.outcomes.inc({ outcome: 'lost' });
       onOutcome(giveUpLost(timer));
       return;
     }
@@ -56,10 +55,11 @@ export class AttemptRunner {
       return;
     }
     try {
-      const prepared = await this.#prepare(timer);
+      // Only a task of a run may have to wait for its workflow.
+      const prepared =
+        timer.workflow_id === null ? this.#preparer.prepare(timer, undefined) : await this.#prepare(timer);
       const result = await this.#perform(timer, prepared, startedAt);
       if (result === undefined) return;
-      metrics.outcomes.inc({ outcome: result.outcome });
       metrics.attemptSeconds.observe(result.durationMs / 1000);
       onOutcome(decideOutcome(timer, result, prepared.retry, Math.random));
     } catch (error) {
@@ -71,10 +71,7 @@ export class AttemptRunner {
 
   async #prepare(timer: StartedTimer): Promise<PreparedTimer> {
     const { database, workflowVersions } = this.#options;
-    const version =
-      timer.workflow_id === null
-        ? undefined
-        : await workflowVersions.read(database.hot, timer.workflow_id, timer.workflow_version!);
+    const version = await workflowVersions.read(database.hot, timer.workflow_id!, timer.workflow_version!);
     return this.#preparer.prepare(timer, version);
   }
 
@@ -103,7 +100,7 @@ export class AttemptRunner {
     startedAt: number,
   ): Promise<AttemptResult | undefined> {
     const { database, http, gate, secrets, metrics, onOutcome } = this.#options;
-    const signingSecrets = await secrets.read(timer.tenant_id);
+    const signingSecrets = secrets.peek(timer.tenant_id) ?? (await secrets.read(timer.tenant_id));
     const entry = gate.enter(action.origin);
     if ((typeof entry === 'string' ? entry : await entry) === 'full') {
       metrics.timersPostponed.inc();

@@ -61,7 +61,7 @@ export const WorkerSettings = Type.Object({
   WORKER_OUTCOME_WINDOW_MS: Type.Integer({
     minimum: 0,
     maximum: 1_000,
-    default: 5,
+    default: 10,
     description: 'Outcomes within it are written together.',
   }),
 });

@@ -2,6 +2,7 @@ import {
   type Database,
   isDatabaseUnavailable,
   readEarlyHints,
+  restartTimers,
   type StartedTimer,
   startTimers,
 } from '@punctual/database';
@@ -99,7 +100,7 @@ export class Consumer {
     this.#reserved += hints.length;
     try {
       const started = await this.#start(hints);
-      if (started.length < hints.length) await this.#startEarly(hints, started);
+      if (started.length < hints.length) await this.#startRest(hints, started);
       return 'done';
     } catch (error) {
       if (!isDatabaseUnavailable(error)) throw error;
@@ -113,11 +114,13 @@ export class Consumer {
     }
   }
 
-  // Hints that came too early by the database's clock, because a scheduler misjudged it, are started when they are due.
-  async #startEarly(hints: readonly Hint[], started: readonly StartedTimer[]): Promise<void> {
+  // Of hints that did not start, some name attempts that were lost with their worker, and are begun again; some came too
+  // early by the database's clock, because a scheduler misjudged it, and are started when they are due.
+  async #startRest(hints: readonly Hint[], started: readonly StartedTimer[]): Promise<void> {
     const { database, metrics } = this.#options;
     const startedIds = new Set(started.map((timer) => timer.id));
     const missing = hints.filter((hint) => !startedIds.has(hint.id));
+    const again = await this.#start(missing, restartTimers);
     const early = await readEarlyHints(database.hot, missing);
     metrics.hintsEarly.inc(early.length);
     let late: StartedTimer[] = [];
@@ -126,13 +129,13 @@ export class Consumer {
       await new Promise((resolve) => setTimeout(resolve, waitMs));
       late = await this.#start(early);
     }
-    metrics.hintsDropped.inc(missing.length - late.length);
+    metrics.hintsDropped.inc(missing.length - again.length - late.length);
   }
 
-  async #start(hints: readonly Hint[]): Promise<StartedTimer[]> {
+  async #start(hints: readonly Hint[], startRows = startTimers): Promise<StartedTimer[]> {
     const { database, leaseMarginMs, metrics, run } = this.#options;
     const beganAt = performance.now();
-    const started = await startTimers(database.relaxed, hints, TIMEOUT_MS_DEFAULT, leaseMarginMs);
+    const started = await startRows(database.relaxed, hints, TIMEOUT_MS_DEFAULT, leaseMarginMs);
     const startedAt = performance.now();
     metrics.startSeconds.observe((startedAt - beganAt) / 1000);
     metrics.startChunkTimers.observe(hints.length);

@@ -94,6 +94,7 @@ export class OutcomeWriter {
   // The kinds touch different rows and different tables; each is a transaction of its own.
   async #writeBatch(batch: readonly Outcome[]): Promise<void> {
     const { database, workflowVersions } = this.#options;
+    this.#countAttempts(batch);
     const single: FinishedAttempt[] = [];
     const ofRuns: { runId: string; record: FinishedAttempt }[] = [];
     const retries: RescheduledAttempt[] = [];
@@ -139,6 +140,16 @@ export class OutcomeWriter {
         return this.#countEnded(ended);
       });
     }
+  }
+
+  #countAttempts(batch: readonly Outcome[]): void {
+    const counts = new Map<string, number>();
+    for (const outcome of batch) {
+      if (outcome.kind === 'postponed') continue;
+      const name = outcome.record.outcome;
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
+    for (const [outcome, count] of counts) this.#options.metrics.outcomes.inc({ outcome }, count);
   }
 
   #countEnded(ended: readonly { state: 'succeeded' | 'dead' | 'cancelled' }[]): number {

@@ -12,7 +12,6 @@ const timer: StartedTimer = {
   wake_at: 1_000,
   started_at: 1_012.5,
   due_at: 400,
-  partition: 0,
   run_id: null,
   workflow_id: null,
   workflow_version: null,

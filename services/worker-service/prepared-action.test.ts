@@ -12,7 +12,6 @@ const makeStarted = (fields: Partial<StartedTimer>): StartedTimer => ({
   wake_at: 0,
   started_at: 0,
   due_at: Date.UTC(2026, 0, 1),
-  partition: 0,
   run_id: null,
   workflow_id: null,
   workflow_version: null,

@@ -85,13 +85,10 @@ function prepareAction(action: Action): PreparedAction {
 
 /** The body of a request whose action has none: what the timer is, as JSON. `payload` and `input` stand as they were stored. */
 export function describeTimer(timer: StartedTimer): string {
-  const head = JSON.stringify({
-    timerId: timer.id,
-    runId: timer.run_id,
-    workflowId: timer.workflow_id,
-    taskKey: timer.task_key,
-    attempt: timer.attempt,
-    dueAt: new Date(timer.due_at).toISOString(),
-  });
-  return `${head.slice(0, -1)},"payload":${timer.payload ?? 'null'},"input":${timer.input ?? 'null'}}`;
+  const { id, attempt, payload, input } = timer;
+  const runId = timer.run_id === null ? 'null' : `"${timer.run_id}"`;
+  const workflowId = timer.workflow_id === null ? 'null' : `"${timer.workflow_id}"`;
+  const taskKey = timer.task_key === null ? 'null' : JSON.stringify(timer.task_key);
+  const dueAt = new Date(timer.due_at).toISOString();
+  return `{"timerId":"${id}","runId":${runId},"workflowId":${workflowId},"taskKey":${taskKey},"attempt":${attempt},"dueAt":"${dueAt}","payload":${payload ?? 'null'},"input":${input ?? 'null'}}`;
 }

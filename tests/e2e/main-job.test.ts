@@ -48,8 +48,8 @@ const SMALL: JobOptions = {
   runsCancelled: 8,
   times: { leadMs: 5_000, spreadMs: 8_000 },
   faults: [
-    { afterDeliveries: 300, kill: 'worker-1' },
-    { afterDeliveries: 500, kill: 'scheduler-1', thenAdd: 'scheduler' },
+    { afterDeliveries: 450, kill: 'worker-1' },
+    { afterDeliveries: 700, kill: 'scheduler-1', thenAdd: 'scheduler' },
   ],
 };
 

@@ -1,5 +1,5 @@
 import type { Queryable } from '../connect.ts';
-import { nameStatement } from '../statement.ts';
+import { nameStatement, toPlainArray } from '../statement.ts';
 
 /** One timer to insert. Instants in epoch ms, JSON as text, absent values as null. */
 export interface NewTimer {
@@ -86,21 +86,21 @@ export async function createSkippedTimers(database: Queryable, timers: readonly 
 /** One array a column, in the order of the statements' parameters. */
 export function toColumns(timers: readonly NewTimer[]): unknown[] {
   return [
-    timers.map((t) => t.id),
-    timers.map((t) => t.tenantId),
-    timers.map((t) => t.partition),
-    timers.map((t) => t.dueAt),
-    timers.map((t) => t.createdAt),
-    timers.map((t) => t.runId),
-    timers.map((t) => t.workflowId),
-    timers.map((t) => t.workflowVersion),
+    toPlainArray(timers.map((t) => t.id)),
+    toPlainArray(timers.map((t) => t.tenantId)),
+    toPlainArray(timers.map((t) => t.partition)),
+    toPlainArray(timers.map((t) => t.dueAt)),
+    toPlainArray(timers.map((t) => t.createdAt)),
+    toPlainArray(timers.map((t) => t.runId)),
+    toPlainArray(timers.map((t) => t.workflowId)),
+    toPlainArray(timers.map((t) => t.workflowVersion)),
     timers.map((t) => t.taskKey),
     timers.map((t) => t.timeZone),
     timers.map((t) => t.delay),
     timers.map((t) => t.action),
     timers.map((t) => t.payload),
     timers.map((t) => t.retry),
-    timers.map((t) => t.timeoutMs),
+    toPlainArray(timers.map((t) => t.timeoutMs)),
     timers.map((t) => t.externalId),
     timers.map((t) => t.labels),
   ];

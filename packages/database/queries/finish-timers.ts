@@ -1,5 +1,5 @@
 import type { Queryable } from '../connect.ts';
-import { nameStatement } from '../statement.ts';
+import { nameStatement, toPlainArray } from '../statement.ts';
 
 export type AttemptOutcome = 'succeeded' | 'retryable' | 'permanent' | 'timedOut' | 'blocked' | 'lost';
 
@@ -75,9 +75,9 @@ const finishRows = nameStatement<{
 export async function finishTimers(database: Queryable, outcomes: readonly FinishedAttempt[]) {
   const sorted = sortById(outcomes);
   return finishRows(database, [
-    sorted.map((o) => o.id),
-    sorted.map((o) => o.version),
-    sorted.map((o) => o.state),
+    toPlainArray(sorted.map((o) => o.id)),
+    toPlainArray(sorted.map((o) => o.version)),
+    toPlainArray(sorted.map((o) => o.state)),
     ...recordColumns(sorted),
   ]);
 }
@@ -90,7 +90,7 @@ const retryRows = nameStatement<{ id: string }>(
        $8::smallint[], $9::text[], $10::text[])
      AS o(id, version, wait_ms, outcome, started, late_ms, took_ms, status, message, response)
    ), waiting AS (
-     UPDATE timers AS t SET state = 'scheduled', version = t.version + 1, lost = 0,
+     UPDATE timers AS t SET state = 'scheduled', version = t.version + 1, lost = 0, lease_ends_at = NULL,
        wake_at = clock_timestamp() + o.wait_ms * interval '1 millisecond'
      FROM outcomes AS o
      WHERE t.id = o.id AND t.version = o.version AND t.state = 'running'
@@ -108,9 +108,9 @@ const retryRows = nameStatement<{ id: string }>(
 export async function retryTimers(database: Queryable, outcomes: readonly RescheduledAttempt[]) {
   const sorted = sortById(outcomes);
   return retryRows(database, [
-    sorted.map((o) => o.id),
-    sorted.map((o) => o.version),
-    sorted.map((o) => o.waitMs),
+    toPlainArray(sorted.map((o) => o.id)),
+    toPlainArray(sorted.map((o) => o.version)),
+    toPlainArray(sorted.map((o) => o.waitMs)),
     ...recordColumns(sorted),
   ]);
 }
@@ -118,7 +118,7 @@ export async function retryTimers(database: Queryable, outcomes: readonly Resche
 // Locks the timers in the order given (sorted by id).
 const postponeRows = nameStatement<{ id: string }>(
   'postpone_timers',
-  `UPDATE timers AS t SET state = 'scheduled', version = t.version + 1, attempt = t.attempt - 1, lost = 0,
+  `UPDATE timers AS t SET state = 'scheduled', version = t.version + 1, attempt = t.attempt - 1, lost = 0, lease_ends_at = NULL,
      wake_at = clock_timestamp() + o.wait_ms * interval '1 millisecond'
    FROM unnest($1::uuid[], $2::int[], $3::float8[]) AS o(id, version, wait_ms)
    WHERE t.id = o.id AND t.version = o.version AND t.state = 'running'
@@ -143,11 +143,11 @@ function sortById<T extends { id: string }>(items: readonly T[]): T[] {
 
 function recordColumns(records: readonly AttemptRecord[]): unknown[] {
   return [
-    records.map((o) => o.outcome),
-    records.map((o) => o.startedAt),
-    records.map((o) => o.latenessMs),
-    records.map((o) => Math.round(o.durationMs)),
-    records.map((o) => o.httpStatus),
+    toPlainArray(records.map((o) => o.outcome)),
+    toPlainArray(records.map((o) => o.startedAt)),
+    toPlainArray(records.map((o) => o.latenessMs)),
+    toPlainArray(records.map((o) => Math.round(o.durationMs))),
+    toPlainArray(records.map((o) => o.httpStatus)),
     records.map((o) => o.error),
     records.map((o) => o.responseBody),
   ];

@@ -1,5 +1,6 @@
 import type { Queryable } from '../connect.ts';
 import { nameStatement } from '../statement.ts';
+import { LOOK_AT } from './look-at.ts';
 
 /** Where a read begins in one partition: behind this `(wakeAt, id)`. */
 export interface ReadFrom {
@@ -36,6 +37,7 @@ interface Row {
 
 // Takes no lock. One index descent of `timers_wake` a partition; the bound is `statement_timestamp()`, because
 // `clock_timestamp()` is volatile and could not stop the index scan: it would walk through all that sleeps.
+// Rows whose attempt is under way keep their place in the index and are passed over until their lease ends.
 const selectDueTimers = nameStatement<Row>(
   'read_due_timers',
   `SELECT date_part('epoch', clock_timestamp()) * 1000 AS server_at, d.*
@@ -46,6 +48,7 @@ const selectDueTimers = nameStatement<Row>(
        SELECT t.id, t.version, t.wake_at FROM timers t
        WHERE t.partition = p.partition AND (t.wake_at, t.id) > (to_timestamp(p.wake_at / 1000)::timestamptz(3), p.id)
          AND t.wake_at <= statement_timestamp() + $4::float8 * interval '1 millisecond'
+         AND (t.state <> 'running' OR ${LOOK_AT} <= statement_timestamp())
        ORDER BY t.partition, t.wake_at, t.id LIMIT $5
      ) AS t
    ) AS d ON true`,

@@ -1,5 +1,6 @@
 import type { QueryConfig, QueryResultRow } from 'pg';
 import type { Queryable } from '../connect.ts';
+import { LOOK_AT } from './look-at.ts';
 
 /** How long each of these queries may take (ms): they read all live rows, of which there may be many millions. */
 export const LEDGER_QUERY_TIMEOUT_MS = 120_000;
@@ -114,10 +115,10 @@ export interface OverdueTimer {
 export async function readOverdueTimers(database: Queryable, tenantId: string | null, overdueAfterMs: number) {
   const rows = await runSlowQuery<OverdueTimer & { total: number }>(
     database,
-    `SELECT id, tenant_id AS "tenantId", partition, state, wake_at AS "wakeAt", count(*) OVER () AS total
-     FROM timers
-     WHERE wake_at < statement_timestamp() - $2::float8 * interval '1 millisecond' AND ($1::uuid IS NULL OR tenant_id = $1)
-     ORDER BY wake_at, id LIMIT ${LEDGER_SAMPLES_MAX}`,
+    `SELECT id, tenant_id AS "tenantId", partition, state, ${LOOK_AT} AS "wakeAt", count(*) OVER () AS total
+     FROM timers AS t
+     WHERE ${LOOK_AT} < statement_timestamp() - $2::float8 * interval '1 millisecond' AND ($1::uuid IS NULL OR tenant_id = $1)
+     ORDER BY "wakeAt", id LIMIT ${LEDGER_SAMPLES_MAX}`,
     [tenantId, overdueAfterMs],
   );
   return { count: rows[0]?.total ?? 0, timers: rows.map(({ total: _, ...timer }) => timer) };

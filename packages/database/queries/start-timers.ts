@@ -1,6 +1,7 @@
 import type { Queryable } from '../connect.ts';
-import { nameStatement } from '../statement.ts';
+import { nameStatement, toPlainArray } from '../statement.ts';
 import type { RunRow } from '../tables.ts';
+import { LOOK_AT } from './look-at.ts';
 
 /** What a hint names. */
 export interface TimerVersion {
@@ -23,7 +24,6 @@ export interface StartedTimer {
   started_at: number;
   /** The due time that the customer set (epoch ms). */
   due_at: number;
-  partition: number;
   run_id: string | null;
   workflow_id: string | null;
   workflow_version: number | null;
@@ -39,34 +39,24 @@ export interface StartedTimer {
   run_status: RunRow['status'] | null;
 }
 
+const RETURNED = `t.id, t.tenant_id, t.version, t.attempt, t.lost, date_part('epoch', t.wake_at) * 1000 AS wake_at,
+       date_part('epoch', clock_timestamp()) * 1000 AS started_at, date_part('epoch', t.due_at) * 1000 AS due_at,
+       t.run_id, t.workflow_id, t.workflow_version, t.task_key, t.action, t.payload, t.retry, t.timeout_ms,
+       (SELECT r.input FROM runs AS r WHERE r.id = t.run_id) AS input,
+       (SELECT r.status FROM runs AS r WHERE r.id = t.run_id) AS run_status`;
+
 // Locks the rows it changes, in the order of the ids it is given (callers sort them, so two starts can not
 // deadlock). THE claim: its commit is the point where cancel and edit lose. A row that was edited, cancelled,
 // started or finished since, or that is not yet due by the database's clock, is left alone.
-// A lease of a row that already runs has lapsed when `wake_at` has passed: that attempt is recorded as lost. It began
-// when its lease did, which is known as long as the margin is what it was then.
+// It changes no indexed column: `wake_at` stays when the attempt should have begun (docs/decisions/0014).
 const startRows = nameStatement<StartedTimer>(
   'start_timers',
-  `WITH started AS (
-     UPDATE timers AS t SET
-       state = 'running',
-       version = t.version + 1,
-       attempt = CASE t.state WHEN 'running' THEN t.attempt ELSE t.attempt + 1 END,
-       lost = CASE t.state WHEN 'running' THEN t.lost + 1 ELSE 0 END,
-       wake_at = clock_timestamp() + (coalesce(t.timeout_ms, $3::int) + $4::int) * interval '1 millisecond'
-     FROM unnest($1::uuid[], $2::int[]) AS c(id, version)
-     WHERE t.id = c.id AND t.version = c.version AND t.wake_at <= clock_timestamp() AND t.state IN ('scheduled', 'running')
-     RETURNING t.id, t.tenant_id, t.version, t.attempt, t.lost, old.wake_at, t.due_at, t.partition, t.run_id, t.workflow_id,
-       t.workflow_version, t.task_key, t.action, t.payload, t.retry, t.timeout_ms
-   ), lost AS (
-     INSERT INTO attempts (timer_id, tenant_id, started_at, finished_at, outcome, attempt, error)
-     SELECT id, tenant_id, wake_at - (coalesce(timeout_ms, $3::int) + $4::int) * interval '1 millisecond', clock_timestamp(), 'lost', attempt, 'the worker stopped answering before it recorded an outcome'
-     FROM started WHERE lost > 0
-   )
-   SELECT s.id, s.tenant_id, s.version, s.attempt, s.lost, date_part('epoch', s.wake_at) * 1000 AS wake_at,
-     date_part('epoch', clock_timestamp()) * 1000 AS started_at, date_part('epoch', s.due_at) * 1000 AS due_at,
-     s.partition, s.run_id, s.workflow_id, s.workflow_version, s.task_key, s.action, s.payload, s.retry, s.timeout_ms,
-     r.input, r.status AS run_status
-   FROM started s LEFT JOIN runs r ON r.id = s.run_id`,
+  `UPDATE timers AS t SET
+     state = 'running', version = t.version + 1, attempt = t.attempt + 1, lost = 0,
+     lease_ends_at = clock_timestamp() + (coalesce(t.timeout_ms, $3::int) + $4::int) * interval '1 millisecond'
+   FROM unnest($1::uuid[], $2::int[]) AS c(id, version)
+   WHERE t.id = c.id AND t.version = c.version AND t.wake_at <= clock_timestamp() AND t.state = 'scheduled'
+   RETURNING ${RETURNED}`,
 );
 
 /**
@@ -79,8 +69,42 @@ export async function startTimers(
   timeoutMsDefault: number,
   leaseMarginMs: number,
 ): Promise<StartedTimer[]> {
+  return startRows(database, [...toColumns(hints), timeoutMsDefault, leaseMarginMs]);
+}
+
+// Locks as `start_timers` does. The attempt whose lease lapsed is recorded as lost. It began when its lease did, which is
+// known as long as the margin is what it was then.
+const restartRows = nameStatement<StartedTimer>(
+  'restart_timers',
+  `WITH t AS (
+     UPDATE timers AS t SET
+       version = t.version + 1, lost = t.lost + 1, wake_at = coalesce(t.lease_ends_at, t.wake_at),
+       lease_ends_at = clock_timestamp() + (coalesce(t.timeout_ms, $3::int) + $4::int) * interval '1 millisecond'
+     FROM unnest($1::uuid[], $2::int[]) AS c(id, version)
+     WHERE t.id = c.id AND t.version = c.version AND t.state = 'running' AND ${LOOK_AT} <= clock_timestamp()
+     RETURNING t.*
+   ), lost AS (
+     INSERT INTO attempts (timer_id, tenant_id, started_at, finished_at, outcome, attempt, error)
+     SELECT id, tenant_id, wake_at - (coalesce(timeout_ms, $3::int) + $4::int) * interval '1 millisecond', clock_timestamp(),
+       'lost', attempt, 'the worker stopped answering before it recorded an outcome'
+     FROM t
+   )
+   SELECT ${RETURNED} FROM t`,
+);
+
+/** Begins again, of `hints`, the attempts whose lease has lapsed: those were lost with their worker. */
+export async function restartTimers(
+  database: Queryable,
+  hints: readonly TimerVersion[],
+  timeoutMsDefault: number,
+  leaseMarginMs: number,
+): Promise<StartedTimer[]> {
+  return restartRows(database, [...toColumns(hints), timeoutMsDefault, leaseMarginMs]);
+}
+
+function toColumns(hints: readonly TimerVersion[]): unknown[] {
   const sorted = hints.toSorted((a, b) => (a.id < b.id ? -1 : 1));
-  return startRows(database, [sorted.map((h) => h.id), sorted.map((h) => h.version), timeoutMsDefault, leaseMarginMs]);
+  return [toPlainArray(sorted.map((hint) => hint.id)), toPlainArray(sorted.map((hint) => hint.version))];
 }
 
 const selectEarly = nameStatement<{ id: string; version: number; wait_ms: number }>(
@@ -101,7 +125,7 @@ export async function readEarlyHints(
 
 const selectStarted = nameStatement<{ stands: boolean }>(
   'check_started_timer',
-  `SELECT true AS stands FROM timers WHERE id = $1 AND version = $2 AND state = 'running' AND wake_at > clock_timestamp()`,
+  `SELECT true AS stands FROM timers AS t WHERE id = $1 AND version = $2 AND state = 'running' AND ${LOOK_AT} > clock_timestamp()`,
 );
 
 /** Whether a start still stands: its lease runs, and neither a crash of Postgres nor anybody else has undone it. */

@@ -8,7 +8,7 @@ export interface TimerRecord {
   attempt: number;
   dueAt: number;
   createdAt: number;
-  /** Of a live timer: when a scheduler must look at it; infinity while it is paused. */
+  /** Of a live timer that does not run: when a scheduler must look at it; infinity while it is paused. */
   wakeAt: number | null;
   finishedAt: number | null;
   runId: string | null;

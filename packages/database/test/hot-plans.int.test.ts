@@ -6,16 +6,18 @@ import {
   postponeTimers,
   type Queryable,
   readDueTimers,
+  restartTimers,
   retryTimers,
   startTimers,
 } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
-import { makeTimer, useTestDatabase, waitUntilDue } from '@punctual/testkit';
+import { makeTimer, stopAutovacuum, useTestDatabase, waitUntilDue } from '@punctual/testkit';
 import type pg from 'pg';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 
 // One connection a pool: plans are made per connection, and its statistics can be flushed at once.
 const db = useTestDatabase(1);
+beforeAll(() => stopAutovacuum(db.database));
 
 /** Rows, or index entries, read of `timers` so far, by the way they were reached. */
 async function readAccesses(pool: pg.Pool): Promise<Record<string, number>> {
@@ -56,6 +58,7 @@ describe('in a database that was never analyzed', () => {
       // The first call makes the plan, while the table is all but empty.
       const runAll = async (on: Queryable, timers: readonly { id: string }[]) => {
         await startTimers(on, hints(timers, 1), 10_000, 10_000);
+        await restartTimers(on, hints(timers, 2), 10_000, 10_000);
         await retryTimers(
           on,
           hints(timers, 2).map((hint) => ({ ...hint, ...record, waitMs: -1 })),

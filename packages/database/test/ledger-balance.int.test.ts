@@ -5,6 +5,7 @@ import {
   finishTimers,
   foldLedger,
   postponeTimers,
+  restartTimers,
   retryTimers,
   startTimers,
 } from '@punctual/database';
@@ -69,7 +70,10 @@ async function perform(
   const raise = (ids: readonly { id: string }[]) => {
     for (const { id } of ids) known.find((timer) => timer.id === id)!.version += 1;
   };
-  if (kind === 'start') raise(await startTimers(relaxed, hints, 0, 0));
+  if (kind === 'start') {
+    raise(await startTimers(relaxed, hints, 0, 0));
+    raise(await restartTimers(relaxed, hints, 0, 0));
+  }
   if (kind === 'finish')
     await finishTimers(
       hot,

@@ -183,7 +183,7 @@ test('overdue timers are counted, and the oldest twenty are named', async () => 
   await start([lapsed!]);
   await create(5, later());
   await query(`UPDATE timers SET wake_at = now() - interval '61 s' WHERE id = ANY ($1)`, [overdue.map(({ id }) => id)]);
-  await query(`UPDATE timers SET wake_at = now() - interval '2 min' WHERE id = $1`, [lapsed!.id]);
+  await query(`UPDATE timers SET lease_ends_at = now() - interval '2 min' WHERE id = $1`, [lapsed!.id]);
   const report = await read();
   expect(report.overdueCount).toBe(26);
   expect(report.overdueTimers).toHaveLength(20);

@@ -97,7 +97,6 @@ describe('a final outcome', () => {
       {
         ...shared,
         id: success!.id,
-        partition: success!.partition,
         state: 'succeeded',
         outcome: 'succeeded',
         attempt: 1,

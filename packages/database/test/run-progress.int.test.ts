@@ -8,6 +8,7 @@ import {
   inTransaction,
   lockRuns,
   readWaitingTimersOfRun,
+  restartTimers,
   returnRunTimers,
   type StartedTimer,
   type StoredTask,
@@ -148,7 +149,7 @@ describe("a run's progress", () => {
       1,
     );
     const [lapsed] = await startTasks([runId!], 'a', -1);
-    const [current] = await startTasks([runId!], 'a');
+    const [current] = await restartTimers(db.database.relaxed, [lapsed!], 60_000, 0);
     expect(await end([lapsed!], 'dead')).toEqual([]);
     expect(await readRunRows([runId!])).toMatchObject([{ status: 'running', task_states: 'lp' }]);
     expect(await end([current!])).toHaveLength(1);
@@ -230,7 +231,8 @@ describe("a run's progress", () => {
       const timers = await pick(1 + Math.floor(chance() * 40));
       const running = timers.filter((timer) => timer.state === 'running') as unknown as StartedTimer[];
       // Leases end at once, so starts meet outcomes too.
-      if (kind < 0.35) await startTimers(db.database.relaxed, timers, 0, 0);
+      if (kind < 0.2) await startTimers(db.database.relaxed, timers, 0, 0);
+      else if (kind < 0.35) await restartTimers(db.database.relaxed, timers, 0, 0);
       else if (kind < 0.65) await end(running, chance() < 0.05 ? 'dead' : 'succeeded');
       else if (kind < 0.75) {
         const returning = running.map((timer) => ({

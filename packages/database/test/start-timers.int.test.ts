@@ -2,8 +2,10 @@ import {
   createTimers,
   DatabaseClock,
   finishTimers,
+  isStillStarted,
   postponeTimers,
   readEarlyHints,
+  restartTimers,
   retryTimers,
   type StartedTimer,
   startTimers,
@@ -22,6 +24,9 @@ const start = (hints: readonly { id: string; version: number }[], timeoutMs = TI
 
 /** A start whose lease has ended when it begins. */
 const startLapsing = (hint: { id: string; version: number }) => start([hint], 0, -1);
+
+const restart = (hint: { id: string; version: number }, timeoutMs = TIMEOUT_MS, marginMs = MARGIN_MS) =>
+  restartTimers(db.database.relaxed, [hint], timeoutMs, marginMs);
 
 async function storeTimer(fields: Parameters<typeof makeTimer>[0] = {}): Promise<{ id: string; version: number }> {
   const timer = makeTimer(fields);
@@ -104,9 +109,10 @@ describe('a start', () => {
     const own = await storeTimer({ timeoutMs: 60_000 });
     const other = await storeTimer();
     for (const started of await start([own, other], 5_000, 7_000)) {
-      const { wake_at } = await readTimer(started.id);
+      const { wake_at, lease_ends_at } = await readTimer(started.id);
+      expect(wake_at).toBeCloseTo(started.wake_at, 2);
       const leaseMs = (started.id === own.id ? 60_000 : 5_000) + 7_000;
-      expect(Math.abs(wake_at - started.started_at - leaseMs)).toBeLessThan(100);
+      expect(Math.abs(lease_ends_at! - started.started_at - leaseMs)).toBeLessThan(100);
     }
   });
 
@@ -151,8 +157,8 @@ describe('a lapsed lease', () => {
   it('is begun again under the same attempt number, and the attempt that got lost is recorded', async () => {
     const hint = await storeTimer();
     const [first] = await startLapsing(hint);
-    const [second] = await startLapsing(first!);
-    const [third] = await start([second!]);
+    const [second] = await restart(first!, 0, -1);
+    const [third] = await restart(second!);
     expect(second).toMatchObject({ version: 3, attempt: 1, lost: 1 });
     expect(third).toMatchObject({ version: 4, attempt: 1, lost: 2 });
     const attempts = await readAttempts(hint.id);
@@ -165,7 +171,7 @@ describe('a lapsed lease', () => {
   it('leaves a record that says when the lost attempt began', async () => {
     const hint = await storeTimer({ timeoutMs: 250 });
     const [first] = await start([hint], TIMEOUT_MS, 250);
-    await waitUntil('the lease has lapsed', async () => (await start([first!], TIMEOUT_MS, 250)).length > 0);
+    await waitUntil('the lease has lapsed', async () => (await restart(first!, TIMEOUT_MS, 250)).length > 0);
     const [attempt] = await readAttempts(hint.id);
     expect(Math.abs(attempt!.started_at - first!.started_at)).toBeLessThan(50);
     expect(attempt!.finished_at - attempt!.started_at).toBeGreaterThanOrEqual(499);
@@ -173,14 +179,16 @@ describe('a lapsed lease', () => {
 
   it('is not begun again before it ends', async () => {
     const hint = await storeTimer();
+    expect(await restart(hint)).toEqual([]);
     const [first] = await start([hint]);
     expect(await start([first!])).toEqual([]);
+    expect(await restart(first!)).toEqual([]);
   });
 
   it('cannot record an outcome', async () => {
     const hint = await storeTimer();
     const [first] = await startLapsing(hint);
-    const [second] = await start([first!]);
+    const [second] = await restart(first!);
     const old = { id: hint.id, version: first!.version };
     expect(await finishTimers(db.database.hot, [{ ...old, ...record, state: 'succeeded' }])).toEqual([]);
     expect(await finishTimers(db.database.hot, [{ ...old, ...record, state: 'dead' }])).toEqual([]);
@@ -196,11 +204,29 @@ describe('a lapsed lease', () => {
   it('counts anew after an outcome', async () => {
     const hint = await storeTimer();
     const [first] = await startLapsing(hint);
-    const [second] = await start([first!]);
+    const [second] = await restart(first!);
     await retryTimers(db.database.hot, [
       { id: hint.id, version: second!.version, ...record, outcome: 'retryable', waitMs: -1 },
     ]);
     expect(await start([{ id: hint.id, version: second!.version + 1 }])).toMatchObject([{ attempt: 2, lost: 0 }]);
+  });
+});
+
+describe('an attempt that was begun by a worker of the schema before', () => {
+  it('has the end of its lease in its wake time', async () => {
+    const hint = await storeTimer({ timeoutMs: 1_000 });
+    const [first] = await start([hint]);
+    const setWakeAt = (text: string) =>
+      db.database.ordinary.query(
+        `UPDATE timers SET lease_ends_at = NULL, wake_at = clock_timestamp() + $2::interval WHERE id = $1`,
+        [hint.id, text],
+      );
+    await setWakeAt('1 minute');
+    expect(await isStillStarted(db.database.hot, first!)).toBe(true);
+    expect(await restart(first!)).toEqual([]);
+    await setWakeAt('-1 second');
+    expect(await isStillStarted(db.database.hot, first!)).toBe(false);
+    expect(await restart(first!)).toMatchObject([{ attempt: 1, lost: 1 }]);
   });
 });
 

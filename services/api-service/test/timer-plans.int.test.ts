@@ -13,11 +13,12 @@ import {
   startTimers,
 } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
-import { makeTimer, useTestDatabase } from '@punctual/testkit';
-import { expect, test } from 'vitest';
+import { makeTimer, stopAutovacuum, useTestDatabase } from '@punctual/testkit';
+import { beforeAll, expect, test } from 'vitest';
 
 // One connection a pool: plans are made per connection, and its statistics can be flushed at once.
 const db = useTestDatabase(1);
+beforeAll(() => stopAutovacuum(db.database));
 
 /** Entries read so far of each index, and rows read without one, of the tables that hold timers. */
 async function readAccesses(pool: Queryable): Promise<Record<string, number>> {

@@ -24,6 +24,7 @@ export interface RigOptions {
   rowsMax?: number;
   sweepIntervalMs?: number;
   redispatchAfterMs?: number;
+  lateCommitMs?: number;
   windowMs?: number;
   queueChunksMax?: number;
 }
@@ -90,6 +91,7 @@ export async function openRig(database: Database, options: RigOptions): Promise<
     rowsMax: options.rowsMax ?? 4_000,
     sweepIntervalMs: options.sweepIntervalMs ?? 200,
     redispatchAfterMs: options.redispatchAfterMs ?? 60_000,
+    lateCommitMs: options.lateCommitMs,
     metrics,
     logger,
   });

@@ -1,5 +1,6 @@
 import { changeTimers, createTimers, inTransaction, type NewTimer } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
+import { TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
 import { createTestQueue, makeTimer, type TestQueue, useTestDatabase, waitUntil } from '@punctual/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openRig, type Rig, type RigOptions } from './open-rig.ts';
@@ -55,15 +56,26 @@ describe('read ahead and dispatch', () => {
     for (const hint of rig.handedOver) expect(hint.atLatest).toBeGreaterThanOrEqual(hint.wakeAt - 0.01);
   });
 
-  it('hand over what is due within the window together', async () => {
-    const rig = await open({ windowMs: 50 });
+  it('hand over one that is due alone at once, and those that follow it within the window together', async () => {
+    const windowMs = 1_000;
+    const rig = await open({ windowMs });
     rig.start();
-    const tick = Math.ceil(Date.now() / 50) * 50 + 500;
-    await store(Array.from({ length: 200 }, (_, index) => makeTimer({ dueAt: tick - 49 + (index % 50) })));
-    await waitUntil('all are handed over', () => rig.handedOver.length === 200);
-    const moments = new Set(rig.handedOver.map(({ at }) => at));
-    expect(moments.size).toBeLessThanOrEqual(2);
-    for (const { at } of rig.handedOver) expect(at).toBeGreaterThanOrEqual(tick - 1);
+    const soon = Date.now() + 500;
+    const [first] = await store(Array.from({ length: 50 }, (_, index) => makeTimer({ dueAt: soon + index * 4 })));
+    await waitUntil('all are handed over', () => rig.handedOver.length === 50);
+    const moments = [...new Set(rig.handedOver.map(({ at }) => at))];
+    expect(moments).toHaveLength(2);
+    expect(idsOf(rig)[0]).toBe(first);
+    expect(moments[1]! - moments[0]!).toBeGreaterThanOrEqual(windowMs - 2);
+  });
+
+  it('hand over a full chunk without waiting for the window', async () => {
+    const rig = await open({ windowMs: NEVER_MS });
+    rig.start();
+    await storeDue(1);
+    await waitUntil('the first is handed over', () => rig.handedOver.length === 1);
+    await storeDue(TIMERS_PER_CHUNK_MAX);
+    await waitUntil('the chunk is handed over', () => rig.handedOver.length === 1 + TIMERS_PER_CHUNK_MAX);
   });
 
   it('find a row that was committed long after its wake time', async () => {
@@ -79,7 +91,8 @@ describe('read ahead and dispatch', () => {
   });
 
   it('find a row that was committed a moment late at the next read, without a sweep', async () => {
-    const rig = await open({ sweepIntervalMs: NEVER_MS });
+    // Longer than this machine may stand still between two of these lines, shorter than the clock is old.
+    const rig = await open({ sweepIntervalMs: NEVER_MS, lateCommitMs: 30_000 });
     await rig.turn();
     const timer = makeTimer();
     await inTransaction(db.database.ordinary, async (client) => {
