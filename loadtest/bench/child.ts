@@ -13,8 +13,15 @@ export class Child {
   readonly #lines: Interface;
   readonly #waiting: ((line: string) => void)[] = [];
 
-  constructor(script: string, args: readonly string[] = []) {
-    this.process = spawn(process.execPath, [script, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
+  /** Resolves when the process has ended, however it did. */
+  readonly ended: Promise<void>;
+
+  constructor(script: string, args: readonly string[] = [], env: NodeJS.ProcessEnv = {}) {
+    this.process = spawn(process.execPath, [script, ...args], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, ...env },
+    });
+    this.ended = new Promise((resolve) => this.process.on('exit', () => resolve()));
     this.#lines = createInterface({ input: this.process.stdout! });
     this.#lines.on('line', (line) => this.#waiting.shift()?.(line));
   }
@@ -37,8 +44,8 @@ export class Child {
     });
   }
 
-  ask<Answer>(line: string): Promise<Answer> {
-    const answer = this.read<Answer>();
+  ask<Answer>(line: string, timeoutMs?: number): Promise<Answer> {
+    const answer = this.read<Answer>(timeoutMs);
     this.process.stdin!.write(`${line}\n`);
     return answer;
   }

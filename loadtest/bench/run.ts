@@ -1,255 +1,154 @@
-import { execFileSync } from 'node:child_process';
-import { cpus, totalmem } from 'node:os';
-import { join } from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { startStack } from '@punctual/local-servers';
-import { request } from 'undici';
 import { Child } from './child.ts';
-import { readMonotonicMs } from './clock.ts';
-import { readCpuSeconds, readMemoryBytes } from './cpu.ts';
-import type { CreatorResult } from './creator.ts';
-import type { SinkStats } from './sink.ts';
+import { ENGINE_NAMES, type Engine, type EngineName } from './engines/engine.ts';
+import { startPeer } from './engines/peer-engine.ts';
+import { startPunctual } from './engines/punctual.ts';
+import { describeOrigin, formatReport, type RunResult } from './report.ts';
+import { drain } from './scenarios/drain.ts';
+import { steady } from './scenarios/steady.ts';
 
-const USAGE = `Measures Punctual on this machine, every part a process of its own, with a local Postgres, Redis and endpoint.
+const USAGE = `Measures Punctual, and what a team would take instead, on this machine: every part a process of its own, with a
+Postgres, a Redis and an endpoint of their own, one engine after the other.
 
-  node loadtest/bench/run.ts drain  [--timers 100000]                 timers that are already due, delivered as fast as it goes
-  node loadtest/bench/run.ts steady [--rate 1389] [--seconds 60]      that many creates and as many deliveries a second
-  node loadtest/bench/run.ts                                          both, one after the other
+  npm run bench -- drain     timers that are already due, delivered as fast as it goes
+  npm run bench -- steady    so many creates and as many deliveries a second
+  npm run bench              both
 
-  --schedulers 1  --workers 1  --queue redis|postgres (redis)`;
+  --quick                 less of everything: all engines in under three minutes
+  --engines LIST          of ${ENGINE_NAMES.join(', ')}; or all (punctual)
+  --rounds N              each engine so often, in turn; the table shows medians (1)
+  --timers N              of drain (100000)
+  --rate N  --seconds N   of steady (1389, 60)
+  --schedulers N          Punctual's processes (1)
+  --workers N             Punctual's, and the peers' (1)
+  --queue redis|postgres  where Punctual keeps its queue (redis)
+  --out NAME              write NAME.json and NAME.md, too
 
-const BATCH_TIMERS = 500;
-/** Batches under way at once while timers are put in. */
-const BATCHES_AT_ONCE = 4;
-/** A run that delivers nothing for so long has failed (ms). */
-const STALL_LIMIT_MS = 30_000;
-const POLL_MS = 200;
-/** Before the measured time, so that nothing is cold (s). */
-const WARM_UP_SECONDS = 5;
-const WARM_UP_TIMERS = 5_000;
-const DELAY_MS = { min: 1_000, max: 5_000 };
-const HERE = import.meta.dirname;
+The exit code is 1 when a timer was lost, repeated or early, or a ledger does not balance.`;
+
+const QUICK = { timers: 20_000, seconds: 5 };
+const LIMITS = { timers: 5_000_000, rate: 50_000, seconds: 7_200, rounds: 20, schedulers: 32, workers: 32 };
+const SCENARIOS = ['drain', 'steady'] as const;
 
 interface Options {
+  scenarios: readonly (typeof SCENARIOS)[number][];
+  engines: readonly EngineName[];
+  rounds: number;
   timers: number;
   rate: number;
   seconds: number;
   schedulers: number;
   workers: number;
-  queue: string;
+  queue: 'redis' | 'postgres';
+  out: string | undefined;
 }
 
-type Stack = Awaited<ReturnType<typeof startStack>>;
+class UsageError extends Error {}
 
-async function openStack(options: Options, schedulers: number): Promise<Stack> {
-  return startStack({
-    api: 1,
-    scheduler: schedulers,
-    worker: options.workers,
-    ephemeral: true,
-    ...(options.queue === 'postgres' ? { redisUrl: null } : {}),
-    env: { LOG_LEVEL: 'warn' },
-    log: (line) => process.stderr.write(`${line}\n`),
+function readOptions(args: readonly string[]): Options | undefined {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      quick: { type: 'boolean', default: false },
+      engines: { type: 'string', default: 'punctual' },
+      rounds: { type: 'string', default: '1' },
+      timers: { type: 'string' },
+      rate: { type: 'string', default: '1389' },
+      seconds: { type: 'string' },
+      schedulers: { type: 'string', default: '1' },
+      workers: { type: 'string', default: '1' },
+      queue: { type: 'string', default: 'redis' },
+      out: { type: 'string' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
   });
-}
-
-function listPids(stack: Stack): Record<string, number> {
-  return Object.fromEntries([...stack.processes, ...stack.servers].map(({ name, pid }) => [name, pid]));
-}
-
-/** The ledger's answer, and what the receivers saw, decide whether a run counts at all. */
-async function checkRun(stack: Stack, stats: SinkStats, expected: number): Promise<string[]> {
-  const faults: string[] = [];
-  if (stats.timers !== expected) faults.push(`${expected - stats.timers} of ${expected} timers were not delivered`);
-  if (stats.duplicates > 0) faults.push(`${stats.duplicates} requests were repeated`);
-  if (stats.early > 0) faults.push(`${stats.early} requests came early`);
-  const { statusCode, body } = await request(`${stack.apiUrls[0]}/v1/ledger`);
-  const ledger = (await body.json()) as { isBalanced?: boolean };
-  if (statusCode !== 200 || !ledger.isBalanced)
-    faults.push(`the ledger does not balance: ${JSON.stringify(ledger).slice(0, 500)}`);
-  return faults;
-}
-
-async function putTimers(apiUrl: string, sinkUrl: string, count: number): Promise<void> {
-  const timer = { action: { type: 'http', url: sinkUrl }, payload: 'x'.repeat(280) };
-  let left = count;
-  const putBatches = async () => {
-    while (left > 0) {
-      const size = Math.min(left, BATCH_TIMERS);
-      left -= size;
-      const { statusCode, body } = await request(`${apiUrl}/v1/timers/batch`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ timers: Array.from({ length: size }, () => timer) }),
-      });
-      const text = await body.text();
-      if (statusCode !== 207) throw new Error(`a batch was answered ${statusCode}: ${text.slice(0, 500)}`);
-    }
+  if (values.help) return undefined;
+  const engines = values.quick || values.engines === 'all' ? ENGINE_NAMES : values.engines.split(',');
+  const unknown =
+    positionals.find((name) => !SCENARIOS.some((scenario) => scenario === name)) ??
+    engines.find((name) => !ENGINE_NAMES.some((engine) => engine === name));
+  if (unknown !== undefined) throw new UsageError(`There is no scenario and no engine "${unknown}".`);
+  if (values.queue !== 'redis' && values.queue !== 'postgres') throw new UsageError('--queue is redis or postgres.');
+  const read = (name: keyof typeof LIMITS, text: string) => {
+    const value = Number(text);
+    if (Number.isInteger(value) && value >= 1 && value <= LIMITS[name]) return value;
+    throw new UsageError(`--${name} is a whole number from 1 to ${LIMITS[name]}.`);
   };
-  await Promise.all(Array.from({ length: BATCHES_AT_ONCE }, putBatches));
+  return {
+    scenarios: positionals.length > 0 ? (positionals as Options['scenarios']) : SCENARIOS,
+    engines: engines as EngineName[],
+    rounds: read('rounds', values.rounds),
+    timers: read('timers', values.timers ?? String(values.quick ? QUICK.timers : 100_000)),
+    rate: read('rate', values.rate),
+    seconds: read('seconds', values.seconds ?? String(values.quick ? QUICK.seconds : 60)),
+    schedulers: read('schedulers', values.schedulers),
+    workers: read('workers', values.workers),
+    queue: values.queue,
+    out: values.out,
+  };
 }
 
-async function waitForDeliveries(sink: Child, expected: number): Promise<void> {
-  let seen = -1;
-  let changedAt = performance.now();
-  for (;;) {
-    const { timers } = await sink.ask<{ timers: number }>('count');
-    if (timers >= expected) return;
-    if (timers !== seen) {
-      seen = timers;
-      changedAt = performance.now();
-    } else if (performance.now() - changedAt > STALL_LIMIT_MS) {
-      return;
-    }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
-}
-
-function subtract(after: Record<string, number>, before: Record<string, number>): Record<string, number> {
-  return Object.fromEntries(Object.entries(after).map(([name, seconds]) => [name, seconds - (before[name] ?? 0)]));
-}
-
-function describeCpu(seconds: Record<string, number>, timers: number): Record<string, number> {
-  const perTimer = Object.fromEntries(
-    Object.entries(seconds).map(([name, value]) => [name, Math.round((value / timers) * 1e7) / 10]),
-  );
-  const total = Object.values(seconds).reduce((sum, value) => sum + value, 0);
-  return { total: Math.round((total / timers) * 1e7) / 10, ...perTimer };
-}
-
-function readMemory(pids: Record<string, number>): Record<string, number> {
-  return Object.fromEntries(Object.entries(pids).map(([name, pid]) => [name, Math.round(readMemoryBytes(pid) / 1e6)]));
-}
-
-async function withSink<T>(work: (sink: Child, url: string) => Promise<T>): Promise<T> {
-  const sink = new Child(join(HERE, 'sink.ts'));
+async function runOnce(
+  options: Options,
+  engineName: EngineName,
+  scenario: Options['scenarios'][number],
+  round: number,
+): Promise<RunResult> {
+  const sink = new Child(join(import.meta.dirname, 'sink.ts'));
+  let engine: Engine | undefined;
   try {
     const { port } = await sink.read<{ port: number }>();
-    return await work(sink, `http://127.0.0.1:${port}/hook`);
+    const sinkUrl = `http://127.0.0.1:${port}/hook`;
+    const log = (line: string) => process.stderr.write(`${line}\n`);
+    engine =
+      engineName === 'punctual'
+        ? await startPunctual(sinkUrl, { ...options, log })
+        : await startPeer(engineName, sinkUrl, { workers: options.workers, log });
+    return scenario === 'drain'
+      ? { scenario, engine: engineName, round, result: await drain(engine, sink, options.timers) }
+      : { scenario, engine: engineName, round, result: await steady(engine, sink, options.rate, options.seconds) };
   } finally {
+    await engine?.stop();
     sink.stop();
   }
 }
 
-// The schedulers are stopped (SIGSTOP) while the timers are put in, and go on when all of them are due: what is measured
-// is the way from the database to the endpoint, with every process warm.
-async function drain(options: Options): Promise<object> {
-  return withSink(async (sink, sinkUrl) => {
-    const stack = await openStack(options, options.schedulers);
-    const signalSchedulers = (signal: NodeJS.Signals) => {
-      for (const service of stack.processes) if (service.name.startsWith('scheduler')) service.kill(signal);
-    };
-    try {
-      await putTimers(stack.apiUrls[0]!, sinkUrl, WARM_UP_TIMERS);
-      await waitForDeliveries(sink, WARM_UP_TIMERS);
-      await sink.ask('reset');
-      signalSchedulers('SIGSTOP');
-      const putAt = performance.now();
-      await putTimers(stack.apiUrls[0]!, sinkUrl, options.timers);
-      const putSeconds = (performance.now() - putAt) / 1000;
-      const early = await sink.ask<SinkStats>('stats');
-      const before = readCpuSeconds(listPids(stack));
-      signalSchedulers('SIGCONT');
-      await waitForDeliveries(sink, options.timers);
-      const cpu = subtract(readCpuSeconds(listPids(stack)), before);
-      const stats = await sink.ask<SinkStats>('stats');
-      return {
-        scenario: 'drain',
-        timers: options.timers,
-        timersPerSecond: Math.round((stats.timers / (stats.lastAt - stats.firstAt)) * 1000),
-        createdPerSecondInBatches: Math.round(options.timers / putSeconds),
-        cpuMicrosecondsPerTimer: describeCpu(cpu, stats.timers),
-        memoryMegabytes: readMemory(listPids(stack)),
-        faults: [
-          ...(await checkRun(stack, stats, options.timers)),
-          ...(early.requests > 0 ? [`${early.requests} were delivered while the schedulers stood still`] : []),
-        ],
-      };
-    } finally {
-      signalSchedulers('SIGCONT');
-      await stack.stop();
-    }
-  });
-}
-
-async function steady(options: Options): Promise<object> {
-  return withSink(async (sink, sinkUrl) => {
-    const stack = await openStack(options, options.schedulers);
-    const create = (seconds: number) => {
-      const { rate } = options;
-      const args = [stack.apiUrls[0]!, sinkUrl, rate, seconds, DELAY_MS.min, DELAY_MS.max].map(String);
-      return new Child(join(HERE, 'creator.ts'), args).read<CreatorResult>((seconds + 60) * 1000);
-    };
-    try {
-      const warm = await create(WARM_UP_SECONDS);
-      await waitForDeliveries(sink, warm.created);
-      await sink.ask('reset');
-      const before = readCpuSeconds(listPids(stack));
-      const created = await create(options.seconds);
-      await waitForDeliveries(sink, created.created);
-      const stats = await sink.ask<SinkStats>('stats');
-      const cpu = subtract(readCpuSeconds(listPids(stack)), before);
-      return {
-        scenario: 'steady',
-        rate: options.rate,
-        seconds: options.seconds,
-        creates: created,
-        latenessMs: stats.lateness,
-        cpuMicrosecondsPerTimer: describeCpu(cpu, stats.timers),
-        memoryMegabytes: readMemory(listPids(stack)),
-        faults: [
-          ...(await checkRun(stack, stats, created.created)),
-          ...(created.refused > 0 ? [`${created.refused} creates were refused`] : []),
-        ],
-      };
-    } finally {
-      await stack.stop();
-    }
-  });
-}
-
-async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      timers: { type: 'string', default: '100000' },
-      rate: { type: 'string', default: '1389' },
-      seconds: { type: 'string', default: '60' },
-      schedulers: { type: 'string', default: '1' },
-      workers: { type: 'string', default: '1' },
-      queue: { type: 'string', default: 'redis' },
-      help: { type: 'boolean', short: 'h' },
-    },
-  });
-  const scenarios = { drain, steady };
-  const unknown = positionals.filter((name) => !Object.hasOwn(scenarios, name));
-  if (values.help || unknown.length > 0) {
-    console.log(unknown.length > 0 ? `There is no scenario "${unknown[0]}".\n\n${USAGE}` : USAGE);
-    return unknown.length > 0 ? 1 : 0;
+async function main(args: readonly string[]): Promise<number> {
+  let options: Options | undefined;
+  try {
+    options = readOptions(args);
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${USAGE}`);
+    return 2;
   }
-  const options: Options = {
-    timers: Number(values.timers),
-    rate: Number(values.rate),
-    seconds: Number(values.seconds),
-    schedulers: Number(values.schedulers),
-    workers: Number(values.workers),
-    queue: values.queue,
-  };
-  const chosen = positionals.length > 0 ? positionals : Object.keys(scenarios);
-  const results = [];
-  for (const name of chosen) {
-    process.stderr.write(`${name} …\n`);
-    results.push(await scenarios[name as keyof typeof scenarios](options));
+  if (options === undefined) {
+    console.log(USAGE);
+    return 0;
   }
-  const report = {
-    command: `node loadtest/bench/run.ts ${process.argv.slice(2).join(' ')}`.trim(),
-    commit: execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim(),
-    machine: `${cpus().length} × ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`,
-    measuredAt: new Date(readMonotonicMs()).toISOString(),
-    results,
-  };
-  console.log(JSON.stringify(report, undefined, 2));
-  return results.every((result) => (result as { faults: string[] }).faults.length === 0) ? 0 : 1;
+  const runs: RunResult[] = [];
+  for (const scenario of options.scenarios) {
+    for (let round = 1; round <= options.rounds; round += 1) {
+      for (const engine of options.engines) {
+        process.stderr.write(`${scenario} ${round}/${options.rounds}: ${engine} …\n`);
+        runs.push(await runOnce(options, engine, scenario, round));
+      }
+    }
+  }
+  const origin = describeOrigin(args);
+  const report = formatReport(origin, runs);
+  const json = `${JSON.stringify({ ...origin, runs }, undefined, 2)}\n`;
+  if (options.out !== undefined) {
+    mkdirSync(dirname(options.out), { recursive: true });
+    writeFileSync(`${options.out}.json`, json);
+    writeFileSync(`${options.out}.md`, `${report}\n`);
+  } else {
+    process.stderr.write(json);
+  }
+  console.log(report);
+  return runs.every((run) => run.result.faults.length === 0) ? 0 : 1;
 }
 
-process.exitCode = await main();
+process.exitCode = await main(process.argv.slice(2));

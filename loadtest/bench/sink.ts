@@ -7,6 +7,7 @@
 import { createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { readMonotonicMs } from './clock.ts';
+import { percentile } from './percentile.ts';
 
 const ANSWER = Buffer.from('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok');
 const HEADERS_END = Buffer.from('\r\n\r\n');
@@ -59,10 +60,6 @@ function serve(socket: Socket): void {
     for (; answers > 0; answers -= 1) socket.write(ANSWER);
   });
   socket.on('error', () => socket.destroy());
-}
-
-function percentile(sorted: readonly number[], share: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 }
 
 function readStats(): SinkStats {

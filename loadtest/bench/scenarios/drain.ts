@@ -1,0 +1,58 @@
+import type { Child } from '../child.ts';
+import type { Engine } from '../engines/engine.ts';
+import type { SinkStats } from '../sink.ts';
+import { type CpuPerTimer, findFaults, readMemory, startCpuClock, waitForDeliveries } from './measure.ts';
+
+export interface DrainResult {
+  timers: number;
+  timersPerSecond: number;
+  createdPerSecondInBatches: number;
+  cpuMicrosecondsPerTimer: CpuPerTimer;
+  /** Database, and Redis, by timer: while all of them wait, and when all are delivered, history included. */
+  bytesPerTimer: { waiting: number; delivered: number; redisWaiting: number };
+  memoryMegabytes: Record<string, number>;
+  faults: string[];
+}
+
+/** Before the measured part, so that nothing is cold. */
+const WARM_UP_TIMERS = 5_000;
+
+/**
+ * What looks for due timers stands still (SIGSTOP) while they are put in, and goes on when all of them are due: what is
+ * measured is the way from the database to the endpoint, with every process warm.
+ */
+export async function drain(engine: Engine, sink: Child, timers: number): Promise<DrainResult> {
+  await engine.putDue(WARM_UP_TIMERS);
+  await waitForDeliveries(sink, WARM_UP_TIMERS);
+  await sink.ask('reset');
+  engine.pause();
+  const empty = await engine.readSizes();
+  const putAt = performance.now();
+  await engine.putDue(timers);
+  const putSeconds = (performance.now() - putAt) / 1000;
+  const full = await engine.readSizes();
+  const early = await sink.ask<SinkStats>('stats');
+  const readCpu = startCpuClock(engine);
+  engine.resume();
+  await waitForDeliveries(sink, timers);
+  const cpuMicrosecondsPerTimer = readCpu(timers);
+  const stats = await sink.ask<SinkStats>('stats');
+  const end = await engine.readSizes();
+  const perTimer = (bytes: number) => Math.round(bytes / timers);
+  return {
+    timers,
+    timersPerSecond: Math.round((stats.timers / (stats.lastAt - stats.firstAt)) * 1000),
+    createdPerSecondInBatches: Math.round(timers / putSeconds),
+    cpuMicrosecondsPerTimer,
+    bytesPerTimer: {
+      waiting: perTimer(full.databaseBytes - empty.databaseBytes),
+      delivered: perTimer(end.databaseBytes - empty.databaseBytes),
+      redisWaiting: perTimer(full.redisBytes - empty.redisBytes),
+    },
+    memoryMegabytes: readMemory(engine),
+    faults: [
+      ...(await findFaults(engine, stats, timers)),
+      ...(early.requests > 0 ? [`${early.requests} were delivered before the clock started`] : []),
+    ],
+  };
+}

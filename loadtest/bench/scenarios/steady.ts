@@ -1,0 +1,41 @@
+import type { Child } from '../child.ts';
+import type { Engine } from '../engines/engine.ts';
+import type { CreatorResult } from '../open-loop.ts';
+import type { SinkStats } from '../sink.ts';
+import { type CpuPerTimer, findFaults, readMemory, startCpuClock, waitForDeliveries } from './measure.ts';
+
+export interface SteadyResult {
+  rate: number;
+  seconds: number;
+  creates: CreatorResult;
+  latenessMs: SinkStats['lateness'];
+  cpuMicrosecondsPerTimer: CpuPerTimer;
+  memoryMegabytes: Record<string, number>;
+  faults: string[];
+}
+
+/** Before the measured part, so that nothing is cold (s). */
+const WARM_UP_SECONDS = 5;
+
+/** So many creates, one by one, and as many deliveries a second, open loop. */
+export async function steady(engine: Engine, sink: Child, rate: number, seconds: number): Promise<SteadyResult> {
+  const warm = await engine.create(rate, WARM_UP_SECONDS);
+  await waitForDeliveries(sink, warm.created);
+  await sink.ask('reset');
+  const readCpu = startCpuClock(engine);
+  const creates = await engine.create(rate, seconds);
+  await waitForDeliveries(sink, creates.created);
+  const stats = await sink.ask<SinkStats>('stats');
+  return {
+    rate,
+    seconds,
+    creates,
+    latenessMs: stats.lateness,
+    cpuMicrosecondsPerTimer: readCpu(stats.timers),
+    memoryMegabytes: readMemory(engine),
+    faults: [
+      ...(await findFaults(engine, stats, creates.created)),
+      ...(creates.refused > 0 ? [`${creates.refused} creates were refused`] : []),
+    ],
+  };
+}
