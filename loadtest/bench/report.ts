@@ -56,6 +56,7 @@ const COLUMNS: Record<RunResult['scenario'], Column[]> = {
     drainColumn('bytes/timer waiting', (r) => r.bytesPerTimer.waiting),
     drainColumn('delivered', (r) => r.bytesPerTimer.delivered),
     drainColumn('in Redis', (r) => r.bytesPerTimer.redisWaiting),
+    drainColumn('stolen %', (r) => r.stolenShare * 100),
   ],
   steady: [
     steadyColumn('late p50 ms', (r) => r.latenessMs.p50),
@@ -65,6 +66,7 @@ const COLUMNS: Record<RunResult['scenario'], Column[]> = {
     steadyColumn('CPU µs/timer', (r) => r.cpuMicrosecondsPerTimer.total, { better: 'less' }),
     steadyColumn('create p50 ms', (r) => r.creates.p50),
     steadyColumn('p99', (r) => r.creates.p99),
+    steadyColumn('stolen %', (r) => r.stolenShare * 100, { digits: 0 }),
   ],
 };
 

@@ -1,13 +1,12 @@
 import type { Child } from '../child.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { SinkStats } from '../sink.ts';
-import { type CpuPerTimer, findFaults, readMemory, startCpuClock, waitForDeliveries } from './measure.ts';
+import { type Cost, findFaults, readMemory, startCostClock, waitForDeliveries } from './measure.ts';
 
-export interface DrainResult {
+export interface DrainResult extends Cost {
   timers: number;
   timersPerSecond: number;
   createdPerSecondInBatches: number;
-  cpuMicrosecondsPerTimer: CpuPerTimer;
   /** Database, and Redis, by timer: while all of them wait, and when all are delivered, history included. */
   bytesPerTimer: { waiting: number; delivered: number; redisWaiting: number };
   memoryMegabytes: Record<string, number>;
@@ -32,10 +31,10 @@ export async function drain(engine: Engine, sink: Child, timers: number): Promis
   const putSeconds = (performance.now() - putAt) / 1000;
   const full = await engine.readSizes();
   const early = await sink.ask<SinkStats>('stats');
-  const readCpu = startCpuClock(engine);
+  const readCost = startCostClock(engine);
   engine.resume();
   await waitForDeliveries(sink, timers);
-  const cpuMicrosecondsPerTimer = readCpu(timers);
+  const cost = readCost(timers);
   const stats = await sink.ask<SinkStats>('stats');
   const end = await engine.readSizes();
   const perTimer = (bytes: number) => Math.round(bytes / timers);
@@ -43,7 +42,7 @@ export async function drain(engine: Engine, sink: Child, timers: number): Promis
     timers,
     timersPerSecond: Math.round((stats.timers / (stats.lastAt - stats.firstAt)) * 1000),
     createdPerSecondInBatches: Math.round(timers / putSeconds),
-    cpuMicrosecondsPerTimer,
+    ...cost,
     bytesPerTimer: {
       waiting: perTimer(full.databaseBytes - empty.databaseBytes),
       delivered: perTimer(end.databaseBytes - empty.databaseBytes),

@@ -1,5 +1,5 @@
 import type { Child } from '../child.ts';
-import { readCpuSeconds, readMemoryBytes } from '../cpu.ts';
+import { readCpuSeconds, readMemoryBytes, startStealClock } from '../cpu.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { SinkStats } from '../sink.ts';
 
@@ -10,16 +10,27 @@ const POLL_MS = 200;
 /** Microseconds of processor time a timer, of all parts together and of each. */
 export type CpuPerTimer = { total: number } & Record<string, number>;
 
-/** Notes the processor time that each process has used; the function that it returns says what they used since, per timer. */
-export function startCpuClock(engine: Engine): (timers: number) => CpuPerTimer {
+/** What the measured part of a run cost. */
+export interface Cost {
+  cpuMicrosecondsPerTimer: CpuPerTimer;
+  /** Share of the machine's processor time that its host kept for others meanwhile (0 to 1). Much makes all figures worse. */
+  stolenShare: number;
+}
+
+/** Notes what each process has used so far; the function that it returns says what they used since, per timer. */
+export function startCostClock(engine: Engine): (timers: number) => Cost {
+  const readStolenShare = startStealClock();
   const before = readCpuSeconds(engine.listPids());
   return (timers) => {
     const after = readCpuSeconds(engine.listPids());
     const perTimer = (seconds: number) => Math.round((seconds / timers) * 1e7) / 10;
     const parts = Object.entries(after).map(([name, seconds]) => [name, seconds - (before[name] ?? 0)] as const);
     return {
-      total: perTimer(parts.reduce((sum, [, seconds]) => sum + seconds, 0)),
-      ...Object.fromEntries(parts.map(([name, seconds]) => [name, perTimer(seconds)])),
+      cpuMicrosecondsPerTimer: {
+        total: perTimer(parts.reduce((sum, [, seconds]) => sum + seconds, 0)),
+        ...Object.fromEntries(parts.map(([name, seconds]) => [name, perTimer(seconds)])),
+      },
+      stolenShare: readStolenShare(),
     };
   };
 }

@@ -2,14 +2,13 @@ import type { Child } from '../child.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { CreatorResult } from '../open-loop.ts';
 import type { SinkStats } from '../sink.ts';
-import { type CpuPerTimer, findFaults, readMemory, startCpuClock, waitForDeliveries } from './measure.ts';
+import { type Cost, findFaults, readMemory, startCostClock, waitForDeliveries } from './measure.ts';
 
-export interface SteadyResult {
+export interface SteadyResult extends Cost {
   rate: number;
   seconds: number;
   creates: CreatorResult;
   latenessMs: SinkStats['lateness'];
-  cpuMicrosecondsPerTimer: CpuPerTimer;
   memoryMegabytes: Record<string, number>;
   faults: string[];
 }
@@ -22,7 +21,7 @@ export async function steady(engine: Engine, sink: Child, rate: number, seconds:
   const warm = await engine.create(rate, WARM_UP_SECONDS);
   await waitForDeliveries(sink, warm.created);
   await sink.ask('reset');
-  const readCpu = startCpuClock(engine);
+  const readCost = startCostClock(engine);
   const creates = await engine.create(rate, seconds);
   await waitForDeliveries(sink, creates.created);
   const stats = await sink.ask<SinkStats>('stats');
@@ -31,7 +30,7 @@ export async function steady(engine: Engine, sink: Child, rate: number, seconds:
     seconds,
     creates,
     latenessMs: stats.lateness,
-    cpuMicrosecondsPerTimer: readCpu(stats.timers),
+    ...readCost(stats.timers),
     memoryMegabytes: readMemory(engine),
     faults: [
       ...(await findFaults(engine, stats, creates.created)),
