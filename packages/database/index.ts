@@ -50,6 +50,14 @@ export {
 export { ENTRIES_PER_FOLD_MAX, foldLedger } from './queries/fold-ledger.ts';
 export { keepHistoryDays } from './queries/history-days.ts';
 export {
+  findIdempotentAnswers,
+  IDEMPOTENCY_KEYS_PER_TRANSACTION_MAX,
+  type IdempotencyKey,
+  type IdempotentAnswer,
+  storeIdempotentAnswers,
+  tryLockIdempotencyKeys,
+} from './queries/idempotent-answers.ts';
+export {
   acquirePartitionLeases,
   type HeldLease,
   releasePartitionLeases,
@@ -94,12 +102,6 @@ export type { TimerRecord } from './queries/timer-record.ts';
 export { type ApiKeySummary, createApiKey, listApiKeys, revokeApiKey } from './repositories/api-keys.repository.ts';
 export { listAttempts, type ShownAttempt } from './repositories/attempts.repository.ts';
 export { dismissDeadLetter } from './repositories/dead-letters.repository.ts';
-export {
-  findIdempotentAnswer,
-  type IdempotentAnswer,
-  storeIdempotentAnswer,
-  tryLockIdempotencyKey,
-} from './repositories/idempotency.repository.ts';
 export { INSTANCES_LISTED_MAX, type LiveInstance, listInstances } from './repositories/instances.repository.ts';
 export type { CreatedAfter, StoredPage } from './repositories/keyset.ts';
 export {

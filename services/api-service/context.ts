@@ -4,6 +4,8 @@ import type { EgressPolicy } from '@punctual/domain';
 import type { Logger } from '@punctual/runtime';
 import type { ApiConfig } from './config.ts';
 import type { ApiMetrics } from './metrics.ts';
+import type { KeyedResult } from './plugins/idempotency.ts';
+import type { KeyedTimerRequest } from './timers/keyed-timer-batcher.ts';
 import type { WriteBatcher } from './write-batcher.ts';
 
 /** What every route and use case of one api process shares. */
@@ -20,6 +22,8 @@ export interface ApiContext {
   readonly maxWaitMs: number;
   /** The way in for single new timers: concurrent ones share an insert. False: the external id was taken already. */
   readonly timerBatcher: WriteBatcher<NewTimer, boolean>;
+  /** The same for those with idempotency keys. */
+  readonly keyedTimerBatcher: WriteBatcher<KeyedTimerRequest, KeyedResult>;
   /** Asks the queue for its figures; absent when this process was not told of the queue. May reject. */
   readonly readQueues?: () => Promise<QueueInfo[]>;
   readonly metrics: ApiMetrics;

@@ -32,7 +32,7 @@ export function createApiMetrics(registry: Registry, parts: MeasuredParts): ApiM
   });
   new Gauge({
     name: 'api_create_queue_timers',
-    help: 'New timers that wait for their insert.',
+    help: 'New timers that wait to be stored.',
     registers,
     collect() {
       this.set(parts.countWaitingTimers());
@@ -48,7 +48,7 @@ export function createApiMetrics(registry: Registry, parts: MeasuredParts): ApiM
     }),
     createBatchTimers: new Histogram({
       name: 'api_create_batch_timers',
-      help: 'New timers that shared one insert.',
+      help: 'Single requests for new timers that shared one transaction.',
       buckets: BATCH_SIZE_BUCKETS,
       registers,
     }),

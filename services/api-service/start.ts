@@ -26,6 +26,7 @@ import { type ApiConfig, readEgressRanges } from './config.ts';
 import type { ApiContext } from './context.ts';
 import { createApiMetrics } from './metrics.ts';
 import { boundQueueReads } from './queue-reader.ts';
+import { createKeyedTimerBatcher } from './timers/keyed-timer-batcher.ts';
 import { createTimerBatcher } from './timers/timer-batcher.ts';
 
 /** How often the estimate of the database's time is renewed (ms), and after a failure. */
@@ -138,7 +139,7 @@ async function stopApi(parts: { app: ApiServer; context: ApiContext; health: Hea
   // Connections whose last answer went out after the close began would otherwise be kept for their whole idle time.
   const sweep = setInterval(() => parts.app.server.closeIdleConnections(), IDLE_SWEEP_INTERVAL_MS);
   await parts.app.close().finally(() => clearInterval(sweep));
-  await context.timerBatcher.flush();
+  await Promise.all([context.timerBatcher.flush(), context.keyedTimerBatcher.flush()]);
   await parts.clockLoop.stop();
   await context.database.close();
 }
@@ -156,9 +157,9 @@ export async function createApiContext(parts: {
   const timerBatcher = createTimerBatcher(config, database, () => metrics);
   const metrics = createApiMetrics(registry, {
     countWaitingQueries: (pool) => database[pool].waitingCount,
-    countWaitingTimers: () => timerBatcher.waitingCount,
+    countWaitingTimers: () => timerBatcher.waitingCount + keyedTimerBatcher.waitingCount,
   });
-  return {
+  const context = {
     config,
     logger,
     database,
@@ -170,4 +171,6 @@ export async function createApiContext(parts: {
     egressPolicy: createEgressPolicy(readEgressRanges(config)),
     maxWaitMs: Math.ceil(config.MAX_WAIT_YEARS * DAYS_PER_YEAR) * DAY_MS,
   };
+  const keyedTimerBatcher = createKeyedTimerBatcher(context);
+  return { ...context, keyedTimerBatcher };
 }

@@ -29,9 +29,12 @@ export interface TestApi {
   close(): Promise<void>;
 }
 
-/** The whole api on a database of its own, without a socket. `settings` are as in the environment. */
-export async function openTestApi(settings: Record<string, string> = {}): Promise<TestApi> {
-  const testDatabase = await createTestDatabase();
+/**
+ * The whole api, without a socket, on a database of its own, or beside another api on the database of that one, which
+ * must be closed last. `settings` are as in the environment.
+ */
+export async function openTestApi(settings: Record<string, string> = {}, beside?: TestApi): Promise<TestApi> {
+  const testDatabase = beside?.testDatabase ?? (await createTestDatabase());
   const config = readApiConfig({
     DATABASE_URL: testDatabase.url,
     BOOTSTRAP_API_KEY: TEST_KEY,
@@ -77,8 +80,8 @@ export async function openTestApi(settings: Record<string, string> = {}): Promis
     },
     async close() {
       await app.close();
-      await context.timerBatcher.flush();
-      await testDatabase.drop();
+      await Promise.all([context.timerBatcher.flush(), context.keyedTimerBatcher.flush()]);
+      if (!beside) await testDatabase.drop();
     },
   };
 }

@@ -41,13 +41,18 @@ export async function createTimer(
   const { timer, isSkipped } = prepared;
   for (let offer = 0; offer < OFFERS_MAX; offer += 1) {
     if (await store(context, timer, isSkipped, client)) {
-      const body = isSkipped ? await readTimerText(context, tenantId, timer.id, client) : renderNewTimer(timer);
-      return { status: 201, body, headers: { location: `/v1/timers/${timer.id}` } };
+      const answer = createNewTimerAnswer(timer);
+      return isSkipped ? { ...answer, body: await readTimerText(context, tenantId, timer.id, client) } : answer;
     }
     const existing = await readExisting(context, timer, client ?? context.database.hot);
     if (existing !== undefined) return { status: 200, body: existing };
   }
   throw new ProblemError(409, 'external_id_taken', 'Another request is using this external id at this moment.');
+}
+
+/** The answer to whoever asked for a timer that is stored and has not ended. */
+export function createNewTimerAnswer(timer: NewTimer): Answer {
+  return { status: 201, body: renderNewTimer(timer), headers: { location: `/v1/timers/${timer.id}` } };
 }
 
 /** Whether the timer was stored; false when its external id is taken. */

@@ -1,4 +1,4 @@
-import { createNamedTimers, createTimers, type Database, type NewTimer } from '@punctual/database';
+import { createNamedTimers, createTimers, type Database, type NewTimer, type Queryable } from '@punctual/database';
 import type { ApiConfig } from '../config.ts';
 import type { ApiMetrics } from '../metrics.ts';
 import { WriteBatcher } from '../write-batcher.ts';
@@ -10,7 +10,10 @@ export function createTimerBatcher(
   readMetrics: () => Pick<ApiMetrics, 'createBatchTimers' | 'createRefused'>,
 ): WriteBatcher<NewTimer, boolean> {
   return new WriteBatcher({
-    store: (timers) => storeTimers(database, timers),
+    store: async (timers) => {
+      const stored = await storeTimersTogether(database.hot, timers);
+      return timers.map((timer) => stored.has(timer.id));
+    },
     windowMs: config.API_BATCH_WINDOW_MS,
     batchItemsMax: config.API_BATCH_TIMERS_MAX,
     batchesMax: config.API_INSERTS_MAX,
@@ -20,12 +23,9 @@ export function createTimerBatcher(
   });
 }
 
-/** For each timer whether it was stored: false when its external id is taken. */
-async function storeTimers(database: Pick<Database, 'hot'>, timers: readonly NewTimer[]): Promise<boolean[]> {
-  if (timers.every((timer) => timer.externalId === null)) {
-    await createTimers(database.hot, timers);
-    return timers.map(() => true);
-  }
-  const stored = await createNamedTimers(database.hot, timers);
-  return timers.map((timer) => stored.has(timer.id));
+/** Stores timers of whatever tenants by one statement. Returns the ids of those whose external ids were not taken. */
+export async function storeTimersTogether(database: Queryable, timers: readonly NewTimer[]): Promise<Set<string>> {
+  if (timers.some((timer) => timer.externalId !== null)) return createNamedTimers(database, timers);
+  await createTimers(database, timers);
+  return new Set(timers.map((timer) => timer.id));
 }

@@ -18,10 +18,13 @@ export function registerCreateTimer(app: ApiServer, context: ApiContext): void {
     },
     async (request, reply) => {
       const { tenantId, body } = request;
-      return sendAnswer(
-        reply,
-        await runIdempotently(context, request, (client) => createTimer(context, tenantId, body, client)),
+      const answer = await runIdempotently(
+        context,
+        request,
+        (client) => createTimer(context, tenantId, body, client),
+        (keyed) => context.keyedTimerBatcher.write({ ...keyed, timer: body }),
       );
+      return sendAnswer(reply, answer);
     },
   );
 }

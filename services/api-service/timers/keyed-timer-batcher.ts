@@ -1,0 +1,89 @@
+import type { TimerRequest } from '@punctual/contracts';
+import {
+  findTimersByExternalId,
+  IDEMPOTENCY_KEYS_PER_TRANSACTION_MAX,
+  inTransaction,
+  type NewTimer,
+  readTimers,
+  type Transaction,
+} from '@punctual/database';
+import { type ApiContext, readAnchorAt } from '../context.ts';
+import { answerKeyed, type KeyedRequest, type KeyedResult } from '../plugins/idempotency.ts';
+import { createInvalidRequest } from '../plugins/problems.ts';
+import { WriteBatcher } from '../write-batcher.ts';
+import { createNewTimerAnswer } from './create-timer.ts';
+import { prepareTimer } from './prepare-timer.ts';
+import { renderRecord } from './read-timers.ts';
+import { storeTimersTogether } from './timer-batcher.ts';
+
+/** A request for one new timer that named an idempotency key. */
+export interface KeyedTimerRequest extends KeyedRequest {
+  timer: TimerRequest;
+}
+
+/** The batcher of single new timers with idempotency keys: timers and kept answers share a transaction on the hot connections. */
+export function createKeyedTimerBatcher(
+  context: Omit<ApiContext, 'keyedTimerBatcher'>,
+): WriteBatcher<KeyedTimerRequest, KeyedResult> {
+  const { config, database, metrics } = context;
+  return new WriteBatcher({
+    store: (requests) =>
+      inTransaction(database.hot, (client) =>
+        answerKeyed(client, requests, (unanswered) => createTogether(context, client, unanswered)),
+      ),
+    windowMs: config.API_BATCH_WINDOW_MS,
+    batchItemsMax: Math.min(config.API_BATCH_TIMERS_MAX, IDEMPOTENCY_KEYS_PER_TRANSACTION_MAX),
+    batchesMax: config.API_INSERTS_MAX,
+    queueMax: config.API_CREATE_QUEUE_MAX,
+    onBatch: (requests) => metrics.createBatchTimers.observe(requests),
+    onRefuse: () => metrics.createRefused.inc(),
+  });
+}
+
+// Prepared only here, when it is known that the key has no answer: a repeat gets the first answer even when the request
+// would be refused by now. All external ids are taken by one statement, in their order; nothing after it waits for others.
+async function createTogether(
+  context: Omit<ApiContext, 'keyedTimerBatcher'>,
+  client: Transaction,
+  requests: readonly KeyedTimerRequest[],
+): Promise<KeyedResult[]> {
+  const anchorAt = readAnchorAt(context);
+  const prepared = requests.map(({ tenantId, timer }) => prepareTimer(context, tenantId, timer, anchorAt));
+  const timers = prepared.flatMap((one) => (one.faults || one.isSkipped ? [] : [one.timer]));
+  const stored = await storeTimersTogether(client, timers);
+  const existing = await readExisting(
+    context,
+    client,
+    timers.filter((timer) => !stored.has(timer.id)),
+  );
+  return prepared.map((one): KeyedResult => {
+    if (one.faults) return createInvalidRequest(one.faults);
+    const { timer } = one;
+    if (stored.has(timer.id)) return createNewTimerAnswer(timer);
+    // What ends at once, and an external id whose timer is gone for good, are seldom: each has a transaction of its own.
+    const body = existing.get(timer);
+    return body === undefined ? undefined : { status: 200, body };
+  });
+}
+
+/** The timers that have the external ids, as JSON text. */
+async function readExisting(
+  context: Pick<ApiContext, 'database' | 'workflowVersions'>,
+  client: Transaction,
+  taken: readonly NewTimer[],
+): Promise<Map<NewTimer, string>> {
+  const texts = new Map<NewTimer, string>();
+  for (const [tenantId, timers] of Map.groupBy(taken, (timer) => timer.tenantId)) {
+    const ids = await findTimersByExternalId(
+      client,
+      tenantId,
+      timers.map((timer) => timer.externalId!),
+    );
+    const records = await readTimers(client, tenantId, [...new Set(ids.values())]);
+    for (const timer of timers) {
+      const record = records.get(ids.get(timer.externalId!) ?? '');
+      if (record) texts.set(timer, await renderRecord(context, record, client));
+    }
+  }
+  return texts;
+}
