@@ -1,6 +1,7 @@
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { isDatabaseUnavailable } from './errors.ts';
+import { Pool } from './pool.ts';
 import type { Tables } from './tables.ts';
 
 /** Runs named statements: a pool, or one client inside a transaction. */
@@ -83,7 +84,7 @@ export function connectDatabase(options: DatabaseOptions): Database {
   const queryTimeoutMs = options.queryTimeoutMs ?? QUERY_TIMEOUT_MS_DEFAULT;
   const limits = `-c idle_in_transaction_session_timeout=${IDLE_IN_TRANSACTION_TIMEOUT_MS} -c statement_timeout=${Math.ceil(queryTimeoutMs * STATEMENT_TIMEOUT_SHARE)}`;
   const createPool = (settings: string, max: number, suffix: string) => {
-    const pool = new pg.Pool({
+    const pool = new Pool({
       connectionString: options.connectionString,
       application_name: options.applicationName + suffix,
       max,

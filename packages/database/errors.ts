@@ -7,17 +7,35 @@ const UNAVAILABLE = /^(08|53|57|55P03|25006|25P03)/;
 // The statement may be tried again as it is: serialization failure and deadlock.
 const CONFLICT = /^40/;
 
+/** All connections of a pool were taken for too long, by statements that Postgres went on answering. */
+export class PoolExhaustedError extends Error {
+  readonly code = 'pool_exhausted';
+  readonly isRetryable = true;
+
+  constructor(cause: Error) {
+    super('no connection to the database became free in time', { cause });
+    this.name = 'PoolExhaustedError';
+  }
+}
+
+/** Whether a caller waited in vain for one of a pool's connections to become free. The pool gives this fault no code. */
+export function isPoolTimeout(error: Error): boolean {
+  return error.message === 'timeout exceeded when trying to connect';
+}
+
 /**
  * Whether Postgres, rather than the statement, is at fault: away, restarting, overloaded, or slower than our time
- * limits. Such a call may be repeated when it is back; nobody knows whether it took effect.
+ * limits, or our own connections to it were all taken. Such a call may be repeated when it is back; nobody knows whether
+ * it took effect.
  */
 export function isDatabaseUnavailable(error: unknown): boolean {
   if (error instanceof pg.DatabaseError) return UNAVAILABLE.test(error.code ?? '') || CONFLICT.test(error.code ?? '');
   if (!(error instanceof Error)) return false;
+  if (error instanceof PoolExhaustedError || isPoolTimeout(error)) return true;
   const { code } = error as { code?: string };
   if (code !== undefined) return /^E[A-Z]+$/.test(code);
   // pg gives these faults no code.
-  return /connection terminated|timeout exceeded when trying to connect|query read timeout|client has encountered a connection error|cannot use a pool after/i.test(
+  return /connection terminated|query read timeout|client has encountered a connection error|cannot use a pool after/i.test(
     error.message,
   );
 }

@@ -8,7 +8,7 @@ export {
   type Transaction,
 } from './connect.ts';
 export { DatabaseClock, readMonotonicMs, synchronizeClock } from './database-clock.ts';
-export { isDatabaseUnavailable, isStatementTimeout } from './errors.ts';
+export { isDatabaseUnavailable, isStatementTimeout, PoolExhaustedError } from './errors.ts';
 export {
   checkDatabaseReady,
   DatabaseNotReadyError,

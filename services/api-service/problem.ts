@@ -25,3 +25,8 @@ export class ProblemError extends Error {
     this.headers = extra.headers ?? {};
   }
 }
+
+/** The answer to what we have no room for at the moment. */
+export function createOverloaded(detail: string): ProblemError {
+  return new ProblemError(503, 'overloaded', detail, { headers: { 'retry-after': '1' } });
+}

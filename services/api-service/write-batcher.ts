@@ -1,5 +1,5 @@
 import { classifyDatabaseError } from './database-faults.ts';
-import { ProblemError } from './problem.ts';
+import { createOverloaded } from './problem.ts';
 
 interface Waiting<Item, Result> {
   item: Item;
@@ -49,11 +49,7 @@ export class WriteBatcher<Item, Result> {
   write(item: Item): Promise<Result> {
     if (this.#waiting.length >= this.#options.queueMax) {
       this.#options.onRefuse?.();
-      return Promise.reject(
-        new ProblemError(503, 'overloaded', 'Too many requests wait to be stored; send it again later.', {
-          headers: { 'retry-after': '1' },
-        }),
-      );
+      return Promise.reject(createOverloaded('Too many requests wait to be stored; send it again later.'));
     }
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });

@@ -1,4 +1,10 @@
-import { connectDatabase, inTransaction, isDatabaseUnavailable, parseInstant } from '@punctual/database';
+import {
+  connectDatabase,
+  inTransaction,
+  isDatabaseUnavailable,
+  PoolExhaustedError,
+  parseInstant,
+} from '@punctual/database';
 import { startProxy, useTestDatabase, waitUntil } from '@punctual/testkit';
 import { describe, expect, it } from 'vitest';
 
@@ -134,5 +140,66 @@ describe('faults', () => {
     expect(isDatabaseUnavailable(Object.assign(new Error('bad argument'), { code: 'ERR_INVALID_ARG_TYPE' }))).toBe(
       false,
     );
+  });
+});
+
+describe('a caller that got no connection in time', () => {
+  const connect = (connectionString: string, connectTimeoutMs: number) =>
+    connectDatabase({ connectionString, applicationName: 'punctual-test', poolSizeMax: 2, connectTimeoutMs });
+  const faultsOf = async (calls: readonly Promise<unknown>[]) =>
+    (await Promise.allSettled(calls)).flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
+
+  it('is told of our own load while Postgres goes on answering others', async () => {
+    const database = connect(db.url, 1_000);
+    try {
+      // Two connections serve a hundred of these within the wait.
+      const slow = 'SELECT pg_sleep(0.02)';
+      const calls = Array.from({ length: 300 }, (_, index) =>
+        index % 2 === 0 ? database.hot.query(slow) : inTransaction(database.hot, (client) => client.query(slow)),
+      );
+      const faults = await faultsOf(calls);
+      expect(faults.length).toBeGreaterThan(0);
+      expect(faults.length).toBeLessThan(300);
+      for (const fault of faults) {
+        expect(fault).toBeInstanceOf(PoolExhaustedError);
+        expect(isDatabaseUnavailable(fault)).toBe(true);
+      }
+    } finally {
+      await database.close();
+    }
+  });
+
+  it('is not told so when no connection came back during its wait', async () => {
+    const database = connect(db.url, 100);
+    const held = [await database.hot.connect(), await database.hot.connect()];
+    try {
+      const [fault] = await faultsOf([database.hot.connect()]);
+      expect(isDatabaseUnavailable(fault)).toBe(true);
+      expect(fault).not.toBeInstanceOf(PoolExhaustedError);
+    } finally {
+      for (const client of held) client.release();
+      await database.close();
+    }
+  });
+
+  it.each(['cut', 'stall'] as const)('is not told so when Postgres went away (%s) under load', async (way) => {
+    const proxy = await startProxy(db.url);
+    const database = connect(proxy.url, 1_000);
+    try {
+      await Promise.all([1, 2].map(() => database.hot.query('SELECT 1')));
+      const served = database.hot.query('SELECT 1');
+      const calls = Array.from({ length: 20 }, () => database.hot.query('SELECT pg_sleep(0.1)'));
+      const faults = faultsOf(calls);
+      await served;
+      await proxy[way]();
+      for (const fault of await faults) {
+        expect(isDatabaseUnavailable(fault), String(fault)).toBe(true);
+        expect(fault).not.toBeInstanceOf(PoolExhaustedError);
+      }
+      expect((await faults).length).toBeGreaterThanOrEqual(18);
+    } finally {
+      await database.close();
+      await proxy.close();
+    }
   });
 });

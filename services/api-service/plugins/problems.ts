@@ -5,7 +5,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { ApiServer } from '../api-server.ts';
 import type { ApiContext } from '../context.ts';
 import { classifyDatabaseError } from '../database-faults.ts';
-import { ProblemError } from '../problem.ts';
+import { createOverloaded, ProblemError } from '../problem.ts';
 import { describeFault } from './validation.ts';
 
 /** Where the parts of a request stand in the pointers of faults. */
@@ -55,7 +55,11 @@ export function toProblem(error: unknown): ProblemError {
       }),
     );
   }
-  if (classifyDatabaseError(error) === 'unavailable') {
+  const databaseFault = classifyDatabaseError(error);
+  if (databaseFault === 'exhausted') {
+    return createOverloaded('All connections to the database are taken; send it again later.');
+  }
+  if (databaseFault === 'unavailable') {
     return new ProblemError(503, 'database_unavailable', 'The database can not be reached at the moment.', {
       headers: { 'retry-after': '1' },
     });
