@@ -2,6 +2,7 @@
 // engine's.
 //
 // usage: node creator.ts API_URL SINK_URL RATE SECONDS MIN_DELAY_MS MAX_DELAY_MS
+//        API_KEYS in the environment: keys, separated by commas, that the requests carry in turn
 //        prints a CreatorResult as one line of JSON when all answers are in
 import { Pool } from 'undici';
 import { PAYLOAD } from './engines/engine.ts';
@@ -13,12 +14,16 @@ const [apiUrl, sinkUrl, ...numbers] = process.argv.slice(2);
 const [rate, seconds, minDelayMs, maxDelayMs] = numbers.map(Number) as [number, number, number, number];
 const pool = new Pool(apiUrl!, { connections: CONNECTIONS, pipelining: 1, allowH2: false });
 const action = JSON.stringify({ type: 'http', url: sinkUrl });
+const headers = (process.env.API_KEYS ?? '')
+  .split(',')
+  .map((key) => ({ 'content-type': 'application/json', ...(key === '' ? {} : { authorization: `Bearer ${key}` }) }));
+let sent = 0;
 const result = await runOpenLoop(rate, seconds, async () => {
   const dueAt = new Date(Math.round(Date.now() + minDelayMs + Math.random() * (maxDelayMs - minDelayMs))).toISOString();
   const response = await pool.request({
     path: '/v1/timers',
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
+    headers: headers[sent++ % headers.length]!,
     body: `{"dueAt":"${dueAt}","action":${action},"payload":"${PAYLOAD}"}`,
   });
   await response.body.dump();

@@ -3,11 +3,13 @@ import { cpus, totalmem } from 'node:os';
 import type { EngineName } from './engines/engine.ts';
 import { median } from './percentile.ts';
 import type { DrainResult } from './scenarios/drain.ts';
+import type { OwnResult } from './scenarios/own-scenario.ts';
 import type { SteadyResult } from './scenarios/steady.ts';
 
 export type RunResult =
   | { scenario: 'drain'; engine: EngineName; round: number; result: DrainResult }
-  | { scenario: 'steady'; engine: EngineName; round: number; result: SteadyResult };
+  | { scenario: 'steady'; engine: EngineName; round: number; result: SteadyResult }
+  | { scenario: 'own'; engine: 'punctual'; name: string; count: number; round: number; result: OwnResult };
 
 /** Where and when the figures were made. */
 export interface Origin {
@@ -48,7 +50,9 @@ const steadyColumn = (title: string, read: (result: SteadyResult) => number, mor
   ...more,
 });
 
-const COLUMNS: Record<RunResult['scenario'], Column[]> = {
+type Compared = Exclude<RunResult['scenario'], 'own'>;
+
+const COLUMNS: Record<Compared, Column[]> = {
   drain: [
     drainColumn('timers/s', (r) => r.timersPerSecond, { better: 'more' }),
     drainColumn('CPU µs/timer', (r) => r.cpuMicrosecondsPerTimer.total, { better: 'less', digits: 1 }),
@@ -82,12 +86,28 @@ export function formatReport(origin: Origin, runs: readonly RunResult[]): string
     const ofScenario = runs.filter((run) => run.scenario === scenario);
     if (ofScenario.length > 0) lines.push(...formatTable(scenario, ofScenario), '');
   }
+  lines.push(...formatOwn(runs));
   const faults = runs.flatMap((run) => run.result.faults.map((fault) => `${run.engine}, ${run.scenario}: ${fault}`));
   lines.push(faults.length === 0 ? 'Every timer arrived, none early, none twice; the ledger balances.' : 'Faults:');
   return [...lines, ...faults.map((fault) => `- ${fault}`)].join('\n');
 }
 
-function formatTable(scenario: RunResult['scenario'], runs: readonly RunResult[]): string[] {
+/** One line a scenario and count: its figures, each the median of the rounds. */
+function formatOwn(runs: readonly RunResult[]): string[] {
+  const own = runs.filter((run) => run.scenario === 'own');
+  const lines: string[] = [];
+  for (const [name, rounds] of Map.groupBy(own, (run) => `${run.name}, ${run.count.toLocaleString('en')}`)) {
+    lines.push(`${name}, medians of ${rounds.length}`, '', '| | |', '|---|--:|');
+    for (const figure of Object.keys(rounds[0]!.result.figures)) {
+      const value = median(rounds.map((run) => run.result.figures[figure]!));
+      lines.push(`| ${figure} | ${value >= 1_000 ? Math.round(value) : Math.round(value * 10) / 10} |`);
+    }
+    lines.push('');
+  }
+  return lines;
+}
+
+function formatTable(scenario: Compared, runs: readonly RunResult[]): string[] {
   const columns = COLUMNS[scenario];
   const engines = [...new Set(runs.map((run) => run.engine))];
   const medians = new Map(

@@ -4,10 +4,18 @@ import { parseArgs } from 'node:util';
 import { Child } from './child.ts';
 import { ENGINE_NAMES, type Engine, type EngineName } from './engines/engine.ts';
 import { startPeer } from './engines/peer-engine.ts';
-import { startPunctual } from './engines/punctual.ts';
+import { type PunctualEngine, startPunctual } from './engines/punctual.ts';
 import { describeOrigin, formatReport, type RunResult } from './report.ts';
+import { create } from './scenarios/create.ts';
 import { drain } from './scenarios/drain.ts';
+import { edit } from './scenarios/edit.ts';
+import { herd } from './scenarios/herd.ts';
+import type { OwnScenario } from './scenarios/own-scenario.ts';
+import { dag, jobs, mapreduce } from './scenarios/runs.ts';
 import { steady } from './scenarios/steady.ts';
+
+/** What only Punctual runs. */
+const OWN: Readonly<Record<string, OwnScenario>> = { create, edit, herd, dag, mapreduce, jobs };
 
 const USAGE = `Measures Punctual, and what a team would take instead, on this machine: every part a process of its own, with a
 Postgres, a Redis and an endpoint of their own, one engine after the other.
@@ -16,10 +24,15 @@ Postgres, a Redis and an endpoint of their own, one engine after the other.
   npm run bench -- steady    so many creates and as many deliveries a second
   npm run bench              both
 
+${Object.entries(OWN)
+  .map(([name, { summary, countDefault }]) => `  ${`npm run bench -- ${name}`.padEnd(26)} ${summary} (${countDefault})`)
+  .join('\n')}
+
   --quick                 less of everything: all engines in under three minutes
   --engines LIST          of ${ENGINE_NAMES.join(', ')}; or all (punctual)
   --rounds N              each engine so often, in turn; the table shows medians (1)
   --timers N              of drain (100000)
+  --count N               of the scenarios that Punctual runs alone; their defaults stand behind them
   --rate N  --seconds N   of steady (1389, 60)
   --schedulers N          Punctual's processes (1)
   --workers N             Punctual's, and the peers' (1)
@@ -29,14 +42,24 @@ Postgres, a Redis and an endpoint of their own, one engine after the other.
 The exit code is 1 when a timer was lost, repeated or early, or a ledger does not balance.`;
 
 const QUICK = { timers: 20_000, seconds: 5 };
-const LIMITS = { timers: 5_000_000, rate: 50_000, seconds: 7_200, rounds: 20, schedulers: 32, workers: 32 };
-const SCENARIOS = ['drain', 'steady'] as const;
+const LIMITS = {
+  count: 20_000_000,
+  timers: 5_000_000,
+  rate: 50_000,
+  seconds: 7_200,
+  rounds: 20,
+  schedulers: 32,
+  workers: 32,
+};
+const COMPARED = ['drain', 'steady'] as const;
 
 interface Options {
-  scenarios: readonly (typeof SCENARIOS)[number][];
+  scenarios: readonly string[];
   engines: readonly EngineName[];
   rounds: number;
   timers: number;
+  /** Undefined: each scenario's own. */
+  count: number | undefined;
   rate: number;
   seconds: number;
   schedulers: number;
@@ -56,6 +79,7 @@ function readOptions(args: readonly string[]): Options | undefined {
       engines: { type: 'string', default: 'punctual' },
       rounds: { type: 'string', default: '1' },
       timers: { type: 'string' },
+      count: { type: 'string' },
       rate: { type: 'string', default: '1389' },
       seconds: { type: 'string' },
       schedulers: { type: 'string', default: '1' },
@@ -68,7 +92,7 @@ function readOptions(args: readonly string[]): Options | undefined {
   if (values.help) return undefined;
   const engines = values.quick || values.engines === 'all' ? ENGINE_NAMES : values.engines.split(',');
   const unknown =
-    positionals.find((name) => !SCENARIOS.some((scenario) => scenario === name)) ??
+    positionals.find((name) => !Object.hasOwn(OWN, name) && !COMPARED.some((compared) => compared === name)) ??
     engines.find((name) => !ENGINE_NAMES.some((engine) => engine === name));
   if (unknown !== undefined) throw new UsageError(`There is no scenario and no engine "${unknown}".`);
   if (values.queue !== 'redis' && values.queue !== 'postgres') throw new UsageError('--queue is redis or postgres.');
@@ -78,10 +102,11 @@ function readOptions(args: readonly string[]): Options | undefined {
     throw new UsageError(`--${name} is a whole number from 1 to ${LIMITS[name]}.`);
   };
   return {
-    scenarios: positionals.length > 0 ? (positionals as Options['scenarios']) : SCENARIOS,
+    scenarios: positionals.length > 0 ? positionals : COMPARED,
     engines: engines as EngineName[],
     rounds: read('rounds', values.rounds),
     timers: read('timers', values.timers ?? String(values.quick ? QUICK.timers : 100_000)),
+    count: values.count === undefined ? undefined : read('count', values.count),
     rate: read('rate', values.rate),
     seconds: read('seconds', values.seconds ?? String(values.quick ? QUICK.seconds : 60)),
     schedulers: read('schedulers', values.schedulers),
@@ -91,29 +116,62 @@ function readOptions(args: readonly string[]): Options | undefined {
   };
 }
 
-async function runOnce(
-  options: Options,
-  engineName: EngineName,
-  scenario: Options['scenarios'][number],
-  round: number,
-): Promise<RunResult> {
+async function withSink<T>(work: (sink: Child, url: string) => Promise<T>): Promise<T> {
   const sink = new Child(join(import.meta.dirname, 'sink.ts'));
-  let engine: Engine | undefined;
   try {
     const { port } = await sink.read<{ port: number }>();
-    const sinkUrl = `http://127.0.0.1:${port}/hook`;
-    const log = (line: string) => process.stderr.write(`${line}\n`);
-    engine =
-      engineName === 'punctual'
-        ? await startPunctual(sinkUrl, { ...options, log })
-        : await startPeer(engineName, sinkUrl, { workers: options.workers, log });
-    return scenario === 'drain'
-      ? { scenario, engine: engineName, round, result: await drain(engine, sink, options.timers) }
-      : { scenario, engine: engineName, round, result: await steady(engine, sink, options.rate, options.seconds) };
+    return await work(sink, `http://127.0.0.1:${port}/hook`);
   } finally {
-    await engine?.stop();
     sink.stop();
   }
+}
+
+async function withEngine<E extends Engine, T>(starting: Promise<E>, work: (engine: E) => Promise<T>): Promise<T> {
+  const engine = await starting;
+  try {
+    return await work(engine);
+  } finally {
+    await engine.stop();
+  }
+}
+
+const log = (line: string) => process.stderr.write(`${line}\n`);
+
+function runCompared(
+  options: Options,
+  engineName: EngineName,
+  scenario: (typeof COMPARED)[number],
+  round: number,
+): Promise<RunResult> {
+  return withSink((sink, sinkUrl) => {
+    const starting =
+      engineName === 'punctual'
+        ? startPunctual(sinkUrl, { ...options, log })
+        : startPeer(engineName, sinkUrl, { workers: options.workers, log });
+    return withEngine<Engine, RunResult>(starting, async (engine) =>
+      scenario === 'drain'
+        ? { scenario, engine: engineName, round, result: await drain(engine, sink, options.timers) }
+        : { scenario, engine: engineName, round, result: await steady(engine, sink, options.rate, options.seconds) },
+    );
+  });
+}
+
+function runOwn(options: Options, name: string, round: number): Promise<RunResult> {
+  const scenario = OWN[name]!;
+  const count = options.count ?? scenario.countDefault;
+  return withSink((sink, sinkUrl) =>
+    withEngine<PunctualEngine, RunResult>(
+      startPunctual(sinkUrl, { ...options, ...(scenario.env && { env: scenario.env }), log }),
+      async (engine) => ({
+        scenario: 'own',
+        engine: 'punctual',
+        name,
+        count,
+        round,
+        result: await scenario.run(engine, sink, { count, rate: options.rate, seconds: options.seconds }),
+      }),
+    ),
+  );
 }
 
 async function main(args: readonly string[]): Promise<number> {
@@ -131,9 +189,14 @@ async function main(args: readonly string[]): Promise<number> {
   const runs: RunResult[] = [];
   for (const scenario of options.scenarios) {
     for (let round = 1; round <= options.rounds; round += 1) {
-      for (const engine of options.engines) {
-        process.stderr.write(`${scenario} ${round}/${options.rounds}: ${engine} …\n`);
-        runs.push(await runOnce(options, engine, scenario, round));
+      const compared = COMPARED.find((name) => name === scenario);
+      for (const engine of compared === undefined ? (['punctual'] as const) : options.engines) {
+        log(`${scenario} ${round}/${options.rounds}: ${engine} …`);
+        runs.push(
+          compared === undefined
+            ? await runOwn(options, scenario, round)
+            : await runCompared(options, engine, compared, round),
+        );
       }
     }
   }

@@ -65,6 +65,12 @@ export {
 } from './queries/partition-leases.ts';
 export { type ExternalIdCursor, pruneExternalIds } from './queries/prune-external-ids.ts';
 export { IDEMPOTENCY_KEY_TTL_MS, pruneIdempotencyKeys } from './queries/prune-idempotency-keys.ts';
+export {
+  readDueTimersOfTenants,
+  readTenantIds,
+  type TenantDueTimer,
+  type TenantReadFrom,
+} from './queries/read-due-of-tenants.ts';
 export { type DueTimer, type DueTimers, FIRST_ID, type ReadFrom, readDueTimers } from './queries/read-due-timers.ts';
 export {
   LEDGER_LINES_MAX,

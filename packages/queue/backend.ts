@@ -65,6 +65,7 @@ export type Processed = 'done' | 'left';
 /** What is used of a BullMQ job. */
 interface ReceivedJob {
   data: unknown;
+  opts: { lifo?: boolean | undefined };
   moveToWait(token?: string): Promise<unknown>;
 }
 
@@ -72,11 +73,11 @@ interface ReceivedJob {
 export function openWorker(
   name: string,
   connection: QueueConnection,
-  process: (data: unknown) => Promise<Processed>,
+  process: (data: unknown, isFirst: boolean) => Promise<Processed>,
   concurrency: number,
 ): { worker: Worker; disconnect(): void } {
   const processJob = async (job: ReceivedJob, token?: string): Promise<void> => {
-    if ((await process(job.data)) === 'done') return;
+    if ((await process(job.data, job.opts.lifo === true)) === 'done') return;
     await job.moveToWait(token);
     throw new WaitingError();
   };

@@ -20,19 +20,19 @@ export class ChunkConsumer {
 
   /**
    * `process` gets each chunk and resolves when the next may come; while `concurrency` calls are under way no more
-   * are fetched. A chunk that it leaves goes back to the queue. A call that rejects loses its chunk: the schedulers find
+   * are fetched. `isFirst`: it was put before all that waited. A chunk that it leaves goes back to the queue. A call that rejects loses its chunk: the schedulers find
    * those timers again.
    */
   constructor(
     connection: QueueConnection,
     concurrency: number,
-    process: (hints: Hint[]) => Promise<Processed>,
+    process: (hints: Hint[], isFirst: boolean) => Promise<Processed>,
     onError: (error: Error) => void,
   ) {
     const { worker, disconnect } = openWorker(
       nameChunkQueue(0),
       connection,
-      (data) => this.#track(process(decodeChunk(data))),
+      (data, isFirst) => this.#track(process(decodeChunk(data), isFirst)),
       concurrency,
     );
     this.#worker = worker;

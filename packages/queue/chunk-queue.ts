@@ -4,6 +4,8 @@ import { encodeChunk, type Hint, TIMERS_PER_CHUNK_MAX } from './chunk.ts';
 import { nameChunkQueue } from './names.ts';
 
 const JOB_NAME = 'chunk';
+/** BullMQ takes the job that came last next. */
+const FIRST = { lifo: true };
 
 /**
  * How long a caller waits for a backend that has not been reached since this end was opened (ms). Afterwards its own
@@ -63,14 +65,18 @@ export class ChunkQueue {
     if (this.backend === 'postgres') await this.#reach();
   }
 
-  /** Adds `hints` in chunks of at most TIMERS_PER_CHUNK_MAX. When it rejects, some of them may have been added. */
-  async dispatch(hints: readonly Hint[]): Promise<number> {
+  /**
+   * Adds `hints` in chunks of at most TIMERS_PER_CHUNK_MAX, behind all that wait, or `first`: before them. Resolves to
+   * the number of chunks. When it rejects, some of them may have been added.
+   */
+  async dispatch(hints: readonly Hint[], place: 'last' | 'first' = 'last'): Promise<number> {
     const queue = await this.#reach();
     const jobs = [];
     for (let start = 0; start < hints.length; start += TIMERS_PER_CHUNK_MAX) {
-      jobs.push({ name: JOB_NAME, data: encodeChunk(hints.slice(start, start + TIMERS_PER_CHUNK_MAX)) });
+      const data = encodeChunk(hints.slice(start, start + TIMERS_PER_CHUNK_MAX));
+      jobs.push({ name: JOB_NAME, data, opts: place === 'first' ? FIRST : {} });
     }
-    if (jobs.length === 1) await queue.add(JOB_NAME, jobs[0]!.data);
+    if (jobs.length === 1) await queue.add(JOB_NAME, jobs[0]!.data, jobs[0]!.opts);
     else await queue.addBulk(jobs);
     return jobs.length;
   }

@@ -22,6 +22,8 @@ const HELD_MAX = 20_000;
 const HANDOVERS_MAX = 4;
 /** Timers in one hand-over, which is one round trip. */
 const HANDOVER_TIMERS_MAX = 1_024;
+/** What goes before all that waits may fill the queue to this multiple of what else may wait there. */
+const FIRST_ROOM = 2;
 /** Between two questions to the queue how deep it is (ms). */
 const DEPTH_INTERVAL_MS = 100;
 /** After a hand-over that failed (ms): the queue is away, and asking faster does not bring it back. */
@@ -83,6 +85,23 @@ export class Dispatcher implements Role {
     );
   }
 
+  /** Hands timers that are due to the queue at once, before all that wait there. */
+  handOverFirst(timers: readonly DueTimer[]): void {
+    if (timers.length === 0 || this.#isStopped) return;
+    this.#options.metrics.timersAheadOfBacklog.inc(timers.length);
+    this.#heldCount += timers.length;
+    this.#beginHandOver(timers, 'first');
+  }
+
+  /** Whether some may be handed over before those that wait, although there is no room for more behind them. */
+  get hasRoomFirst(): boolean {
+    return (
+      this.#chunksWaiting < FIRST_ROOM * this.#options.queueChunksMax &&
+      this.#handovers < HANDOVERS_MAX &&
+      performance.now() - this.#failedAt > FAILURE_PAUSE_MS
+    );
+  }
+
   /** Takes timers that are due, or will be soon. */
   hold(timers: readonly DueTimer[]): void {
     for (const timer of timers) {
@@ -129,25 +148,28 @@ export class Dispatcher implements Role {
 
   #handOver(): void {
     while (this.#ready.length > 0 && this.#handovers < HANDOVERS_MAX) {
-      const timers = this.#ready.splice(0, HANDOVER_TIMERS_MAX);
-      this.#handovers += 1;
-      this.#handingOver += timers.length;
       this.#handedOverAt = performance.now();
-      const handover = this.#dispatch(timers).finally(() => {
-        this.#underWay.delete(handover);
-        this.#handovers -= 1;
-        this.#handingOver -= timers.length;
-        this.#heldCount -= timers.length;
-        if (!this.#isStopped) this.#release();
-      });
-      this.#underWay.add(handover);
+      this.#beginHandOver(this.#ready.splice(0, HANDOVER_TIMERS_MAX), 'last');
     }
   }
 
-  async #dispatch(timers: readonly DueTimer[]): Promise<void> {
+  #beginHandOver(timers: readonly DueTimer[], place: 'last' | 'first'): void {
+    this.#handovers += 1;
+    this.#handingOver += timers.length;
+    const handover = this.#dispatch(timers, place).finally(() => {
+      this.#underWay.delete(handover);
+      this.#handovers -= 1;
+      this.#handingOver -= timers.length;
+      this.#heldCount -= timers.length;
+      if (!this.#isStopped) this.#release();
+    });
+    this.#underWay.add(handover);
+  }
+
+  async #dispatch(timers: readonly DueTimer[], place: 'last' | 'first'): Promise<void> {
     const { queue, clock, metrics, logger, onLost } = this.#options;
     try {
-      const chunks = await queue.dispatch(timers);
+      const chunks = await queue.dispatch(timers, place);
       this.#chunksWaiting += chunks;
       const now = clock.now();
       for (const timer of timers) metrics.dispatchLatenessSeconds.observe(Math.max(0, now - timer.wakeAt) / 1000);

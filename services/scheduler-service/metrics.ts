@@ -10,6 +10,7 @@ export interface SchedulerMetrics {
   timersHeld: Gauge;
   timersDispatched: Counter;
   timersRedispatched: Counter;
+  timersAheadOfBacklog: Counter;
   dispatchFailures: Counter;
   handoverTimers: Histogram;
   dispatchLatenessSeconds: Histogram;
@@ -64,6 +65,11 @@ export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
     timersRedispatched: new Counter({
       name: 'scheduler_timers_swept_total',
       help: 'Overdue timers found by a sweep and handed to the queue (again).',
+      registers,
+    }),
+    timersAheadOfBacklog: new Counter({
+      name: 'scheduler_timers_ahead_of_backlog_total',
+      help: "Timers that were handed over before those that waited, in their tenant's turn.",
       registers,
     }),
     dispatchFailures: new Counter({

@@ -12,13 +12,14 @@ import { type Logger, Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, type Role } from 
 import type { Dispatcher } from './dispatcher.ts';
 import type { SchedulerMetrics } from './metrics.ts';
 import type { RecentHints } from './recent-hints.ts';
+import { TenantTurns } from './tenant-turns.ts';
 
 export interface ReadAheadOptions {
   database: Database;
   clock: DatabaseClock;
   /** Asked before each read, so that a lost partition is not read once more. */
   listOwned: () => number[];
-  dispatcher: Pick<Dispatcher, 'hold' | 'hasRoom'>;
+  dispatcher: Pick<Dispatcher, 'hold' | 'hasRoom' | 'handOverFirst' | 'hasRoomFirst'>;
   recent: RecentHints;
   intervalMs: number;
   lookAheadMs: number;
@@ -58,6 +59,7 @@ export class ReadAhead implements Role {
   readonly #options: ReadAheadOptions;
   readonly #lateCommitMs: number;
   readonly #loop: Loop;
+  readonly #turns: TenantTurns;
   /** Of partitions that are behind. */
   readonly #cursors = new Map<number, Cursor>();
   #known = new Set<number>();
@@ -68,6 +70,7 @@ export class ReadAhead implements Role {
 
   constructor(options: ReadAheadOptions) {
     this.#options = options;
+    this.#turns = new TenantTurns(options.database);
     this.#lateCommitMs = options.lateCommitMs ?? LATE_COMMIT_MS_DEFAULT;
     this.#loop = new Loop({
       name: 'read-ahead',
@@ -106,8 +109,16 @@ export class ReadAhead implements Role {
       this.#sweptAt = now;
       await this.#sweep(partitions);
     }
+    if (this.#cursors.size > 0) await this.#takeTurns(partitions);
+    else this.#turns.reset();
     if (dispatcher.hasRoom) await this.#read(partitions);
     else metrics.readPauses.inc();
+  }
+
+  // Behind, the other tenants' timers must not wait until the backlog before them has gone.
+  async #takeTurns(partitions: readonly number[]): Promise<void> {
+    const { dispatcher } = this.#options;
+    if (dispatcher.hasRoomFirst) dispatcher.handOverFirst(this.#takeNew(await this.#turns.read(partitions)));
   }
 
   // A partition that is new here is read from the beginning, and a cursor in one that was lost is forgotten.

@@ -53,7 +53,7 @@ export class Consumer {
     this.#chunks = new ChunkConsumer(
       options.connection,
       options.chunksAtOnce,
-      (hints) => this.#startChunk(hints),
+      (hints, isFirst) => this.#startChunk(hints, isFirst),
       options.onQueueError,
     );
   }
@@ -90,8 +90,8 @@ export class Consumer {
     this.#wakeWaiters();
   }
 
-  async #startChunk(hints: Hint[]): Promise<Processed> {
-    while (!this.#hasRoomFor(hints.length)) {
+  async #startChunk(hints: Hint[], isFirst: boolean): Promise<Processed> {
+    while (!this.#hasRoomFor(hints.length, isFirst)) {
       if (this.#isStopping) return 'left';
       const timer = setTimeout(() => this.#wakeWaiters(), ROOM_CHECK_INTERVAL_MS);
       await this.#waitForChange();
@@ -145,9 +145,10 @@ export class Consumer {
     return started;
   }
 
-  #hasRoomFor(count: number): boolean {
+  // What comes before a tenant's backlog must not wait for that tenant's origin either.
+  #hasRoomFor(count: number, isFirst: boolean): boolean {
     const { attemptsMax, isBrieflyFull } = this.#options;
-    return this.#inFlight + this.#reserved + count <= attemptsMax && !isBrieflyFull();
+    return this.#inFlight + this.#reserved + count <= attemptsMax && (isFirst || !isBrieflyFull());
   }
 
   #waitForChange(): Promise<void> {

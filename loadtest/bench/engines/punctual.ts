@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { startStack } from '@punctual/local-servers';
 import { request } from 'undici';
 import { Child } from '../child.ts';
+import { Client, runClosedLoop } from '../client.ts';
 import type { CreatorResult } from '../open-loop.ts';
 import { BATCH_TIMERS, BATCHES_AT_ONCE, DELAY_MS, type Engine, PAYLOAD } from './engine.ts';
 import { readSizes } from './sizes.ts';
@@ -10,69 +11,90 @@ export interface PunctualOptions {
   schedulers: number;
   workers: number;
   queue: 'redis' | 'postgres';
+  /** Settings of all services. */
+  env?: Record<string, string>;
   log: (line: string) => void;
+}
+
+/** Punctual as an engine, and what only it has. */
+export interface PunctualEngine extends Engine {
+  readonly apiUrl: string;
+  readonly databaseUrl: string;
+  /** With a key that may do everything. */
+  readonly client: Client;
+  /** Timers that succeeded, by the workers' own counters. */
+  countEnded(): Promise<number>;
+  /** Stores `count` timers in batches, due at `dueAt` (epoch ms). */
+  putAt(count: number, dueAt: number): Promise<void>;
+  /** As `create`; the timers belong to the tenants of these keys in turn, and go to another sink. */
+  createFor(apiKeys: readonly string[], sinkUrl: string, rate: number, seconds: number): Promise<CreatorResult>;
 }
 
 const CREATOR = join(import.meta.dirname, '../creator.ts');
 /** After the last request, for the last answer (ms). */
 const ANSWERS_TIMEOUT_MS = 60_000;
+const SUCCEEDED = /^worker_timers_ended_total\{[^}]*status="succeeded"[^}]*\} (\S+)$/gm;
+/** Of the default tenant, in a database that is gone after the run. */
+const API_KEY = 'a-key-of-a-benchmark-that-nobody-else-can-reach';
 
-/** Api, schedulers and workers as processes of their own; timers come in over HTTP. */
-export async function startPunctual(sinkUrl: string, options: PunctualOptions): Promise<Engine> {
+/** Api, schedulers and workers as processes of their own; timers come in over HTTP, with a key. */
+export async function startPunctual(sinkUrl: string, options: PunctualOptions): Promise<PunctualEngine> {
   const stack = await startStack({
     api: 1,
     scheduler: options.schedulers,
     worker: options.workers,
     ephemeral: true,
     ...(options.queue === 'postgres' ? { redisUrl: null } : {}),
-    env: { LOG_LEVEL: 'warn' },
+    env: { LOG_LEVEL: 'warn', AUTH: 'on', BOOTSTRAP_API_KEY: API_KEY, ...options.env },
     log: options.log,
   });
   const apiUrl = stack.apiUrls[0]!;
+  const client = new Client(apiUrl, API_KEY);
   const signalSchedulers = (signal: NodeJS.Signals) => {
     for (const service of stack.processes) if (service.name.startsWith('scheduler')) service.kill(signal);
   };
+  const putAt = async (count: number, dueAt: number) => {
+    const timer = {
+      dueAt: new Date(dueAt).toISOString(),
+      action: { type: 'http', url: sinkUrl },
+      payload: PAYLOAD,
+    };
+    await runClosedLoop(Math.ceil(count / BATCH_TIMERS), BATCHES_AT_ONCE, async (index) => {
+      const size = Math.min(BATCH_TIMERS, count - index * BATCH_TIMERS);
+      await client.send('POST', '/v1/timers/batch', { timers: Array.from({ length: size }, () => timer) });
+    });
+  };
+  const createFor = (apiKeys: readonly string[], url: string, rate: number, seconds: number) => {
+    const args = [apiUrl, url, rate, seconds, DELAY_MS.min, DELAY_MS.max].map(String);
+    const creator = new Child(CREATOR, args, { API_KEYS: apiKeys.join(',') });
+    return creator.read<CreatorResult>(seconds * 1000 + ANSWERS_TIMEOUT_MS);
+  };
   return {
     name: 'punctual',
+    apiUrl,
+    databaseUrl: stack.databaseUrl,
+    client,
     listPids: () => Object.fromEntries([...stack.processes, ...stack.servers].map(({ name, pid }) => [name, pid])),
-    putDue: (count) => putDue(apiUrl, sinkUrl, count),
+    putDue: (count) => putAt(count, Date.now()),
+    putAt,
     pause: () => signalSchedulers('SIGSTOP'),
     resume: () => signalSchedulers('SIGCONT'),
-    create: (rate, seconds) => {
-      const args = [apiUrl, sinkUrl, rate, seconds, DELAY_MS.min, DELAY_MS.max].map(String);
-      return new Child(CREATOR, args).read<CreatorResult>(seconds * 1000 + ANSWERS_TIMEOUT_MS);
+    create: (rate, seconds) => createFor([API_KEY], sinkUrl, rate, seconds),
+    createFor,
+    async countEnded() {
+      const workers = stack.processes.filter((service) => service.name.startsWith('worker'));
+      const texts = await Promise.all(workers.map(async ({ url }) => (await request(`${url}/metrics`)).body.text()));
+      return texts.flatMap((text) => [...text.matchAll(SUCCEEDED)]).reduce((sum, [, value]) => sum + Number(value), 0);
     },
     readSizes: () => readSizes(stack.databaseUrl, stack.redisUrl),
-    check: () => checkLedger(apiUrl),
+    async check() {
+      const ledger = await client.send<{ isBalanced?: boolean }>('GET', '/v1/ledger');
+      return ledger.isBalanced ? [] : [`the ledger does not balance: ${JSON.stringify(ledger).slice(0, 500)}`];
+    },
     async stop() {
       signalSchedulers('SIGCONT');
+      await client.close();
       await stack.stop();
     },
   };
-}
-
-async function putDue(apiUrl: string, sinkUrl: string, count: number): Promise<void> {
-  const timer = { action: { type: 'http', url: sinkUrl }, payload: PAYLOAD };
-  let left = count;
-  const putBatches = async () => {
-    while (left > 0) {
-      const size = Math.min(left, BATCH_TIMERS);
-      left -= size;
-      const { statusCode, body } = await request(`${apiUrl}/v1/timers/batch`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ timers: Array.from({ length: size }, () => timer) }),
-      });
-      const text = await body.text();
-      if (statusCode !== 207) throw new Error(`a batch was answered ${statusCode}: ${text.slice(0, 500)}`);
-    }
-  };
-  await Promise.all(Array.from({ length: BATCHES_AT_ONCE }, putBatches));
-}
-
-async function checkLedger(apiUrl: string): Promise<string[]> {
-  const { statusCode, body } = await request(`${apiUrl}/v1/ledger`);
-  const ledger = (await body.json()) as { isBalanced?: boolean };
-  if (statusCode === 200 && ledger.isBalanced) return [];
-  return [`the ledger does not balance: ${JSON.stringify(ledger).slice(0, 500)}`];
 }

@@ -27,11 +27,11 @@ describe.each(BACKENDS)('the queue on %s', (backend) => {
     await testQueue.drop();
   });
 
-  function consume(process: (hints: Hint[]) => Promise<unknown>, concurrency = 4): ChunkConsumer {
+  function consume(process: (hints: Hint[], isFirst: boolean) => Promise<unknown>, concurrency = 4): ChunkConsumer {
     const consumer = new ChunkConsumer(
       testQueue.connection,
       concurrency,
-      async (hints) => ((await process(hints)) === 'left' ? 'left' : 'done'),
+      async (hints, isFirst) => ((await process(hints, isFirst)) === 'left' ? 'left' : 'done'),
       (error) => errors.push(error),
     );
     consumers.push(consumer);
@@ -49,6 +49,23 @@ describe.each(BACKENDS)('the queue on %s', (backend) => {
       disconnect();
     }
   }
+
+  it('hands over before all that wait what is put first', async () => {
+    const [first, second, third] = [makeHints(1), makeHints(1), makeHints(100)];
+    await queue.dispatch(first);
+    await queue.dispatch(second);
+    await queue.dispatch(third, 'first');
+    const order: (string | undefined)[] = [];
+    const saidFirst: boolean[] = [];
+    consume(async ([hint], isFirst) => {
+      order.push(hint?.id);
+      saidFirst.push(isFirst);
+    }, 1);
+    await waitUntil('all have come', () => order.length === 4);
+    expect(order.slice(0, 2).toSorted()).toEqual([third[0]!.id, third[64]!.id].toSorted());
+    expect(order.slice(2)).toEqual([first[0]!.id, second[0]!.id]);
+    expect(saidFirst).toEqual([true, true, false, false]);
+  });
 
   it('hands over every hint once, in chunks of at most 64', async () => {
     const hints = makeHints(200);

@@ -61,10 +61,10 @@ export async function openRig(database: Database, options: RigOptions): Promise<
   const dispatcher = new Dispatcher({
     queue: {
       countWaiting: () => queue.countWaiting(),
-      async dispatch(hints) {
+      async dispatch(hints, place) {
         const at = readMonotonicMs();
         const atLatest = reference.now() + reference.errorMs;
-        const chunks = await queue.dispatch(hints);
+        const chunks = await queue.dispatch(hints, place);
         for (const hint of hints as readonly DueTimer[]) {
           handedOver.push({ id: hint.id, version: hint.version, wakeAt: hint.wakeAt, at, atLatest });
         }

@@ -1,0 +1,56 @@
+import type { Queryable } from '../connect.ts';
+import { nameStatement, toPlainArray } from '../statement.ts';
+import type { DueTimer } from './read-due-timers.ts';
+
+/** Where a read begins among one tenant's timers: behind this `(dueAt, id)`. */
+export interface TenantReadFrom {
+  tenantId: string;
+  dueAt: number;
+  id: string;
+}
+
+/** A due timer, with its place among its tenant's. `dueAt` in epoch ms. */
+export interface TenantDueTimer extends DueTimer {
+  tenantId: string;
+  dueAt: number;
+}
+
+// Takes no lock. One index descent of `timers_list` a tenant. That index knows due times and no wake times, so it also
+// passes timers that wait for a retry or run; there are few of them before the first that is due.
+const selectDueOfTenants = nameStatement<TenantDueTimer>(
+  'read_due_timers_of_tenants',
+  `SELECT t.id, t.version, t.partition, date_part('epoch', t.wake_at) * 1000 AS "wakeAt",
+     t.tenant_id AS "tenantId", date_part('epoch', t.due_at) * 1000 AS "dueAt"
+   FROM unnest($1::uuid[], $2::float8[], $3::uuid[]) AS f(tenant_id, due_at, id)
+   CROSS JOIN LATERAL (
+     SELECT t.id, t.version, t.partition, t.wake_at, t.tenant_id, t.due_at FROM timers t
+     WHERE t.tenant_id = f.tenant_id AND (t.due_at, t.id) > (to_timestamp(f.due_at / 1000)::timestamptz(3), f.id)
+       AND t.due_at <= statement_timestamp() AND t.wake_at <= statement_timestamp() AND t.state = 'scheduled'
+       AND t.partition = ANY ($4::smallint[])
+     ORDER BY t.tenant_id, t.due_at, t.id LIMIT $5
+   ) AS t`,
+);
+
+/** Reads, for each tenant and in the order `(dueAt, id)`, timers behind `from` that are due now, at most `limit` a tenant. */
+export function readDueTimersOfTenants(
+  database: Queryable,
+  from: readonly TenantReadFrom[],
+  partitions: readonly number[],
+  limit: number,
+): Promise<TenantDueTimer[]> {
+  return selectDueOfTenants(database, [
+    toPlainArray(from.map((f) => f.tenantId)),
+    toPlainArray(from.map((f) => f.dueAt)),
+    toPlainArray(from.map((f) => f.id)),
+    toPlainArray(partitions),
+    limit,
+  ]);
+}
+
+const selectTenantIds = nameStatement<{ id: string }>('read_tenant_ids', 'SELECT id FROM tenants ORDER BY id LIMIT $1');
+
+/** The ids of all tenants, at most `limit`. */
+export async function readTenantIds(database: Queryable, limit: number): Promise<string[]> {
+  const rows = await selectTenantIds(database, [limit]);
+  return rows.map((row) => row.id);
+}
