@@ -1,12 +1,12 @@
 import { ID_PATTERN } from '@punctual/contracts';
 import type { Fault } from '@punctual/domain';
-import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import { Ajv, type ErrorObject, type Options, type ValidateFunction } from 'ajv';
+import type { DataValidateFunction } from 'ajv/dist/types/index.js';
 import type { TSchema } from 'typebox';
 import type { ApiServer } from '../api-server.ts';
 import { escapePointer } from './json-body.ts';
 
-// The first fault ends the validation: collecting all of them would let a hostile body cost seconds. Formats only
-// name themselves in the OpenAPI document; patterns and the domain decide.
+// The first fault ends the validation: collecting all of them would let a hostile body cost seconds.
 const OPTIONS = {
   allErrors: false,
   discriminator: true,
@@ -16,12 +16,37 @@ const OPTIONS = {
   allowUnionTypes: true,
   strictTypes: false,
   strictRequired: false,
-  formats: { uuid: true, 'date-time': true },
 } as const;
 
-const bodyValidator = new Ajv(OPTIONS);
+const bodyValidator = createValidator(OPTIONS);
 // The parts of a URL are text; numbers in them are read as such.
-const urlValidator = new Ajv({ ...OPTIONS, coerceTypes: true });
+const urlValidator = createValidator({ ...OPTIONS, coerceTypes: true });
+
+/**
+ * Formats name themselves in the OpenAPI document; patterns and the domain decide. But an id goes on in lower case,
+ * wherever it came in: that is how Postgres spells it, by which it is found in what Postgres returns, and by which every
+ * statement sorts what it locks. In two cases it would have two places in that order, and statements could deadlock.
+ */
+function createValidator(options: Options): Ajv {
+  const validator = new Ajv(options);
+  validator.removeKeyword('format');
+  validator.addKeyword({
+    keyword: 'format',
+    type: 'string',
+    schemaType: 'string',
+    errors: false,
+    compile: (format: string) => (format === 'uuid' ? lowerCaseInPlace : () => true),
+  });
+  return validator;
+}
+
+const lowerCaseInPlace: DataValidateFunction = (text: string, place) => {
+  const holder: unknown = place?.parentData;
+  if (typeof holder === 'object' && holder !== null) {
+    (holder as Record<string | number, unknown>)[place!.parentDataProperty] = text.toLowerCase();
+  }
+  return true;
+};
 
 /** Validates requests by their TypeBox schemas; answers are rendered by the routes, their schemas only document. */
 export function addValidation(app: ApiServer): void {
@@ -31,7 +56,10 @@ export function addValidation(app: ApiServer): void {
   app.setSerializerCompiler(() => (data) => (typeof data === 'string' ? data : JSON.stringify(data)));
 }
 
-/** A check of values that are not a whole body, such as the items of a batch. Returns the fault, if any. */
+/**
+ * A check of values that are not a whole body, such as the items of a batch. Returns the fault, if any; ids in the value
+ * are put in lower case.
+ */
 export function compileCheck(schema: TSchema): (value: unknown) => Fault | undefined {
   const validate: ValidateFunction = bodyValidator.compile(schema);
   return (value) => (validate(value) ? undefined : describeFault(validate.errors![0]!));

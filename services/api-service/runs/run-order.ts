@@ -14,8 +14,7 @@ export function prepareRunOrder(
   return {
     order: {
       tenantId,
-      // As Postgres spells ids.
-      workflowId: workflowId.toLowerCase(),
+      workflowId,
       input: text,
       externalId: externalId ?? null,
       labels: labels ? JSON.stringify(labels) : null,

@@ -15,7 +15,7 @@ export async function readTimerText(
   id: string,
   database: Queryable = context.database.hot,
 ): Promise<string> {
-  const record = (await readTimers(database, tenantId, [id])).get(id.toLowerCase());
+  const record = (await readTimers(database, tenantId, [id])).get(id);
   if (!record) throw createTimerNotFound();
   return renderRecord(context, record, database);
 }

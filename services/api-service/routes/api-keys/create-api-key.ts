@@ -20,7 +20,7 @@ const schema = {
 export function registerCreateApiKey(app: ApiServer, context: ApiContext): void {
   app.post('/v1/api-keys', { schema, config: { scope: 'admin' } }, async (request, reply) => {
     const { name, scope, tenantId = request.tenantId } = request.body;
-    if (tenantId.toLowerCase() !== request.tenantId && !isOperator(request)) {
+    if (tenantId !== request.tenantId && !isOperator(request)) {
       throw new ProblemError(403, 'operator_only', 'Keys of another tenant need an admin key of the default tenant.');
     }
     let shown: CreatedApiKey | undefined;
@@ -34,7 +34,7 @@ export function registerCreateApiKey(app: ApiServer, context: ApiContext): void 
       if (!isStored) throw new ProblemError(404, 'tenant_not_found', 'There is no such tenant.');
       const body = renderApiKey({
         ...stored,
-        tenant_id: tenantId.toLowerCase(),
+        tenant_id: tenantId,
         created_at: stored.createdAt,
         revoked_at: null,
       });

@@ -20,7 +20,7 @@ export function registerDismissDeadLetter(app: ApiServer, context: ApiContext): 
     },
     async (request, reply) => {
       const { tenantId } = request;
-      const id = request.params.timerId.toLowerCase();
+      const { timerId: id } = request.params;
       if (!(await dismissDeadLetter(context.database.ordinary, tenantId, id))) {
         const record = (await readTimers(context.database.hot, tenantId, [id])).get(id);
         if (!record) throw createTimerNotFound();

@@ -25,7 +25,7 @@ export function registerRedriveDeadLetter(app: ApiServer, context: ApiContext): 
     async (request, reply) => {
       const { tenantId, params } = request;
       const answer = await runIdempotently(context, request, async (client) => {
-        const [result] = await redriveEach(context, tenantId, [params.timerId.toLowerCase()], client);
+        const [result] = await redriveEach(context, tenantId, [params.timerId], client);
         return createSingleAnswer(result!);
       });
       return sendAnswer(reply, answer);
@@ -65,7 +65,7 @@ async function chooseIds(context: ApiContext, tenantId: string, { ids, filter }:
   if ((ids === undefined) === (filter === undefined)) {
     throw createInvalidRequest([{ pointer: '', detail: 'Give either ids or filter.' }]);
   }
-  if (ids !== undefined) return { ids: [...new Set(ids.map((id) => id.toLowerCase()))], hasMore: false };
+  if (ids !== undefined) return { ids: [...new Set(ids)], hasMore: false };
   const condition = toCondition(tenantId, filter!, '/filter');
   const found = await listDeadLetters(context.database, condition, { limit: DEAD_LETTERS_PER_REDRIVE_MAX + 1 });
   return {

@@ -10,7 +10,7 @@ const RESPONSE = { 200: Timer, default: Problem };
 /** `POST /v1/timers/{id}/cancel` and `DELETE /v1/timers/{id}`: 200, again when repeated, or 409 when it is too late. */
 export function registerCancelTimer(app: ApiServer, context: ApiContext): void {
   const cancelOne = async (tenantId: string, id: string, client?: Parameters<typeof cancelEach>[3]) => {
-    const [result] = await cancelEach(context, tenantId, [id.toLowerCase()], client);
+    const [result] = await cancelEach(context, tenantId, [id], client);
     return createSingleAnswer(result!);
   };
   app.post(
@@ -45,9 +45,8 @@ export function registerCancelTimers(app: ApiServer, context: ApiContext): void 
     },
     async (request, reply) => {
       const { tenantId, body } = request;
-      const ids = body.ids.map((id) => id.toLowerCase());
       const answer = await runIdempotently(context, request, async (client) =>
-        createBatchAnswer(await cancelEach(context, tenantId, ids, client), request.id),
+        createBatchAnswer(await cancelEach(context, tenantId, body.ids, client), request.id),
       );
       return sendAnswer(reply, answer);
     },

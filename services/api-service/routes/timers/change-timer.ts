@@ -32,7 +32,7 @@ export function registerChangeTimer(app: ApiServer, context: ApiContext): void {
     async (request, reply) => {
       const ifMatch = request.headers['if-match'];
       const change: ChangeRequest = {
-        id: request.params.id.toLowerCase(),
+        id: request.params.id,
         change: request.body,
         ...(ifMatch !== undefined && { matches: (version) => matchesVersion(ifMatch, version) }),
       };
@@ -79,19 +79,18 @@ function readItems(items: readonly unknown[]) {
       continue;
     }
     const { id, ...change } = item as TimerBatchChange;
-    const key = id.toLowerCase();
     if (Object.keys(change).length === 0) {
       refused.set(index, { error: createInvalidRequest([{ pointer: '', detail: 'It names nothing to do.' }]) });
       continue;
     }
-    if (seen.has(key)) {
+    if (seen.has(id)) {
       refused.set(index, {
         error: createInvalidRequest([{ pointer: '/id', detail: 'The batch names this timer twice.' }]),
       });
       continue;
     }
-    seen.add(key);
-    requests.set(index, { id: key, change });
+    seen.add(id);
+    requests.set(index, { id, change });
   }
   return { requests, refused };
 }

@@ -21,7 +21,7 @@ export function registerFireTimer(app: ApiServer, context: ApiContext): void {
     async (request, reply) => {
       const { tenantId, params } = request;
       const answer = await runIdempotently(context, request, async (client) =>
-        createSingleAnswer(await fireNow(context, tenantId, params.id.toLowerCase(), client)),
+        createSingleAnswer(await fireNow(context, tenantId, params.id, client)),
       );
       return sendAnswer(reply, answer);
     },

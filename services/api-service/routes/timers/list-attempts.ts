@@ -22,7 +22,7 @@ export function registerListAttempts(app: ApiServer, context: ApiContext): void 
     },
     async (request) => {
       const { tenantId, query } = request;
-      const id = request.params.id.toLowerCase();
+      const { id } = request.params;
       const limit = query.limit ?? PAGE_ITEMS_DEFAULT;
       // A timer has few attempts and they are only ever added at the end, so the place in the list is a position.
       const offset = decodeCursor(query.cursor)?.at ?? 0;
