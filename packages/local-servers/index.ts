@@ -1,5 +1,10 @@
 export { findFreePort } from './free-port.ts';
-export type { ProcessExit } from './guarded-process.ts';
+export {
+  type GuardedProcess,
+  type GuardedProcessOptions,
+  type ProcessExit,
+  startGuardedProcess,
+} from './guarded-process.ts';
 export { LocalServerError, type LocalServerErrorCode } from './local-server-error.ts';
 export { type PostgresOptions, type RunningPostgres, startPostgres } from './postgres.ts';
 export { createDatabase, dropDatabase } from './postgres-database.ts';
