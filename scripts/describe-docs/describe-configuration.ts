@@ -133,7 +133,7 @@ export function describeConfiguration(): string {
       ['Name', 'Accepts', 'Default', 'Read by', 'Meaning'],
       OTHER_VARIABLES.map(([name, ...rest]) => [code(name), ...rest]),
     ),
-    'The benchmark takes options, no variables: [loadtest/bench/README.md](../loadtest/bench/README.md).',
+    'The benchmark and the load tests take options, no variables: [loadtest/bench/README.md](../loadtest/bench/README.md), [loadtest/k6/README.md](../loadtest/k6/README.md).',
     '## Limits that are no settings',
     describeLimits(),
   ].join('\n\n')}\n`;
