@@ -161,48 +161,63 @@ export class OutcomeWriter {
   }
 
   // Tries again while Postgres is away. When data is refused or a lock is not had in time, halves the batch to find the
-  // row; one whose data is refused is tried without its texts, and at last given up: its lease ends, and it is begun again.
+  // row. What has to be tried again goes behind the rest, so that a lock which somebody keeps holds up its own row only.
   async #writeAll<Item extends object>(
     items: readonly Item[],
     write: (items: readonly Item[]) => Promise<number>,
   ): Promise<void> {
-    if (items.length === 0) return;
-    const { metrics, logger, onWritten } = this.#options;
-    let attempted = items;
-    for (let faults = 0; faults < FAULTY_TRIES_MAX; ) {
-      const beganAt = performance.now();
-      try {
-        const written = await write(attempted);
-        metrics.outcomeSeconds.observe((performance.now() - beganAt) / 1000);
-        metrics.outcomeBatchTimers.observe(items.length);
-        if (written < items.length) metrics.outcomesVoid.inc(items.length - written);
-        onWritten(items.length);
-        return;
-      } catch (error) {
-        metrics.outcomeWriteFailures.inc();
-        // A row that somebody holds locked, or whose data is refused, must not keep the others from being recorded.
-        if (items.length > 1 && (!isDatabaseUnavailable(error) || isStatementTimeout(error))) {
-          const half = Math.ceil(items.length / 2);
-          await this.#writeAll(items.slice(0, half), write);
-          await this.#writeAll(items.slice(half), write);
-          return;
-        }
-        if (!isDatabaseUnavailable(error)) {
-          faults += 1;
-          logger.error(
-            { err: error },
-            'an outcome could not be stored as it is; trying without what the endpoint said',
-          );
-          attempted = items.map(withoutTexts);
-        } else {
-          this.#warnSeldom(error, items.length);
-        }
-        await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS));
-      }
+    const portions: Portion<Item>[] = items.length === 0 ? [] : [{ items, faults: 0 }];
+    for (let portion = portions.shift(); portion; portion = portions.shift()) {
+      portions.push(...(await this.#writePortion(portion, write)));
     }
-    metrics.outcomesAbandoned.inc(items.length);
-    onWritten(items.length);
   }
+
+  // Returns what is still to be written. A row whose data is refused is tried without its texts, and at last given up: its
+  // lease ends, and it is begun again.
+  async #writePortion<Item extends object>(
+    { items, faults }: Portion<Item>,
+    write: (items: readonly Item[]) => Promise<number>,
+  ): Promise<Portion<Item>[]> {
+    const { metrics, logger, onWritten } = this.#options;
+    const beganAt = performance.now();
+    try {
+      const written = await write(faults > 0 ? items.map(withoutTexts) : items);
+      metrics.outcomeSeconds.observe((performance.now() - beganAt) / 1000);
+      metrics.outcomeBatchTimers.observe(items.length);
+      if (written < items.length) metrics.outcomesVoid.inc(items.length - written);
+      onWritten(items.length);
+      return [];
+    } catch (error) {
+      metrics.outcomeWriteFailures.inc();
+      const isRefused = !isDatabaseUnavailable(error);
+      if (items.length > 1 && (isRefused || isStatementTimeout(error))) {
+        const half = Math.ceil(items.length / 2);
+        return [
+          { items: items.slice(0, half), faults },
+          { items: items.slice(half), faults },
+        ];
+      }
+      if (isRefused) {
+        logger.error({ err: error }, 'an outcome could not be stored as it is; trying without what the endpoint said');
+        if (faults + 1 >= FAULTY_TRIES_MAX) {
+          metrics.outcomesAbandoned.inc(items.length);
+          onWritten(items.length);
+          return [];
+        }
+      } else {
+        this.#warnSeldom(error, items.length);
+      }
+      // Whoever waited for a lock in vain has waited long enough.
+      if (!isStatementTimeout(error)) await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS));
+      return [{ items, faults: isRefused ? faults + 1 : faults }];
+    }
+  }
+}
+
+/** Outcomes of one write. `faults` counts the tries that Postgres refused. */
+interface Portion<Item> {
+  items: readonly Item[];
+  faults: number;
 }
 
 function withoutTexts<Item extends object>(item: Item): Item {

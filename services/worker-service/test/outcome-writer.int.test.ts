@@ -1,4 +1,4 @@
-import { createTimers, type StartedTimer, startTimers, WorkflowVersions } from '@punctual/database';
+import { connectDatabase, createTimers, type StartedTimer, startTimers, WorkflowVersions } from '@punctual/database';
 import { RETRY_DEFAULT } from '@punctual/domain';
 import {
   beginRuns,
@@ -6,6 +6,7 @@ import {
   makeTimer,
   storeWorkflow,
   useTestDatabase,
+  waitUntil,
   waitUntilDue,
 } from '@punctual/testkit';
 import { Registry } from 'prom-client';
@@ -16,11 +17,11 @@ import { OutcomeWriter } from '../outcome-writer.ts';
 
 const db = useTestDatabase(6);
 
-function openWriter(windowMs = 5) {
+function openWriter(windowMs = 5, database = db.database) {
   let written = 0;
   const metrics = createWorkerMetrics(new Registry());
   const writer = new OutcomeWriter({
-    database: db.database,
+    database,
     workflowVersions: new WorkflowVersions(),
     windowMs,
     onWritten: (count) => {
@@ -128,6 +129,40 @@ describe('the outcome writer', () => {
     await writer.flush();
     const after = await db.database.kysely.selectFrom('timers').selectAll().where('run_id', 'in', runIds).execute();
     expect(after.map(({ state, attempt }) => [state, attempt])).toEqual([1, 2, 3].map(() => ['scheduled', 1]));
+  });
+
+  it('records the outcomes of other runs while somebody holds the lock of one', async () => {
+    const versions = new WorkflowVersions();
+    const workflowId = await storeWorkflow(db.database, [{ key: 'a', action: { type: 'noop' } }]);
+    const runIds = await beginRuns(db.database, versions, workflowId, 8);
+    const timers = await db.database.kysely.selectFrom('timers').selectAll().where('run_id', 'in', runIds).execute();
+    const ids = timers.map(({ id }) => id);
+    await waitUntilDue(db.database, ids);
+    const started = await startTimers(db.database.hot, timers, 60_000, 60_000);
+    // Statements that wait for a lock are given up sooner than by default, so that the test takes less time.
+    const impatient = connectDatabase({
+      connectionString: db.url,
+      applicationName: 'punctual-test',
+      poolSizeMax: 4,
+      queryTimeoutMs: 300,
+    });
+    const holder = await db.database.ordinary.connect();
+    try {
+      // Held until the test lets go: the server would end a transaction that is idle for too long.
+      await holder.query('SET idle_in_transaction_session_timeout = 0');
+      await holder.query('BEGIN');
+      await holder.query('SELECT 1 FROM runs WHERE id = $1 FOR UPDATE', [started[0]!.run_id]);
+      const { writer, add, countWritten } = openWriter(5, impatient);
+      for (const timer of started) add(timer);
+      await waitUntil('all but one are recorded', () => countWritten() === 7);
+      expect(await countIn('finished_timers', ids)).toBe(7);
+      await holder.query('ROLLBACK');
+      await writer.flush();
+      expect(await countIn('finished_timers', ids)).toBe(8);
+    } finally {
+      holder.release(true);
+      await impatient.close();
+    }
   });
 
   it('gives up an outcome that can never be stored, so that the attempt is begun again when its lease ends', async () => {
