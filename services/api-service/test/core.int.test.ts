@@ -47,6 +47,28 @@ test.each([
   }
 });
 
+test('what does not even look like a key is refused without asking Postgres', async () => {
+  const { ordinary } = api.context.database;
+  let queries = 0;
+  const listener = () => {
+    queries += 1;
+  };
+  const { key } = createApiKeyText();
+  const ask = async (text: string) =>
+    (await api.app.inject({ method: 'GET', url: '/v1/timers', headers: as(text) })).statusCode;
+  ordinary.on('acquire', listener);
+  try {
+    for (const text of ['guess', `${key}A`, key.slice(0, -1), key.replace('pk_', 'sk_'), key.replace(/.$/, '!')]) {
+      expect(await ask(text), text).toBe(401);
+    }
+    expect(queries).toBe(0);
+    expect(await ask(key)).toBe(401);
+    expect(queries).toBe(1);
+  } finally {
+    ordinary.off('acquire', listener);
+  }
+});
+
 test('a key reads, writes or administers as its scope allows, and each scope includes the ones before it', async () => {
   const attempt = async (scope: string) => {
     const headers = as((await createKey(scope)).key);
