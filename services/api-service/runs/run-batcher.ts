@@ -1,17 +1,53 @@
 import { inTransaction } from '@punctual/database';
 import type { ApiContext } from '../context.ts';
+import { type Answer, answerKeyed, type KeyedRequest, type KeyedResult } from '../plugins/idempotency.ts';
+import type { ProblemError } from '../problem.ts';
 import { WriteBatcher } from '../write-batcher.ts';
 import { beginRuns, type RunResult } from './create-runs.ts';
 import type { RunOrder } from './run-beginning.ts';
 
-/** Orders of one transaction: bounds what it holds in memory, as each run may have a thousand tasks. */
+/**
+ * Orders of one transaction: bounds what it holds in memory, as each run may have a thousand tasks. No more than
+ * IDEMPOTENCY_KEYS_PER_TRANSACTION_MAX.
+ */
 const RUNS_PER_TRANSACTION_MAX = 100;
 
 /** The way in for single new runs: concurrent ones share a transaction on the hot connections. */
 export function createRunBatcher(context: ApiContext): WriteBatcher<RunOrder, RunResult> {
-  const { config, database } = context;
+  return createBatcher(context, (orders) =>
+    inTransaction(context.database.hot, (client) => beginRuns(context, client, orders)),
+  );
+}
+
+/** An order whose request named an idempotency key. */
+export interface KeyedRunOrder extends KeyedRequest {
+  order: RunOrder;
+}
+
+/** The same for those with idempotency keys: runs and kept answers share the transaction. */
+export function createKeyedRunBatcher(context: ApiContext): WriteBatcher<KeyedRunOrder, KeyedResult> {
+  return createBatcher(context, (requests) =>
+    inTransaction(context.database.hot, (client) =>
+      answerKeyed(client, requests, async (unanswered) => {
+        const orders = unanswered.map(({ order }) => order);
+        return (await beginRuns(context, client, orders)).map(toAnswer);
+      }),
+    ),
+  );
+}
+
+/** What a request for one run is answered; a refused one has left nothing behind. */
+export function toAnswer(result: RunResult): Answer | ProblemError {
+  if (result.kind === 'refused') return result.problem;
+  return { status: result.kind === 'created' ? 201 : 200, body: result.run };
+}
+
+function createBatcher<Item, Result>(
+  { config }: ApiContext,
+  store: (items: readonly Item[]) => Promise<Result[]>,
+): WriteBatcher<Item, Result> {
   return new WriteBatcher({
-    store: (orders) => inTransaction(database.hot, (client) => beginRuns(context, client, orders)),
+    store,
     windowMs: config.API_BATCH_WINDOW_MS,
     batchItemsMax: RUNS_PER_TRANSACTION_MAX,
     batchesMax: config.API_INSERTS_MAX,

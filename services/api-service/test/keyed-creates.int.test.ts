@@ -187,3 +187,44 @@ describe('creates with idempotency keys', () => {
     expect(await countEverything(api)).toEqual(before);
   });
 });
+
+describe('runs with idempotency keys', () => {
+  test('share transactions, one run a key, and what is refused keeps no key', async () => {
+    const { body: workflow } = await api.request('POST', '/v1/workflows', {
+      name: createId(),
+      tasks: [{ key: 'only', action: NOOP, delay: HOUR }],
+    });
+    const begin = (key: string, fields: Record<string, unknown> = {}) =>
+      api.request('POST', '/v1/runs', { workflowId: workflow.id, ...fields }, { 'idempotency-key': key });
+    const keys = Array.from({ length: 120 }, () => createId());
+    const unknown = createId();
+    const externalId = createId();
+    const transactions = await countTransactions(async () => {
+      const [first, repeats, [mismatch, refused, named, same]] = await Promise.all([
+        Promise.all(keys.map((key) => begin(key, { input: 1 }))),
+        Promise.all(keys.map((key) => begin(key, { input: 1 }))),
+        Promise.all([
+          begin(keys[0]!, { input: 2 }),
+          begin(unknown, { workflowId: createId() }),
+          begin(createId(), { externalId }),
+          begin(createId(), { externalId }),
+        ]),
+      ]);
+      expect(new Set(first.map(({ status, body }) => `${status} ${body.id}`)).size).toBe(keys.length);
+      for (const [index, { status, body }] of repeats.entries()) {
+        expect({ status, body }).toEqual({ status: 201, body: first[index]!.body });
+      }
+      expect(mismatch).toMatchObject({ status: 422, body: { code: 'idempotency_mismatch' } });
+      expect(refused).toMatchObject({ status: 404 });
+      expect([named!.status, same!.status].toSorted()).toEqual([200, 201]);
+      expect(same!.body.id).toBe(named!.body.id);
+    });
+    expect(transactions).toBeLessThanOrEqual(10);
+    expect(await begin(unknown)).toMatchObject({ status: 201 });
+    const { rows } = await api.context.database.ordinary.query<{ count: number }>(
+      'SELECT count(*) AS count FROM runs WHERE workflow_id = $1',
+      [workflow.id],
+    );
+    expect(rows).toEqual([{ count: keys.length + 2 }]);
+  });
+});

@@ -3,8 +3,9 @@ import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { createInvalidRequest } from '../../plugins/problems.ts';
+import { ProblemError } from '../../problem.ts';
 import { beginRuns } from '../../runs/create-runs.ts';
-import { createRunBatcher } from '../../runs/run-batcher.ts';
+import { createKeyedRunBatcher, createRunBatcher, toAnswer } from '../../runs/run-batcher.ts';
 import { prepareRunOrder } from '../../runs/run-order.ts';
 
 const schema = {
@@ -17,17 +18,23 @@ const schema = {
 
 export function registerCreateRun(app: ApiServer, context: ApiContext): void {
   const batcher = createRunBatcher(context);
+  const keyedBatcher = createKeyedRunBatcher(context);
   app.post('/v1/runs', { schema }, async (request, reply) => {
     const { workflowId, ...fields } = request.body;
     const prepared = prepareRunOrder(request.tenantId, workflowId, fields);
     if ('fault' in prepared) throw createInvalidRequest([prepared.fault]);
-    const answer = await runIdempotently(context, request, async (client) => {
-      const result = client
-        ? (await beginRuns(context, client, [prepared.order]))[0]!
-        : await batcher.write(prepared.order);
-      if (result.kind === 'refused') throw result.problem;
-      return { status: result.kind === 'created' ? 201 : 200, body: result.run };
-    });
+    const { order } = prepared;
+    const answer = await runIdempotently(
+      context,
+      request,
+      async (client) => {
+        const [result] = client ? await beginRuns(context, client, [order]) : [await batcher.write(order)];
+        const answered = toAnswer(result!);
+        if (answered instanceof ProblemError) throw answered;
+        return answered;
+      },
+      (keyed) => keyedBatcher.write({ ...keyed, order }),
+    );
     return sendAnswer(reply, answer);
   });
 }
