@@ -267,6 +267,8 @@ test('workers and schedulers are listed while they beat, schedulers with the par
   const worker = await beat('worker');
   const silent = await beat('worker');
   const [first, second] = [await beat('scheduler'), await beat('scheduler')];
+  // Two that start in the same millisecond are listed by their ids.
+  await query(`UPDATE service_instances SET started_at = started_at - interval '1 s' WHERE id = $1`, [first.id]);
   await beat('api');
   await query(`UPDATE service_instances SET heartbeat_at = clock_timestamp() - interval '6 s' WHERE id = $1`, [
     silent.id,
