@@ -5,6 +5,7 @@ import type { Logger } from '@punctual/runtime';
 import type { ApiConfig } from './config.ts';
 import type { ApiMetrics } from './metrics.ts';
 import type { KeyedResult } from './plugins/idempotency.ts';
+import type { TenantBatchers } from './tenant-batchers.ts';
 import type { KeyedTimerRequest } from './timers/keyed-timer-batcher.ts';
 import type { WriteBatcher } from './write-batcher.ts';
 
@@ -20,10 +21,12 @@ export interface ApiContext {
   readonly egressPolicy: EgressPolicy;
   /** Longest wait of a timer or task (ms). */
   readonly maxWaitMs: number;
-  /** The way in for single new timers: concurrent ones share an insert. False: the external id was taken already. */
+  /** The way in for single new timers: concurrent ones share an insert. */
   readonly timerBatcher: WriteBatcher<NewTimer, boolean>;
+  /** The same for those with external ids. False: the id was taken already. */
+  readonly namedTimerBatcher: TenantBatchers<NewTimer, boolean>;
   /** The same for those with idempotency keys. */
-  readonly keyedTimerBatcher: WriteBatcher<KeyedTimerRequest, KeyedResult>;
+  readonly keyedTimerBatcher: TenantBatchers<KeyedTimerRequest, KeyedResult>;
   /** Asks the queue for its figures; absent when this process was not told of the queue. May reject. */
   readonly readQueues?: () => Promise<QueueInfo[]>;
   readonly metrics: ApiMetrics;

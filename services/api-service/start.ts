@@ -26,6 +26,7 @@ import { type ApiConfig, readEgressRanges } from './config.ts';
 import type { ApiContext } from './context.ts';
 import { createApiMetrics } from './metrics.ts';
 import { boundQueueReads } from './queue-reader.ts';
+import { TenantBatchers } from './tenant-batchers.ts';
 import { createKeyedTimerBatcher } from './timers/keyed-timer-batcher.ts';
 import { createTimerBatcher } from './timers/timer-batcher.ts';
 
@@ -139,7 +140,11 @@ async function stopApi(parts: { app: ApiServer; context: ApiContext; health: Hea
   // Connections whose last answer went out after the close began would otherwise be kept for their whole idle time.
   const sweep = setInterval(() => parts.app.server.closeIdleConnections(), IDLE_SWEEP_INTERVAL_MS);
   await parts.app.close().finally(() => clearInterval(sweep));
-  await Promise.all([context.timerBatcher.flush(), context.keyedTimerBatcher.flush()]);
+  await Promise.all([
+    context.timerBatcher.flush(),
+    context.namedTimerBatcher.flush(),
+    context.keyedTimerBatcher.flush(),
+  ]);
   await parts.clockLoop.stop();
   await context.database.close();
 }
@@ -154,10 +159,13 @@ export async function createApiContext(parts: {
   const { config, logger, database, registry } = parts;
   const clock = new DatabaseClock();
   for (let round = 0; round < CLOCK_ROUNDS_AT_START; round += 1) await synchronizeClock(database.ordinary, clock);
-  const timerBatcher = createTimerBatcher(config, database, () => metrics);
+  const openTimerBatcher = () => createTimerBatcher(config, database, () => metrics);
+  const timerBatcher = openTimerBatcher();
+  const namedTimerBatcher = new TenantBatchers(openTimerBatcher);
   const metrics = createApiMetrics(registry, {
     countWaitingQueries: (pool) => database[pool].waitingCount,
-    countWaitingTimers: () => timerBatcher.waitingCount + keyedTimerBatcher.waitingCount,
+    countWaitingTimers: () =>
+      timerBatcher.waitingCount + namedTimerBatcher.waitingCount + keyedTimerBatcher.waitingCount,
   });
   const context = {
     config,
@@ -165,6 +173,7 @@ export async function createApiContext(parts: {
     database,
     clock,
     timerBatcher,
+    namedTimerBatcher,
     metrics,
     workflowVersions: new WorkflowVersions(),
     partitionCount: await readPartitionCount(database),

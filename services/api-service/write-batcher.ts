@@ -59,14 +59,15 @@ export class WriteBatcher<Item, Result> {
 
   /** Resolves when nothing waits and no transaction is under way. */
   async flush(): Promise<void> {
-    if (this.#isIdle) return;
+    if (this.isIdle) return;
     await new Promise<void>((resolve) => {
       this.#flushing.push(resolve);
       this.#beginBatches();
     });
   }
 
-  get #isIdle(): boolean {
+  /** Whether nothing waits and no transaction is under way. */
+  get isIdle(): boolean {
     return this.#waiting.length === 0 && this.#batchesUnderWay === 0;
   }
 
@@ -94,7 +95,7 @@ export class WriteBatcher<Item, Result> {
         this.#batchesUnderWay -= 1;
         // Whatever came in meanwhile has waited long enough.
         this.#beginBatches();
-        if (this.#isIdle) for (const resolve of this.#flushing.splice(0)) resolve();
+        if (this.isIdle) for (const resolve of this.#flushing.splice(0)) resolve();
       });
     }
   }

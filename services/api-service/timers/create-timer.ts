@@ -57,7 +57,9 @@ export function createNewTimerAnswer(timer: NewTimer): Answer {
 
 /** Whether the timer was stored; false when its external id is taken. */
 async function store(context: ApiContext, timer: NewTimer, isSkipped: boolean, client?: Transaction): Promise<boolean> {
-  if (!client && !isSkipped) return context.timerBatcher.write(timer);
+  // One that names itself may have to wait for another of its tenant that took the same name.
+  const batcher = timer.externalId === null ? context.timerBatcher : context.namedTimerBatcher;
+  if (!client && !isSkipped) return batcher.write(timer);
   const plan = isSkipped ? { due: [], skipped: [timer] } : { due: [timer], skipped: [] };
   const stored = client ? await storeTimersWithin(client, plan) : await storeTimers(context.database, plan);
   return stored.has(timer.id);

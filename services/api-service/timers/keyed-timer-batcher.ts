@@ -10,7 +10,8 @@ import {
 import { type ApiContext, readAnchorAt } from '../context.ts';
 import { answerKeyed, type KeyedRequest, type KeyedResult } from '../plugins/idempotency.ts';
 import { createInvalidRequest } from '../plugins/problems.ts';
-import { WriteBatcher } from '../write-batcher.ts';
+import { TenantBatchers } from '../tenant-batchers.ts';
+import { WriteBatcher, type WriteBatcherOptions } from '../write-batcher.ts';
 import { createNewTimerAnswer } from './create-timer.ts';
 import { prepareTimer } from './prepare-timer.ts';
 import { renderRecord } from './read-timers.ts';
@@ -24,9 +25,9 @@ export interface KeyedTimerRequest extends KeyedRequest {
 /** The batcher of single new timers with idempotency keys: timers and kept answers share a transaction on the hot connections. */
 export function createKeyedTimerBatcher(
   context: Omit<ApiContext, 'keyedTimerBatcher'>,
-): WriteBatcher<KeyedTimerRequest, KeyedResult> {
+): TenantBatchers<KeyedTimerRequest, KeyedResult> {
   const { config, database, metrics } = context;
-  return new WriteBatcher({
+  const options: WriteBatcherOptions<KeyedTimerRequest, KeyedResult> = {
     store: (requests) =>
       inTransaction(database.hot, (client) =>
         answerKeyed(client, requests, (unanswered) => createTogether(context, client, unanswered)),
@@ -37,7 +38,8 @@ export function createKeyedTimerBatcher(
     queueMax: config.API_CREATE_QUEUE_MAX,
     onBatch: (requests) => metrics.createBatchTimers.observe(requests),
     onRefuse: () => metrics.createRefused.inc(),
-  });
+  };
+  return new TenantBatchers(() => new WriteBatcher(options));
 }
 
 // Prepared only here, when it is known that the key has no answer: a repeat gets the first answer even when the request

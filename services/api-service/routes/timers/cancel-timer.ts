@@ -1,17 +1,29 @@
 import { IdParams, NoBody, Problem, Timer, TimerBatchAnswer, TimerIdsRequest } from '@punctual/contracts';
+import type { Transaction } from '@punctual/database';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { cancelEach } from '../../timers/cancel-timers.ts';
+import { createEditBatcher } from '../../timers/edit-batcher.ts';
 import { createBatchAnswer, createSingleAnswer } from '../../timers/item-results.ts';
 
 const RESPONSE = { 200: Timer, default: Problem };
 
 /** `POST /v1/timers/{id}/cancel` and `DELETE /v1/timers/{id}`: 200, again when repeated, or 409 when it is too late. */
 export function registerCancelTimer(app: ApiServer, context: ApiContext): void {
-  const cancelOne = async (tenantId: string, id: string, client?: Parameters<typeof cancelEach>[3]) => {
-    const [result] = await cancelEach(context, tenantId, [id], client);
-    return createSingleAnswer(result!);
+  const batcher = createEditBatcher<{ id: string }>(context, (tenantId, requests) =>
+    cancelEach(
+      context,
+      tenantId,
+      requests.map(({ id }) => id),
+    ),
+  );
+  const cancelOne = async (tenantId: string, id: string, client?: Transaction) => {
+    // What has an idempotency key has a transaction of its own.
+    const result = client
+      ? (await cancelEach(context, tenantId, [id], client))[0]!
+      : await batcher.write({ tenantId, request: { id } });
+    return createSingleAnswer(result);
   };
   app.post(
     '/v1/timers/:id/cancel',

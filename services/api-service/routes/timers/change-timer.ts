@@ -13,11 +13,15 @@ import { sendAnswer } from '../../plugins/idempotency.ts';
 import { createInvalidRequest } from '../../plugins/problems.ts';
 import { compileCheck } from '../../plugins/validation.ts';
 import { applyChanges, type ChangeRequest } from '../../timers/change-timers.ts';
+import { createEditBatcher } from '../../timers/edit-batcher.ts';
 import { createBatchAnswer, createSingleAnswer, type ItemResult } from '../../timers/item-results.ts';
 import { matchesVersion } from '../../workflows/etag.ts';
 
 /** `PATCH /v1/timers/{id}`: 200 with the version raised by one, or 409 when it is too late. */
 export function registerChangeTimer(app: ApiServer, context: ApiContext): void {
+  const batcher = createEditBatcher<ChangeRequest>(context, (tenantId, requests) =>
+    applyChanges(context, tenantId, requests),
+  );
   app.patch(
     '/v1/timers/:id',
     {
@@ -36,8 +40,8 @@ export function registerChangeTimer(app: ApiServer, context: ApiContext): void {
         change: request.body,
         ...(ifMatch !== undefined && { matches: (version) => matchesVersion(ifMatch, version) }),
       };
-      const [result] = await applyChanges(context, request.tenantId, [change]);
-      return sendAnswer(reply, createSingleAnswer(result!));
+      const result = await batcher.write({ tenantId: request.tenantId, request: change });
+      return sendAnswer(reply, createSingleAnswer(result));
     },
   );
 }
