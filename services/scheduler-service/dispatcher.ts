@@ -138,7 +138,7 @@ export class Dispatcher implements Role {
     }
     const windowLeftMs = this.#handedOverAt + windowMs - performance.now();
     if (windowLeftMs <= 0 || this.#ready.length >= TIMERS_PER_CHUNK_MAX) this.#handOver();
-    else if (this.#ready.length > 0) next = now + windowLeftMs;
+    else if (this.#ready.length > 0) next = Math.min(next, now + windowLeftMs);
     metrics.timersHeld.set(this.#heldCount);
     if (next < Number.POSITIVE_INFINITY && !this.#isStopped) {
       // Node rounds waits down to whole milliseconds: one more, so that the alarm never rings in vain.
@@ -172,7 +172,7 @@ export class Dispatcher implements Role {
       const chunks = await queue.dispatch(timers, place);
       this.#chunksWaiting += chunks;
       const now = clock.now();
-      for (const timer of timers) metrics.dispatchLatenessSeconds.observe(Math.max(0, now - timer.wakeAt) / 1000);
+      for (const timer of timers) metrics.dispatchLatenessSeconds.observe(Math.max(0, now - timer.overdueFrom) / 1000);
       metrics.timersDispatched.inc(timers.length);
       metrics.handoverTimers.observe(timers.length);
     } catch (error) {

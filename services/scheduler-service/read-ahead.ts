@@ -38,6 +38,12 @@ export interface ReadAheadOptions {
  * by the sweep.
  */
 const LATE_COMMIT_MS_DEFAULT = 500;
+/**
+ * Most reads begin only this far before the last one (ms): a longer stretch holds all attempts under way, which each read
+ * would have to pass. Every DEEP_READS_EVERY-th looks at all of it.
+ */
+const SHALLOW_MS = 60;
+const DEEP_READS_EVERY = 10;
 /** Least number of rows a partition that one read asks for, however many partitions there are. */
 const ROWS_PER_PARTITION_MIN = 16;
 const ERROR_PAUSE_MS = 250;
@@ -60,18 +66,31 @@ export class ReadAhead implements Role {
   readonly #lateCommitMs: number;
   readonly #loop: Loop;
   readonly #turns: TenantTurns;
+  readonly #warnSeldom: (error: unknown) => void;
   /** Of partitions that are behind. */
   readonly #cursors = new Map<number, Cursor>();
   #known = new Set<number>();
+  /** Partitions that the sweep has yet to look at in this round, and when it last did some (`readMonotonicMs`). */
+  #unswept: number[] = [];
   #sweptAt = Number.NEGATIVE_INFINITY;
-  /** The database's time at the last read. After a pause, the next one begins there, so that it misses nothing. */
+  /** Parts of a partition that the sweep's pace has earned since. */
+  #sweepCredit = 0;
+  /** Since when the oldest overdue timer of each partition is (epoch ms), as its last sweep saw it. */
+  readonly #overdueFrom = new Map<number, number>();
+  #reads = 0;
+  /** The database's time at the last read, and at the last deep one. The next begins there, so that it misses nothing. */
   #readAt = Number.POSITIVE_INFINITY;
+  #deepReadAt = Number.POSITIVE_INFINITY;
   #rotatedAt = readMonotonicMs();
 
   constructor(options: ReadAheadOptions) {
     this.#options = options;
     this.#turns = new TenantTurns(options.database);
     this.#lateCommitMs = options.lateCommitMs ?? LATE_COMMIT_MS_DEFAULT;
+    this.#warnSeldom = limitRate(
+      (error: unknown) => options.logger.warn({ err: error }, 'could not look for lost hints; trying again'),
+      OUTAGE_LOG_INTERVAL_MS,
+    );
     this.#loop = new Loop({
       name: 'read-ahead',
       run: () => this.runOnce(),
@@ -97,7 +116,7 @@ export class ReadAhead implements Role {
   }
 
   async runOnce(): Promise<void> {
-    const { dispatcher, recent, redispatchAfterMs, sweepIntervalMs, metrics } = this.#options;
+    const { dispatcher, recent, redispatchAfterMs, metrics } = this.#options;
     const now = readMonotonicMs();
     if (now - this.#rotatedAt >= redispatchAfterMs) {
       recent.rotate();
@@ -105,14 +124,22 @@ export class ReadAhead implements Role {
     }
     const partitions = this.#updatePartitions();
     if (partitions.length === 0) return;
-    if (now - this.#sweptAt >= sweepIntervalMs) {
-      this.#sweptAt = now;
-      await this.#sweep(partitions);
-    }
-    if (this.#cursors.size > 0) await this.#takeTurns(partitions);
+    if (this.#cursors.size > 0) await this.#tryAside(() => this.#takeTurns(partitions));
     else this.#turns.reset();
     if (dispatcher.hasRoom) await this.#read(partitions);
     else metrics.readPauses.inc();
+    const slice = this.#chooseSwept(partitions, now);
+    if (slice.length > 0) await this.#tryAside(() => this.#sweep(slice));
+    this.#showOverdue();
+  }
+
+  // What looks beside the reads must not stop them when it runs out of time: it will come to the same again.
+  async #tryAside(look: () => Promise<void>): Promise<void> {
+    try {
+      await look();
+    } catch (error) {
+      this.#warnSeldom(error);
+    }
   }
 
   // Behind, the other tenants' timers must not wait until the backlog before them has gone.
@@ -135,7 +162,10 @@ export class ReadAhead implements Role {
 
   async #read(partitions: readonly number[]): Promise<void> {
     const { clock, lookAheadMs, rowsMax, dispatcher } = this.#options;
-    const recentFrom = clock.isKnown ? Math.floor(Math.min(clock.now(), this.#readAt)) - this.#lateCommitMs : 0;
+    const isDeep = this.#reads % DEEP_READS_EVERY === 0;
+    const since = isDeep ? this.#deepReadAt : this.#readAt;
+    const backMs = isDeep ? this.#lateCommitMs : Math.min(this.#lateCommitMs, SHALLOW_MS);
+    const recentFrom = clock.isKnown ? Math.floor(Math.min(clock.now(), since)) - backMs : 0;
     const limit = Math.max(ROWS_PER_PARTITION_MIN, Math.ceil(rowsMax / partitions.length));
     const from = partitions.map((partition): ReadFrom => {
       const cursor = this.#cursors.get(partition);
@@ -143,6 +173,8 @@ export class ReadAhead implements Role {
     });
     const { timers, serverAt } = await this.#fetch(from, lookAheadMs, limit);
     this.#readAt = serverAt;
+    if (isDeep) this.#deepReadAt = serverAt;
+    this.#reads += 1;
     dispatcher.hold(this.#takeNew(timers));
     this.#moveCursors(partitions, timers, limit);
   }
@@ -164,26 +196,56 @@ export class ReadAhead implements Role {
     }
   }
 
+  // Each partition in its turn, all of them within the interval: one statement over all would grow with what is overdue
+  // or under way until it runs out of time.
+  #chooseSwept(partitions: readonly number[], now: number): number[] {
+    const { sweepIntervalMs } = this.#options;
+    const share = sweepIntervalMs > 0 ? (now - this.#sweptAt) / sweepIntervalMs : 1;
+    this.#sweptAt = now;
+    this.#sweepCredit = Math.min(partitions.length, this.#sweepCredit + share * partitions.length);
+    const count = Math.floor(this.#sweepCredit);
+    if (count === 0) return [];
+    this.#sweepCredit -= count;
+    this.#unswept = this.#unswept.filter((partition) => this.#known.has(partition));
+    if (this.#unswept.length === 0) this.#unswept = [...partitions];
+    return this.#unswept.splice(0, count);
+  }
+
   async #sweep(partitions: readonly number[]): Promise<void> {
-    const { clock, rowsMax, dispatcher, metrics } = this.#options;
-    const limit = Math.max(ROWS_PER_PARTITION_MIN, Math.ceil(rowsMax / partitions.length));
+    const { rowsMax, dispatcher, metrics } = this.#options;
+    const limit = Math.max(ROWS_PER_PARTITION_MIN, Math.ceil(rowsMax / this.#known.size));
     const from = partitions.map((partition): ReadFrom => ({ partition, wakeAt: 0, id: FIRST_ID }));
     const { timers } = await this.#fetch(from, -this.#lateCommitMs, limit);
-    const oldestAt = timers.reduce((oldest, timer) => Math.min(oldest, timer.wakeAt), Number.POSITIVE_INFINITY);
-    metrics.oldestOverdueSeconds.set(timers.length > 0 ? Math.max(0, clock.now() - oldestAt) / 1000 : 0);
-    metrics.clockOffsetSeconds.set(clock.hostOffsetMs / 1000);
-    metrics.clockErrorSeconds.set(clock.errorMs / 1000);
-    metrics.clockSteps.set(clock.steps);
-    if (!dispatcher.hasRoom) return;
-    // Those ahead of a cursor will be read in their turn.
+    for (const partition of partitions) this.#overdueFrom.delete(partition);
+    for (const { partition, overdueFrom } of timers) {
+      const oldest = this.#overdueFrom.get(partition) ?? Number.POSITIVE_INFINITY;
+      this.#overdueFrom.set(partition, Math.min(oldest, overdueFrom));
+    }
+    const { hasRoom } = dispatcher;
     const behind = timers.filter((timer) => {
+      // Nothing but a sweep finds an attempt whose lease has ended.
+      if (timer.overdueFrom > timer.wakeAt) return true;
+      // Those ahead of a cursor will be read in their turn.
       const cursor = this.#cursors.get(timer.partition);
-      return !cursor || timer.wakeAt < cursor.wakeAt || (timer.wakeAt === cursor.wakeAt && timer.id <= cursor.id);
+      const isBehind =
+        !cursor || timer.wakeAt < cursor.wakeAt || (timer.wakeAt === cursor.wakeAt && timer.id <= cursor.id);
+      return isBehind && hasRoom;
     });
     const lost = this.#takeNew(behind);
     metrics.timersRedispatched.inc(lost.length);
     dispatcher.hold(lost);
-    this.#goOnBehind(timers, lost, limit);
+    if (hasRoom) this.#goOnBehind(timers, lost, limit);
+  }
+
+  #showOverdue(): void {
+    const { clock, metrics } = this.#options;
+    for (const partition of this.#overdueFrom.keys())
+      if (!this.#known.has(partition)) this.#overdueFrom.delete(partition);
+    const oldest = Math.min(...this.#overdueFrom.values());
+    metrics.oldestOverdueSeconds.set(Number.isFinite(oldest) ? Math.max(0, clock.now() - oldest) / 1000 : 0);
+    metrics.clockOffsetSeconds.set(clock.hostOffsetMs / 1000);
+    metrics.clockErrorSeconds.set(clock.errorMs / 1000);
+    metrics.clockSteps.set(clock.steps);
   }
 
   // Where a sweep found lost hints and no end, reading goes on from there: after the queue has lost much, one page a

@@ -132,7 +132,7 @@ export class Consumer {
     metrics.hintsDropped.inc(missing.length - again.length - late.length);
   }
 
-  async #start(hints: readonly Hint[], startRows = startTimers): Promise<StartedTimer[]> {
+  async #start(hints: readonly Hint[], startRows: typeof restartTimers = startTimers): Promise<StartedTimer[]> {
     const { database, leaseMarginMs, metrics, run } = this.#options;
     const beganAt = performance.now();
     const started = await startRows(database.relaxed, hints, TIMEOUT_MS_DEFAULT, leaseMarginMs);

@@ -42,10 +42,11 @@ export class SigningSecrets {
   }
 
   async #read(tenantId: string): Promise<string[]> {
+    const readAt = performance.now();
     const [row] = await selectSecrets(this.#database.hot, [tenantId]);
     const secrets = row?.signing_secrets ?? [];
     this.#known.delete(tenantId);
-    this.#known.set(tenantId, { secrets, readAt: performance.now() });
+    this.#known.set(tenantId, { secrets, readAt });
     if (this.#known.size > TENANTS_MAX) this.#known.delete(this.#known.keys().next().value!);
     return secrets;
   }

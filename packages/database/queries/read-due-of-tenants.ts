@@ -20,6 +20,7 @@ export interface TenantDueTimer extends DueTimer {
 const selectDueOfTenants = nameStatement<TenantDueTimer>(
   'read_due_timers_of_tenants',
   `SELECT t.id, t.version, t.partition, date_part('epoch', t.wake_at) * 1000 AS "wakeAt",
+     date_part('epoch', t.wake_at) * 1000 AS "overdueFrom",
      t.tenant_id AS "tenantId", date_part('epoch', t.due_at) * 1000 AS "dueAt"
    FROM unnest($1::uuid[], $2::float8[], $3::uuid[]) AS f(tenant_id, due_at, id)
    CROSS JOIN LATERAL (

@@ -14,8 +14,10 @@ export interface DueTimer {
   id: string;
   version: number;
   partition: number;
-  /** Epoch ms by the database's clock. */
+  /** Its place in the order of reads (epoch ms by the database's clock). */
   wakeAt: number;
+  /** Since when it should have been looked at: its wake time, or the end of a lease that lapsed. */
+  overdueFrom: number;
 }
 
 export interface DueTimers {
@@ -33,6 +35,7 @@ interface Row {
   id: string | null;
   version: number | null;
   wake_at: number | null;
+  overdue_from: number | null;
 }
 
 // Takes no lock. One index descent of `timers_wake` a partition; the bound is `statement_timestamp()`, because
@@ -42,10 +45,11 @@ const selectDueTimers = nameStatement<Row>(
   'read_due_timers',
   `SELECT date_part('epoch', clock_timestamp()) * 1000 AS server_at, d.*
    FROM (SELECT 1) AS always LEFT JOIN (
-     SELECT p.partition, t.id, t.version, date_part('epoch', t.wake_at) * 1000 AS wake_at
+     SELECT p.partition, t.id, t.version, date_part('epoch', t.wake_at) * 1000 AS wake_at,
+       date_part('epoch', t.overdue_from) * 1000 AS overdue_from
      FROM unnest($1::smallint[], $2::float8[], $3::uuid[]) AS p(partition, wake_at, id)
      CROSS JOIN LATERAL (
-       SELECT t.id, t.version, t.wake_at FROM timers t
+       SELECT t.id, t.version, t.wake_at, ${LOOK_AT} AS overdue_from FROM timers t
        WHERE t.partition = p.partition AND (t.wake_at, t.id) > (to_timestamp(p.wake_at / 1000)::timestamptz(3), p.id)
          AND t.wake_at <= statement_timestamp() + $4::float8 * interval '1 millisecond'
          AND (t.state <> 'running' OR ${LOOK_AT} <= statement_timestamp())
@@ -74,7 +78,13 @@ export async function readDueTimers(
   const timers: DueTimer[] = [];
   for (const row of rows) {
     if (row.id !== null) {
-      timers.push({ id: row.id, version: row.version!, partition: row.partition!, wakeAt: row.wake_at! });
+      timers.push({
+        id: row.id,
+        version: row.version!,
+        partition: row.partition!,
+        wakeAt: row.wake_at!,
+        overdueFrom: row.overdue_from!,
+      });
     }
   }
   return { timers, serverAt: rows[0]!.server_at };

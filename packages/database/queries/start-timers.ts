@@ -1,4 +1,5 @@
-import type { Queryable } from '../connect.ts';
+import type pg from 'pg';
+import { inTransaction, type Queryable } from '../connect.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
 import type { RunRow } from '../tables.ts';
 import { LOOK_AT } from './look-at.ts';
@@ -92,14 +93,29 @@ const restartRows = nameStatement<StartedTimer>(
    SELECT ${RETURNED} FROM t`,
 );
 
-/** Begins again, of `hints`, the attempts whose lease has lapsed: those were lost with their worker. */
+// Whoever cancels a run holds its lock: after this statement the next one sees whether somebody did.
+const lockRunsOfTimers = nameStatement<{ id: string }>(
+  'lock_runs_of_timers',
+  `SELECT r.id FROM runs AS r
+   WHERE r.id = ANY (ARRAY(SELECT t.run_id FROM timers AS t WHERE t.id = ANY ($1::uuid[]) AND t.run_id IS NOT NULL))
+   ORDER BY r.id FOR SHARE`,
+);
+
+/**
+ * Begins again, of `hints`, the attempts whose lease has lapsed: those were lost with their worker. `run_status` is exact:
+ * a run whose cancel was acknowledged before is seen as cancelled. Locks runs before timers, as everybody does.
+ */
 export async function restartTimers(
-  database: Queryable,
+  pool: pg.Pool,
   hints: readonly TimerVersion[],
   timeoutMsDefault: number,
   leaseMarginMs: number,
 ): Promise<StartedTimer[]> {
-  return restartRows(database, [...toColumns(hints), timeoutMsDefault, leaseMarginMs]);
+  const columns = toColumns(hints);
+  return inTransaction(pool, async (client) => {
+    await lockRunsOfTimers(client, [columns[0]]);
+    return restartRows(client, [...columns, timeoutMsDefault, leaseMarginMs]);
+  });
 }
 
 function toColumns(hints: readonly TimerVersion[]): unknown[] {

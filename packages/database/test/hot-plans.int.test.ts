@@ -4,7 +4,6 @@ import {
   finishTimers,
   inTransaction,
   postponeTimers,
-  type Queryable,
   readDueTimers,
   restartTimers,
   retryTimers,
@@ -56,7 +55,7 @@ describe('in a database that was never analyzed', () => {
       const pool = db.database[name];
       const batch = Array.from({ length: 20 }, () => makeTimer());
       // The first call makes the plan, while the table is all but empty.
-      const runAll = async (on: Queryable, timers: readonly { id: string }[]) => {
+      const runAll = async (on: typeof pool, timers: readonly { id: string }[]) => {
         await startTimers(on, hints(timers, 1), 10_000, 10_000);
         await restartTimers(on, hints(timers, 2), 10_000, 10_000);
         await retryTimers(

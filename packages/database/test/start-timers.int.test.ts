@@ -2,6 +2,7 @@ import {
   createTimers,
   DatabaseClock,
   finishTimers,
+  inTransaction,
   isStillStarted,
   postponeTimers,
   readEarlyHints,
@@ -209,6 +210,30 @@ describe('a lapsed lease', () => {
       { id: hint.id, version: second!.version, ...record, outcome: 'retryable', waitMs: -1 },
     ]);
     expect(await start([{ id: hint.id, version: second!.version + 1 }])).toMatchObject([{ attempt: 2, lost: 0 }]);
+  });
+});
+
+describe('a lapsed lease of a task', () => {
+  it('is begun again in full sight of a cancel of its run that was committed meanwhile', async () => {
+    const versions = new WorkflowVersions();
+    const workflowId = await storeWorkflow(db.database, [{ key: 'only', action: { type: 'noop' } }]);
+    const [runId] = await beginRuns(db.database, versions, workflowId, 1);
+    const [timer] = await db.database.kysely.selectFrom('timers').selectAll().where('run_id', '=', runId!).execute();
+    await waitUntilDue(db.database, [timer!.id]);
+    const [first] = await startLapsing({ id: timer!.id, version: 1 });
+    const restarting = await inTransaction(db.database.ordinary, async (client) => {
+      await client.query('SELECT FROM runs WHERE id = $1 FOR UPDATE', [runId]);
+      const pending = restart(first!);
+      await waitUntil('the restart waits for the cancel', async () => {
+        const { rows } = await db.database.hot.query(
+          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+        );
+        return rows.length > 0;
+      });
+      await client.query(`UPDATE runs SET status = 'cancelled' WHERE id = $1`, [runId]);
+      return { pending };
+    });
+    expect(await restarting.pending).toMatchObject([{ run_status: 'cancelled' }]);
   });
 });
 

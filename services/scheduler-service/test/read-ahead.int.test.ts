@@ -1,4 +1,4 @@
-import { changeTimers, createTimers, inTransaction, type NewTimer } from '@punctual/database';
+import { changeTimers, createTimers, inTransaction, type NewTimer, startTimers } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
 import { TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
 import { createTestQueue, makeTimer, type TestQueue, useTestDatabase, waitUntil } from '@punctual/testkit';
@@ -22,8 +22,8 @@ afterEach(async () => {
   await queue.drop();
 });
 
-async function open(options: Partial<RigOptions> = {}): Promise<Rig> {
-  const rig = await openRig(db.database, { connection: queue.connection, ...options });
+async function open(options: Partial<RigOptions> = {}, database = db.database): Promise<Rig> {
+  const rig = await openRig(database, { connection: queue.connection, ...options });
   rigs.push(rig);
   return rig;
 }
@@ -90,7 +90,7 @@ describe('read ahead and dispatch', () => {
     expect(rig.handedOver).toHaveLength(1);
   });
 
-  it('find a row that was committed a moment late at the next read, without a sweep', async () => {
+  it('find a row that was committed a moment late within ten reads, without a sweep', async () => {
     // Longer than this machine may stand still between two of these lines, shorter than the clock is old.
     const rig = await open({ sweepIntervalMs: NEVER_MS, lateCommitMs: 30_000 });
     await rig.turn();
@@ -100,8 +100,49 @@ describe('read ahead and dispatch', () => {
       // This read goes past its place.
       await rig.turn();
     });
-    await rig.turn();
+    // Only every tenth read looks that far back.
+    for (let turns = 0; turns < 10; turns += 1) await rig.turn();
     expect(idsOf(rig)).toEqual([timer.id]);
+  });
+
+  it('go on when the look for lost hints runs out of time', async () => {
+    const hot = Object.create(db.database.hot, {
+      query: {
+        value: (query: { name: string; text: string; values: unknown[] }) =>
+          query.name === 'read_due_timers' && Number(query.values[3]) < 0
+            ? Promise.reject(new Error('canceling statement due to statement timeout'))
+            : db.database.hot.query(query),
+      },
+    });
+    const rig = await open({ sweepIntervalMs: 20 }, { ...db.database, hot });
+    rig.start();
+    const ids = await storeDue(50);
+    await waitUntil('all are handed over', () => rig.handedOver.length >= ids.length);
+    expect(idsOf(rig).toSorted()).toEqual(ids.toSorted());
+  });
+
+  it('find an attempt whose lease has ended, under its new version, and say since when it is overdue', async () => {
+    const rig = await open({ sweepIntervalMs: 20 });
+    rig.start();
+    const [id] = await storeDue(1, { dueAt: Date.now() - 600_000, timeoutMs: 1_000 });
+    await waitUntil('it is handed over', () => rig.handedOver.length === 1);
+    const [started] = await startTimers(db.database.hot, [{ id: id!, version: 1 }], 1_000, 500);
+    await waitUntil('it is handed over again', () => rig.handedOver.length === 2);
+    const again = rig.handedOver[1]!;
+    expect(again).toMatchObject({ id, version: 2 });
+    expect(again.atLatest - started!.started_at).toBeGreaterThanOrEqual(1_500);
+    const [overdue] = (await rig.metrics.oldestOverdueSeconds.get()).values;
+    expect(overdue!.value).toBeLessThan(300);
+  });
+
+  it('find an attempt whose lease has ended although the queue is full', async () => {
+    const rig = await open({ sweepIntervalMs: 20, queueChunksMax: 1 });
+    const [id] = await storeDue(1, { dueAt: Date.now() - 600_000, timeoutMs: 1 });
+    await startTimers(db.database.hot, [{ id: id!, version: 1 }], 1, 1);
+    await storeDue(1_000);
+    rig.start();
+    await waitUntil('the queue is full', async () => (await rig.metrics.readPauses.get()).values[0]!.value > 2);
+    await waitUntil('it is handed over', () => rig.handedOver.some((hint) => hint.id === id && hint.version === 2));
   });
 
   it('find a row that an edit moved to an earlier time, under its new version', async () => {
