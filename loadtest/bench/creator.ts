@@ -1,8 +1,8 @@
 // Creates timers over the API at a fixed rate, open loop. A process of its own, so that its work is not taken for the
 // engine's.
 //
-// usage: node creator.ts API_URL SINK_URL RATE SECONDS MIN_DELAY_MS MAX_DELAY_MS
-//        API_KEYS in the environment: keys, separated by commas, that the requests carry in turn
+// usage: node creator.ts API_URL SINK_URL RATE SECONDS MIN_DELAY_MS MAX_DELAY_MS KEYS
+//        KEYS: api keys, separated by commas, that the requests carry in turn
 //        prints a CreatorResult as one line of JSON when all answers are in
 import { Pool } from 'undici';
 import { PAYLOAD } from './engines/engine.ts';
@@ -10,13 +10,13 @@ import { runOpenLoop } from './open-loop.ts';
 
 const CONNECTIONS = 64;
 
-const [apiUrl, sinkUrl, ...numbers] = process.argv.slice(2);
-const [rate, seconds, minDelayMs, maxDelayMs] = numbers.map(Number) as [number, number, number, number];
+const [apiUrl, sinkUrl, ...rest] = process.argv.slice(2);
+const [rate, seconds, minDelayMs, maxDelayMs] = rest.slice(0, 4).map(Number) as [number, number, number, number];
 const pool = new Pool(apiUrl!, { connections: CONNECTIONS, pipelining: 1, allowH2: false });
 const action = JSON.stringify({ type: 'http', url: sinkUrl });
-const headers = (process.env.API_KEYS ?? '')
+const headers = rest[4]!
   .split(',')
-  .map((key) => ({ 'content-type': 'application/json', ...(key === '' ? {} : { authorization: `Bearer ${key}` }) }));
+  .map((key) => ({ 'content-type': 'application/json', authorization: `Bearer ${key}` }));
 let sent = 0;
 const result = await runOpenLoop(rate, seconds, async () => {
   const dueAt = new Date(Math.round(Date.now() + minDelayMs + Math.random() * (maxDelayMs - minDelayMs))).toISOString();

@@ -6,6 +6,7 @@ import { ENGINE_NAMES, type Engine, type EngineName } from './engines/engine.ts'
 import { startPeer } from './engines/peer-engine.ts';
 import { type PunctualEngine, startPunctual } from './engines/punctual.ts';
 import { describeOrigin, formatReport, type RunResult } from './report.ts';
+import { backlog, snapshot } from './scenarios/backdrops.ts';
 import { create } from './scenarios/create.ts';
 import { drain } from './scenarios/drain.ts';
 import { edit } from './scenarios/edit.ts';
@@ -15,7 +16,16 @@ import { dag, jobs, mapreduce } from './scenarios/runs.ts';
 import { steady } from './scenarios/steady.ts';
 
 /** What only Punctual runs. */
-const OWN: Readonly<Record<string, OwnScenario>> = { create, edit, herd, dag, mapreduce, jobs };
+const OWN: Readonly<Record<string, OwnScenario>> = {
+  create,
+  edit,
+  herd,
+  backlog,
+  snapshot,
+  dag,
+  mapreduce,
+  jobs,
+};
 
 const USAGE = `Measures Punctual, and what a team would take instead, on this machine: every part a process of its own, with a
 Postgres, a Redis and an endpoint of their own, one engine after the other.
@@ -33,7 +43,7 @@ ${Object.entries(OWN)
   --rounds N              each engine so often, in turn; the table shows medians (1)
   --timers N              of drain (100000)
   --count N               of the scenarios that Punctual runs alone; their defaults stand behind them
-  --rate N  --seconds N   of steady (1389, 60)
+  --rate N  --seconds N   of steady, backlog and snapshot (1389, 60)
   --schedulers N          Punctual's processes (1)
   --workers N             Punctual's, and the peers' (1)
   --queue redis|postgres  where Punctual keeps its queue (redis)

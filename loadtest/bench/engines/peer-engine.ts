@@ -25,10 +25,10 @@ export async function startPeer(
   options: PeerOptions,
 ): Promise<Engine> {
   const stack = await startStack({ api: 0, scheduler: 0, worker: 0, ephemeral: true, log: options.log });
-  const env = { DATABASE_URL: stack.databaseUrl, REDIS_URL: stack.redisUrl!, SINK_URL: sinkUrl };
+  const env = { DATABASE_URL: stack.databaseUrl, REDIS_URL: stack.redisUrl! };
   const children = new Map<string, Child>();
   const open = async (role: string, as: string) => {
-    const child = new Child(PROGRAM, [name, role], env);
+    const child = new Child(PROGRAM, [name, role, sinkUrl], env);
     children.set(as, child);
     await child.read();
     return child;

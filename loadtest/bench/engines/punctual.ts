@@ -65,8 +65,8 @@ export async function startPunctual(sinkUrl: string, options: PunctualOptions): 
     });
   };
   const createFor = (apiKeys: readonly string[], url: string, rate: number, seconds: number) => {
-    const args = [apiUrl, url, rate, seconds, DELAY_MS.min, DELAY_MS.max].map(String);
-    const creator = new Child(CREATOR, args, { API_KEYS: apiKeys.join(',') });
+    const args = [apiUrl, url, rate, seconds, DELAY_MS.min, DELAY_MS.max, apiKeys.join(',')].map(String);
+    const creator = new Child(CREATOR, args);
     return creator.read<CreatorResult>(seconds * 1000 + ANSWERS_TIMEOUT_MS);
   };
   return {

@@ -1,7 +1,7 @@
 // One process of a peer. It does what it is told in lines on standard input and answers each with one line of JSON.
 //
-// usage: node peer-process.ts PEER set-up|producer|worker
-//        DATABASE_URL, REDIS_URL and SINK_URL in the environment
+// usage: node peer-process.ts PEER set-up|producer|worker SINK_URL
+//        DATABASE_URL and REDIS_URL in the environment
 //        a producer takes `put COUNT` and `create RATE SECONDS`; it answers with the milliseconds that it took, and with
 //        a CreatorResult
 import { createInterface } from 'node:readline';
@@ -23,7 +23,7 @@ const PEERS: Record<string, Peer> = {
 /** As many as a Punctual worker opens to one origin. */
 const CONNECTIONS = 256;
 
-const [name = '', role] = process.argv.slice(2);
+const [name = '', role, sinkUrl = ''] = process.argv.slice(2);
 const peer = PEERS[name];
 if (peer === undefined) throw new Error(`There is no peer "${name}".`);
 const urls = { databaseUrl: process.env.DATABASE_URL!, redisUrl: process.env.REDIS_URL! };
@@ -42,7 +42,7 @@ if (role === 'set-up') {
     if (command === 'create') answer(await runOpenLoop(first, second, () => addOne(producer)));
   });
 } else {
-  await peer.openWorker(urls, makeDeliver(process.env.SINK_URL!));
+  await peer.openWorker(urls, makeDeliver(sinkUrl));
   answer({});
   listen(async () => {});
 }
@@ -75,8 +75,8 @@ async function addOne(producer: Producer): Promise<boolean> {
   return true;
 }
 
-function makeDeliver(sinkUrl: string): Deliver {
-  const { origin, pathname } = new URL(sinkUrl);
+function makeDeliver(url: string): Deliver {
+  const { origin, pathname } = new URL(url);
   const pool = new Pool(origin, { connections: CONNECTIONS, pipelining: 1, allowH2: false });
   return async (id, job) => {
     const { statusCode, body } = await pool.request({
