@@ -67,15 +67,29 @@ export async function send<Body = unknown>(
 /** The APIs of a stack, asked in turn, as behind a load balancer. */
 export class ApiClient {
   readonly #urls: readonly string[];
+  readonly #repeatsMax: number;
   #next = 0;
 
-  constructor(urls: readonly string[]) {
+  /** `repeatsMax`: how often a request that is answered 503 is sent again; a busy machine gives those. */
+  constructor(urls: readonly string[], repeatsMax = 0) {
     this.#urls = urls;
+    this.#repeatsMax = repeatsMax;
   }
 
-  send<Body = unknown>(method: string, path: string, body?: unknown, headers?: Record<string, string>) {
-    this.#next = (this.#next + 1) % this.#urls.length;
-    return send<Body>(`${this.#urls[this.#next]}${path}`, method, body, headers);
+  /** One that is answered 503 is sent again when the answer says, as often as the client was told. */
+  async send<Body = unknown>(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers?: Record<string, string>,
+  ): Promise<Answer<Body>> {
+    for (let repeats = 0; ; repeats += 1) {
+      this.#next = (this.#next + 1) % this.#urls.length;
+      const answer = await send<Body>(`${this.#urls[this.#next]}${path}`, method, body, headers);
+      const retryAfterSeconds = Number(answer.headers.get('retry-after'));
+      if (answer.status !== 503 || !(retryAfterSeconds > 0) || repeats >= this.#repeatsMax) return answer;
+      await new Promise((resolve) => setTimeout(resolve, retryAfterSeconds * 1000));
+    }
   }
 
   /** Throws unless the answer has one of the statuses: for requests whose failure would make the rest pointless. */

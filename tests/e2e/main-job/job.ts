@@ -21,6 +21,9 @@ export interface JobOptions {
   faults: { afterDeliveries: number; kill?: string; thenAdd?: 'scheduler' | 'worker'; flushRedis?: boolean }[];
 }
 
+/** How often a request that is answered 503 is sent again: a busy machine gives those, and says when. */
+const REPEATS_MAX = 5;
+
 /** Everything that was acknowledged, and everything that was received. */
 export interface JobRecord {
   timers: BookedTimer[];
@@ -61,7 +64,7 @@ const DRAIN_LIMIT_MS = 120_000;
 
 /** Runs the whole job and returns what was seen; the stack still runs, for questions. Judging is the caller's. */
 export async function runJob(options: JobOptions, stack: RunningStack, receivers: Receivers): Promise<JobRecord> {
-  const api = new ApiClient(stack.apiUrls);
+  const api = new ApiClient(stack.apiUrls, REPEATS_MAX);
   const took: Record<string, number> = {};
   const beganAt = performance.now();
   const mark = (name: string) => {
