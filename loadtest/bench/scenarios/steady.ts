@@ -18,6 +18,7 @@ const WARM_UP_SECONDS = 5;
 
 /** So many creates, one by one, and as many deliveries a second, open loop. */
 export async function steady(engine: Engine, sink: Child, rate: number, seconds: number): Promise<SteadyResult> {
+  await sink.ask('reset');
   const warm = await engine.create(rate, WARM_UP_SECONDS);
   await waitForDeliveries(sink, warm.created);
   await sink.ask('reset');
