@@ -99,17 +99,19 @@ describe.each(BACKENDS)('the queue on %s', (backend) => {
 
   it('starts no more chunks at once than it is told', async () => {
     await queue.dispatch(makeHints(20 * TIMERS_PER_CHUNK_MAX));
-    let underWay = 0;
+    const releases: (() => void)[] = [];
     let most = 0;
     let done = 0;
     consume(async () => {
-      underWay += 1;
-      most = Math.max(most, underWay);
-      await new Promise((resolve) => setTimeout(resolve, 5));
-      underWay -= 1;
+      await new Promise<void>((resolve) => releases.push(resolve));
       done += 1;
     }, 3);
-    await waitUntil('all are done', () => done === 20);
+    await waitUntil('three are under way', () => releases.length === 3);
+    await waitUntil('all are done', () => {
+      most = Math.max(most, releases.length);
+      for (const release of releases.splice(0)) release();
+      return done === 20;
+    });
     expect(most).toBe(3);
   });
 
