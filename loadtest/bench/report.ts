@@ -1,5 +1,4 @@
-import { execFileSync } from 'node:child_process';
-import { cpus, totalmem } from 'node:os';
+import type { Origin } from '@punctual/loadtest-command';
 import type { EngineName } from './engines/engine.ts';
 import { median } from './percentile.ts';
 import type { DrainResult } from './scenarios/drain.ts';
@@ -10,25 +9,6 @@ export type RunResult =
   | { scenario: 'drain'; engine: EngineName; round: number; result: DrainResult }
   | { scenario: 'steady'; engine: EngineName; round: number; result: SteadyResult }
   | { scenario: 'own'; engine: 'punctual'; name: string; count: number; round: number; result: OwnResult };
-
-/** Where and when the figures were made. */
-export interface Origin {
-  command: string;
-  commit: string;
-  machine: string;
-  measuredAt: string;
-}
-
-export function describeOrigin(args: readonly string[]): Origin {
-  const git = (...words: string[]) => execFileSync('git', words, { encoding: 'utf8' }).trim();
-  const isClean = git('status', '--porcelain', '--untracked-files=no') === '';
-  return {
-    command: `npm run bench -- ${args.join(' ')}`.trim(),
-    commit: `${git('rev-parse', '--short', 'HEAD')}${isClean ? '' : ' with changes'}`,
-    machine: `${cpus().length} × ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`,
-    measuredAt: new Date().toISOString(),
-  };
-}
 
 interface Column {
   title: string;

@@ -1,11 +1,11 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { describeOrigin, openCommand, readWholeNumber, UsageError, writeReport } from '@punctual/loadtest-command';
 import { Child } from './child.ts';
 import { ENGINE_NAMES, type Engine, type EngineName } from './engines/engine.ts';
 import { startPeer } from './engines/peer-engine.ts';
 import { type PunctualEngine, startPunctual } from './engines/punctual.ts';
-import { describeOrigin, formatReport, type RunResult } from './report.ts';
+import { formatReport, type RunResult } from './report.ts';
 import { backlog, snapshot } from './scenarios/backdrops.ts';
 import { create } from './scenarios/create.ts';
 import { drain } from './scenarios/drain.ts';
@@ -78,8 +78,6 @@ interface Options {
   out: string | undefined;
 }
 
-class UsageError extends Error {}
-
 function readOptions(args: readonly string[]): Options | undefined {
   const { values, positionals } = parseArgs({
     args: [...args],
@@ -106,11 +104,7 @@ function readOptions(args: readonly string[]): Options | undefined {
     engines.find((name) => !ENGINE_NAMES.some((engine) => engine === name));
   if (unknown !== undefined) throw new UsageError(`There is no scenario and no engine "${unknown}".`);
   if (values.queue !== 'redis' && values.queue !== 'postgres') throw new UsageError('--queue is redis or postgres.');
-  const read = (name: keyof typeof LIMITS, text: string) => {
-    const value = Number(text);
-    if (Number.isInteger(value) && value >= 1 && value <= LIMITS[name]) return value;
-    throw new UsageError(`--${name} is a whole number from 1 to ${LIMITS[name]}.`);
-  };
+  const read = (name: keyof typeof LIMITS, text: string) => readWholeNumber(name, text, { max: LIMITS[name] });
   return {
     scenarios: positionals.length > 0 ? positionals : COMPARED,
     engines: engines as EngineName[],
@@ -185,17 +179,8 @@ function runOwn(options: Options, name: string, round: number): Promise<RunResul
 }
 
 async function main(args: readonly string[]): Promise<number> {
-  let options: Options | undefined;
-  try {
-    options = readOptions(args);
-  } catch (error) {
-    console.error(`${(error as Error).message}\n\n${USAGE}`);
-    return 2;
-  }
-  if (options === undefined) {
-    console.log(USAGE);
-    return 0;
-  }
+  const options = openCommand(args, USAGE, readOptions);
+  if (typeof options === 'number') return options;
   const runs: RunResult[] = [];
   for (const scenario of options.scenarios) {
     for (let round = 1; round <= options.rounds; round += 1) {
@@ -210,16 +195,11 @@ async function main(args: readonly string[]): Promise<number> {
       }
     }
   }
-  const origin = describeOrigin(args);
+  const origin = describeOrigin('bench', args);
   const report = formatReport(origin, runs);
-  const json = `${JSON.stringify({ ...origin, runs }, undefined, 2)}\n`;
-  if (options.out !== undefined) {
-    mkdirSync(dirname(options.out), { recursive: true });
-    writeFileSync(`${options.out}.json`, json);
-    writeFileSync(`${options.out}.md`, `${report}\n`);
-  } else {
-    process.stderr.write(json);
-  }
+  const figures = { ...origin, runs };
+  if (options.out === undefined) process.stderr.write(`${JSON.stringify(figures, undefined, 2)}\n`);
+  else writeReport(options.out, report, figures);
   console.log(report);
   return runs.every((run) => run.result.faults.length === 0) ? 0 : 1;
 }

@@ -1,5 +1,6 @@
+import { UsageError } from '@punctual/loadtest-command';
 import { expect, test } from 'vitest';
-import { readOptions, SCENARIO_NAMES, SCENARIOS, UsageError } from './options.ts';
+import { readOptions, SCENARIO_NAMES, SCENARIOS } from './options.ts';
 
 test('without arguments all scenarios run on a stack of their own, in under three minutes', () => {
   const options = readOptions([]);

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
+import { readWholeNumber, UsageError } from '@punctual/loadtest-command';
 import { type Limits, SPIKE_FACTOR } from './scripts/plan.ts';
 
 /** The default rates leave a machine of two cores, which k6 shares with all it measures, half idle. */
@@ -72,8 +73,6 @@ export interface LoadtestOptions {
   note?: string;
 }
 
-export class UsageError extends Error {}
-
 /** Undefined when help is asked for. Throws `UsageError`, or what `parseArgs` throws. */
 export function readOptions(args: readonly string[]): LoadtestOptions | undefined {
   const text = { type: 'string' } as const;
@@ -98,10 +97,7 @@ export function readOptions(args: readonly string[]): LoadtestOptions | undefine
   if (values.help) return undefined;
   const read = (name: keyof typeof LIMITS): number | undefined => {
     if (values[name] === undefined) return undefined;
-    const value = Number(values[name]);
-    const { min, max } = LIMITS[name];
-    if (Number.isInteger(value) && value >= min && value <= max) return value;
-    throw new UsageError(`--${name} is a whole number from ${min} to ${max}.`);
+    return readWholeNumber(name, values[name], LIMITS[name]);
   };
   const { url, note, out, 'key-file': keyFile } = values;
   if (url !== undefined && (values.schedulers ?? values.workers) !== undefined) {

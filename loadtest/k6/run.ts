@@ -1,7 +1,7 @@
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir, totalmem } from 'node:os';
-import { dirname, join } from 'node:path';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describeOrigin, type Origin, openCommand, writeReport } from '@punctual/loadtest-command';
 import {
   type GuardedProcess,
   LocalServerError,
@@ -12,7 +12,7 @@ import {
 import { findK6, type K6, NoK6Error } from './find-k6.ts';
 import { type LoadtestOptions, readOptions, type ScenarioPlan, USAGE } from './options.ts';
 import { PLAN_VARIABLE, type Plan } from './scripts/plan.ts';
-import { formatReport, type K6Summary, listFailures, type Origin, type ScenarioResult } from './summary.ts';
+import { formatReport, type K6Summary, listFailures, type ScenarioResult } from './summary.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const SCRIPTS = join(import.meta.dirname, 'scripts');
@@ -52,24 +52,15 @@ for (const signal of SIGNALS) {
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: readonly string[]): Promise<number> {
-  let options: LoadtestOptions | undefined;
-  try {
-    options = readOptions(args);
-  } catch (error) {
-    console.error(`${(error as Error).message}\n\n${USAGE}`);
-    return 2;
-  }
-  if (options === undefined) {
-    console.log(USAGE);
-    return 0;
-  }
+  const options = openCommand(args, USAGE, readOptions);
+  if (typeof options === 'number') return options;
   const folder = mkdtempSync(join(tmpdir(), 'punctual-loadtest-'));
   let isFolderOfUse = false;
   try {
     const k6 = await findK6({ cacheFolder: K6_CACHE, env: process.env, signal: interruption.signal, log: writeLine });
     const results = await runAll(options, k6, folder);
     if (isInterrupted) return INTERRUPTED_CODE;
-    const isGood = writeReport(options, describeOrigin(args, k6, options.note), results);
+    const isGood = showReport(options, describeOrigin('loadtest', args), k6, results);
     isFolderOfUse = !isGood;
     return isGood ? 0 : 1;
   } catch (error) {
@@ -214,29 +205,12 @@ async function runK6(k6: K6, script: string, plan: Plan, args: readonly string[]
   );
 }
 
-function describeOrigin(args: readonly string[], k6: K6, note: string | undefined): Origin {
-  const git = (...words: string[]) => execFileSync('git', words, { cwd: ROOT, encoding: 'utf8' }).trim();
-  const isClean = git('status', '--porcelain', '--untracked-files=no') === '';
-  const words = args.map((word) => (/^[\w./:=-]+$/.test(word) ? word : `'${word}'`));
-  return {
-    command: ['npm run loadtest', ...(words.length === 0 ? [] : ['--', ...words])].join(' '),
-    commit: `${git('rev-parse', '--short', 'HEAD')}${isClean ? '' : ' with changes'}`,
-    machine: `${cpus().length} × ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`,
-    k6: k6.version,
-    measuredAt: new Date().toISOString(),
-    ...(note === undefined ? {} : { note }),
-  };
-}
-
 /** Prints the table, writes the files that were asked for; false when a threshold failed. */
-function writeReport(options: LoadtestOptions, origin: Origin, results: readonly ScenarioResult[]): boolean {
+function showReport(options: LoadtestOptions, made: Origin, k6: K6, results: readonly ScenarioResult[]): boolean {
+  const origin = { ...made, k6: k6.version, ...(options.note !== undefined && { note: options.note }) };
   const report = formatReport(origin, results);
   const failures = results.flatMap(listFailures);
-  if (options.out !== undefined) {
-    mkdirSync(dirname(options.out), { recursive: true });
-    writeFileSync(`${options.out}.json`, `${JSON.stringify({ ...origin, failures, results }, undefined, 2)}\n`);
-    writeFileSync(`${options.out}.md`, `${report}\n`);
-  }
+  if (options.out !== undefined) writeReport(options.out, report, { ...origin, failures, results });
   console.log(report);
   return failures.length === 0;
 }

@@ -1,3 +1,4 @@
+import type { Origin } from '@punctual/loadtest-command';
 import type { ScenarioPlan } from './options.ts';
 import { SPIKE_FACTOR } from './scripts/plan.ts';
 
@@ -16,13 +17,9 @@ export interface ScenarioResult {
   proof?: K6Summary;
 }
 
-/** Where and when the figures were made. */
-export interface Origin {
-  command: string;
-  commit: string;
-  machine: string;
+/** Where, when and with what the figures were made. */
+export interface LoadtestOrigin extends Origin {
   k6: string;
-  measuredAt: string;
   note?: string;
 }
 
@@ -100,7 +97,7 @@ const ROWS: readonly Row[] = [
 ];
 
 /** A Markdown table with a column for each scenario, and the thresholds that failed. */
-export function formatReport(origin: Origin, results: readonly ScenarioResult[]): string {
+export function formatReport(origin: LoadtestOrigin, results: readonly ScenarioResult[]): string {
   const cells = ({ of, metric, value, digits = 0 }: Row) =>
     results.map((result) => result[of]?.metrics[metric]?.values[value]?.toFixed(digits) ?? '–');
   const failures = results.flatMap(listFailures);

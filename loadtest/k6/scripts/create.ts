@@ -1,22 +1,10 @@
 // One create after another at a fixed rate, whatever became of those before.
-import type { Options } from 'k6/options';
-import { LOAD_THRESHOLDS, plan, SUMMARY_TREND_STATS, sizeVus, writeSummary } from './load.ts';
+import { holdRate } from './load.ts';
 import { createTimer } from './timers.ts';
 
-export const options: Options = {
-  scenarios: {
-    create: {
-      executor: 'constant-arrival-rate',
-      rate: plan.rate,
-      duration: `${plan.seconds}s`,
-      ...sizeVus(plan.rate),
-    },
-  },
-  thresholds: LOAD_THRESHOLDS,
-  summaryTrendStats: SUMMARY_TREND_STATS,
-};
+export { writeSummary as handleSummary } from './load.ts';
 
-export const handleSummary = writeSummary;
+export const options = holdRate();
 
 export default function create(): void {
   createTimer();

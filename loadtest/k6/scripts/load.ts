@@ -43,6 +43,22 @@ export const LOAD_THRESHOLDS = {
 
 export const SUMMARY_TREND_STATS = ['med', 'p(95)', 'p(99)', 'max', 'count'];
 
+/** Options of a load that begins so many iterations a second as the plan says, whatever became of those before. */
+export function holdRate(thresholds: Options['thresholds'] = {}): Options {
+  return {
+    scenarios: {
+      load: {
+        executor: 'constant-arrival-rate',
+        rate: plan.rate,
+        duration: `${plan.seconds}s`,
+        ...sizeVus(plan.rate),
+      },
+    },
+    thresholds: { ...LOAD_THRESHOLDS, ...thresholds },
+    summaryTrendStats: SUMMARY_TREND_STATS,
+  };
+}
+
 /** k6 calls this at the end, with all metrics and what became of their thresholds. */
 export function writeSummary(data: unknown): Record<string, string> {
   return { [plan.summary]: JSON.stringify(data) };
