@@ -28,7 +28,8 @@ import { createApiMetrics } from './metrics.ts';
 import { boundQueueReads } from './queue-reader.ts';
 import { TenantBatchers } from './tenant-batchers.ts';
 import { createKeyedTimerBatcher } from './timers/keyed-timer-batcher.ts';
-import { createTimerBatcher } from './timers/timer-batcher.ts';
+import { describeTimerBatches } from './timers/timer-batcher.ts';
+import { WriteBatcher } from './write-batcher.ts';
 
 /** How often the estimate of the database's time is renewed (ms), and after a failure. */
 const CLOCK_INTERVAL_MS = 5_000;
@@ -159,9 +160,9 @@ export async function createApiContext(parts: {
   const { config, logger, database, registry } = parts;
   const clock = new DatabaseClock();
   for (let round = 0; round < CLOCK_ROUNDS_AT_START; round += 1) await synchronizeClock(database.ordinary, clock);
-  const openTimerBatcher = () => createTimerBatcher(config, database, () => metrics);
-  const timerBatcher = openTimerBatcher();
-  const namedTimerBatcher = new TenantBatchers(openTimerBatcher);
+  const timerBatches = describeTimerBatches(config, database, () => metrics);
+  const timerBatcher = new WriteBatcher(timerBatches);
+  const namedTimerBatcher = new TenantBatchers(timerBatches);
   const metrics = createApiMetrics(registry, {
     countWaitingQueries: (pool) => database[pool].waitingCount,
     countWaitingTimers: () =>

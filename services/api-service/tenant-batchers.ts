@@ -1,4 +1,4 @@
-import type { WriteBatcher } from './write-batcher.ts';
+import { WriteBatcher, type WriteBatcherOptions } from './write-batcher.ts';
 
 /** Tenants whose batchers are kept while nothing of theirs waits. */
 const IDLE_TENANTS_MAX = 1_000;
@@ -8,11 +8,11 @@ const IDLE_TENANTS_MAX = 1_000;
  * request of the same tenant, as no tenant can hold what another one needs. So each waits for its own only.
  */
 export class TenantBatchers<Item extends { tenantId: string }, Result> {
-  readonly #create: () => WriteBatcher<Item, Result>;
+  readonly #options: WriteBatcherOptions<Item, Result>;
   readonly #batchers = new Map<string, WriteBatcher<Item, Result>>();
 
-  constructor(create: () => WriteBatcher<Item, Result>) {
-    this.#create = create;
+  constructor(options: WriteBatcherOptions<Item, Result>) {
+    this.#options = options;
   }
 
   /** Items that wait for their transaction to begin, of all tenants. */
@@ -25,7 +25,7 @@ export class TenantBatchers<Item extends { tenantId: string }, Result> {
     let batcher = this.#batchers.get(item.tenantId);
     if (!batcher) {
       if (this.#batchers.size >= IDLE_TENANTS_MAX) this.#forgetIdle();
-      batcher = this.#create();
+      batcher = new WriteBatcher(this.#options);
       this.#batchers.set(item.tenantId, batcher);
     }
     return batcher.write(item);

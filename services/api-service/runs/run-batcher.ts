@@ -2,7 +2,7 @@ import { inTransaction } from '@punctual/database';
 import type { ApiContext } from '../context.ts';
 import { type Answer, answerKeyed, type KeyedRequest, type KeyedResult } from '../plugins/idempotency.ts';
 import type { ProblemError } from '../problem.ts';
-import { WriteBatcher } from '../write-batcher.ts';
+import { TenantBatchers } from '../tenant-batchers.ts';
 import { beginRuns, type RunResult } from './create-runs.ts';
 import type { RunOrder } from './run-beginning.ts';
 
@@ -12,8 +12,11 @@ import type { RunOrder } from './run-beginning.ts';
  */
 const RUNS_PER_TRANSACTION_MAX = 100;
 
-/** The way in for single new runs: concurrent ones share a transaction on the hot connections. */
-export function createRunBatcher(context: ApiContext): WriteBatcher<RunOrder, RunResult> {
+/**
+ * The way in for single new runs: a tenant's concurrent ones share a transaction on the hot connections. Each may name
+ * itself, or a workflow that somebody has locked.
+ */
+export function createRunBatcher(context: ApiContext): TenantBatchers<RunOrder, RunResult> {
   return createBatcher(context, (orders) =>
     inTransaction(context.database.hot, (client) => beginRuns(context, client, orders)),
   );
@@ -25,7 +28,7 @@ export interface KeyedRunOrder extends KeyedRequest {
 }
 
 /** The same for those with idempotency keys: runs and kept answers share the transaction. */
-export function createKeyedRunBatcher(context: ApiContext): WriteBatcher<KeyedRunOrder, KeyedResult> {
+export function createKeyedRunBatcher(context: ApiContext): TenantBatchers<KeyedRunOrder, KeyedResult> {
   return createBatcher(context, (requests) =>
     inTransaction(context.database.hot, (client) =>
       answerKeyed(client, requests, async (unanswered) => {
@@ -42,11 +45,11 @@ export function toAnswer(result: RunResult): Answer | ProblemError {
   return { status: result.kind === 'created' ? 201 : 200, body: result.run };
 }
 
-function createBatcher<Item, Result>(
+function createBatcher<Item extends { tenantId: string }, Result>(
   { config }: ApiContext,
   store: (items: readonly Item[]) => Promise<Result[]>,
-): WriteBatcher<Item, Result> {
-  return new WriteBatcher({
+): TenantBatchers<Item, Result> {
+  return new TenantBatchers({
     store,
     windowMs: config.API_BATCH_WINDOW_MS,
     batchItemsMax: RUNS_PER_TRANSACTION_MAX,

@@ -109,6 +109,27 @@ describe("a tenant whose writes wait for a lock of its own doesn't hold up anoth
     });
     expect((await waiting!).status).toBe(201);
   });
+
+  test('runs', async () => {
+    const workflow = { name: 'w', tasks: [{ key: 'only', action: NOOP }] };
+    const [mine, theirs] = await Promise.all([
+      api.request('POST', '/v1/workflows', workflow),
+      api.request('POST', '/v1/workflows', workflow, stranger),
+    ]);
+    let waiting: Promise<{ status: number }> | undefined;
+    await inTransaction(api.context.database.ordinary, async (client) => {
+      await client.query(
+        `INSERT INTO external_ids (tenant_id, kind, external_id, target_id) VALUES ($1, 'run', 'taken', $2)`,
+        [DEFAULT_TENANT_ID, createId()],
+      );
+      waiting = api.request('POST', '/v1/runs', { workflowId: mine.body.id, externalId: 'taken' });
+      await waitForLock();
+      const run = { workflowId: theirs.body.id, externalId: 'taken' };
+      expect((await api.request('POST', '/v1/runs', run, stranger)).status).toBe(201);
+      await client.query(`DELETE FROM external_ids WHERE kind = 'run' AND tenant_id = $1`, [DEFAULT_TENANT_ID]);
+    });
+    expect((await waiting!).status).toBe(201);
+  });
 });
 
 async function waitForLock(): Promise<void> {

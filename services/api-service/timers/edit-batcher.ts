@@ -1,6 +1,5 @@
 import type { ApiContext } from '../context.ts';
 import { TenantBatchers } from '../tenant-batchers.ts';
-import { WriteBatcher, type WriteBatcherOptions } from '../write-batcher.ts';
 import type { ItemResult } from './item-results.ts';
 
 /** One tenant's wish to change or cancel one timer. */
@@ -13,22 +12,21 @@ export interface Edit<Request extends { id: string }> {
 const BATCHES_MAX = 2;
 
 /**
- * The way in for single edits: a tenant's concurrent ones share their statements, and one commit. `apply` edits timers of one tenant,
- * each once, and answers in their order.
+ * The way in for single edits: a tenant's concurrent ones share their statements, and one commit. `apply` edits timers of
+ * one tenant, each once, and answers in their order.
  */
 export function createEditBatcher<Request extends { id: string }>(
   context: Pick<ApiContext, 'config'>,
   apply: (tenantId: string, requests: readonly Request[]) => Promise<ItemResult[]>,
 ): TenantBatchers<Edit<Request>, ItemResult> {
   const { config } = context;
-  const options: WriteBatcherOptions<Edit<Request>, ItemResult> = {
+  return new TenantBatchers({
     store: (edits) => applyTogether(edits, apply),
     windowMs: config.API_BATCH_WINDOW_MS,
     batchItemsMax: config.API_BATCH_TIMERS_MAX,
     batchesMax: BATCHES_MAX,
     queueMax: config.API_CREATE_QUEUE_MAX,
-  };
-  return new TenantBatchers(() => new WriteBatcher(options));
+  });
 }
 
 async function applyTogether<Request extends { id: string }>(

@@ -11,7 +11,6 @@ import { type ApiContext, readAnchorAt } from '../context.ts';
 import { answerKeyed, type KeyedRequest, type KeyedResult } from '../plugins/idempotency.ts';
 import { createInvalidRequest } from '../plugins/problems.ts';
 import { TenantBatchers } from '../tenant-batchers.ts';
-import { WriteBatcher, type WriteBatcherOptions } from '../write-batcher.ts';
 import { createNewTimerAnswer } from './create-timer.ts';
 import { prepareTimer } from './prepare-timer.ts';
 import { renderRecord } from './read-timers.ts';
@@ -27,7 +26,7 @@ export function createKeyedTimerBatcher(
   context: Omit<ApiContext, 'keyedTimerBatcher'>,
 ): TenantBatchers<KeyedTimerRequest, KeyedResult> {
   const { config, database, metrics } = context;
-  const options: WriteBatcherOptions<KeyedTimerRequest, KeyedResult> = {
+  return new TenantBatchers({
     store: (requests) =>
       inTransaction(database.hot, (client) =>
         answerKeyed(client, requests, (unanswered) => createTogether(context, client, unanswered)),
@@ -38,8 +37,7 @@ export function createKeyedTimerBatcher(
     queueMax: config.API_CREATE_QUEUE_MAX,
     onBatch: (requests) => metrics.createBatchTimers.observe(requests),
     onRefuse: () => metrics.createRefused.inc(),
-  };
-  return new TenantBatchers(() => new WriteBatcher(options));
+  });
 }
 
 // Prepared only here, when it is known that the key has no answer: a repeat gets the first answer even when the request

@@ -1,15 +1,15 @@
 import { createNamedTimers, createTimers, type Database, type NewTimer, type Queryable } from '@punctual/database';
 import type { ApiConfig } from '../config.ts';
 import type { ApiMetrics } from '../metrics.ts';
-import { WriteBatcher } from '../write-batcher.ts';
+import type { WriteBatcherOptions } from '../write-batcher.ts';
 
-/** The batcher that stores single new timers on the hot connections. */
-export function createTimerBatcher(
+/** How single new timers are stored together, on the hot connections. */
+export function describeTimerBatches(
   config: ApiConfig,
   database: Pick<Database, 'hot'>,
   readMetrics: () => Pick<ApiMetrics, 'createBatchTimers' | 'createRefused'>,
-): WriteBatcher<NewTimer, boolean> {
-  return new WriteBatcher({
+): WriteBatcherOptions<NewTimer, boolean> {
+  return {
     store: async (timers) => {
       const stored = await storeTimersTogether(database.hot, timers);
       return timers.map((timer) => stored.has(timer.id));
@@ -20,7 +20,7 @@ export function createTimerBatcher(
     queueMax: config.API_CREATE_QUEUE_MAX,
     onBatch: (timers) => readMetrics().createBatchTimers.observe(timers),
     onRefuse: () => readMetrics().createRefused.inc(),
-  });
+  };
 }
 
 /** Stores timers of whatever tenants by one statement. Returns the ids of those whose external ids were not taken. */
