@@ -58,7 +58,12 @@ async function main(): Promise<void> {
     userAgent: 'punctual/bench',
     maxConnectionsPerOrigin: connections,
   });
-  const gate = createOriginGate({ maxInFlightPerOrigin: connections, maxWaitingPerOrigin: 0, waitMaxMs: 1_000 });
+  const gate = createOriginGate({
+    maxInFlightPerOrigin: connections,
+    maxWaitingPerOrigin: 0,
+    briefMs: 0,
+    waitMaxMs: 1_000,
+  });
   const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
   const perform = (signingSecrets: string[]) =>
     target.perform({
@@ -78,7 +83,7 @@ async function main(): Promise<void> {
     [
       'gate and perform, signed',
       async () => {
-        gate.enter(origin);
+        await gate.enter(origin);
         const { durationMs } = await perform([secret]);
         gate.leave(origin, durationMs);
       },

@@ -10,6 +10,7 @@ import { TIMEOUT_MS_DEFAULT } from '@punctual/domain';
 import { ChunkConsumer, type Hint, type Processed, type QueueConnection } from '@punctual/queue';
 import type { Logger } from '@punctual/runtime';
 import type { WorkerMetrics } from './metrics.ts';
+import { StatementBatcher } from './statement-batcher.ts';
 
 export interface ConsumerOptions {
   database: Database;
@@ -34,6 +35,18 @@ const UNAVAILABLE_PAUSE_MS = 200;
  */
 const ROOM_CHECK_INTERVAL_MS = 50;
 
+/** Timers that one statement starts. */
+const STARTS_PER_STATEMENT_MAX = 256;
+/** Statements under way at once that start timers and do not wait for somebody's lock. */
+const QUICK_STARTS_MAX = 2;
+
+/** A chunk that there is room for. */
+interface WaitingChunk {
+  hints: readonly Hint[];
+  resolve: (processed: Processed) => void;
+  reject: (error: unknown) => void;
+}
+
 /**
  * Takes chunks of hints and starts their timers with one conditional write a chunk, as many as there is room for. The
  * queue's job ends with that write, so slow endpoints hold no job. Killed before the write, the hints are found again
@@ -42,6 +55,7 @@ const ROOM_CHECK_INTERVAL_MS = 50;
 export class Consumer {
   readonly #options: ConsumerOptions;
   readonly #chunks: ChunkConsumer;
+  readonly #starts: StatementBatcher<WaitingChunk>;
   #inFlight = 0;
   /** Room promised to starts whose answer is awaited. */
   #reserved = 0;
@@ -50,6 +64,14 @@ export class Consumer {
 
   constructor(options: ConsumerOptions) {
     this.#options = options;
+    this.#starts = new StatementBatcher({
+      run: (chunks) => this.#startChunks(chunks),
+      windowMs: 0,
+      weigh: (chunk) => chunk.hints.length,
+      weightMax: STARTS_PER_STATEMENT_MAX,
+      quickMax: QUICK_STARTS_MAX,
+      batchesMax: options.chunksAtOnce,
+    });
     this.#chunks = new ChunkConsumer(
       options.connection,
       options.chunksAtOnce,
@@ -98,16 +120,25 @@ export class Consumer {
       clearTimeout(timer);
     }
     this.#reserved += hints.length;
+    return new Promise((resolve, reject) => this.#starts.add({ hints, resolve, reject }));
+  }
+
+  // Whole chunks share a statement, and its fate.
+  async #startChunks(chunks: readonly WaitingChunk[]): Promise<void> {
+    const hints = chunks.flatMap((chunk) => chunk.hints);
     try {
       const started = await this.#start(hints);
       if (started.length < hints.length) await this.#startRest(hints, started);
-      return 'done';
+      for (const chunk of chunks) chunk.resolve('done');
     } catch (error) {
-      if (!isDatabaseUnavailable(error)) throw error;
-      // The chunk goes back to the queue: lost, it would be found again only seconds after Postgres is back.
+      if (!isDatabaseUnavailable(error)) {
+        for (const chunk of chunks) chunk.reject(error);
+        return;
+      }
+      // The chunks go back to the queue: lost, they would be found again only seconds after Postgres is back.
       this.#options.logger.debug({ err: error, timers: hints.length }, 'could not start timers; trying again');
       await new Promise((resolve) => setTimeout(resolve, UNAVAILABLE_PAUSE_MS));
-      return 'left';
+      for (const chunk of chunks) chunk.resolve('left');
     } finally {
       this.#reserved -= hints.length;
       this.#wakeWaiters();

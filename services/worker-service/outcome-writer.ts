@@ -15,6 +15,7 @@ import {
 import { type Logger, limitRate, OUTAGE_LOG_INTERVAL_MS } from '@punctual/runtime';
 import type { WorkerMetrics } from './metrics.ts';
 import type { Outcome } from './outcome.ts';
+import { StatementBatcher } from './statement-batcher.ts';
 
 export interface OutcomeWriterOptions {
   database: Database;
@@ -31,7 +32,8 @@ export interface OutcomeWriterOptions {
 const BATCH_MAX = 500;
 /** Outcomes of runs in one transaction. */
 const RUN_OUTCOMES_PER_TRANSACTION_MAX = 200;
-/** Writes under way at once. */
+/** Writes under way at once that do not wait for somebody's lock, and all of them. */
+const QUICK_WRITES_MAX = 2;
 const WRITES_MAX = 4;
 /** Between two tries while Postgres is away (ms). */
 const RETRY_PAUSE_MS = 200;
@@ -46,11 +48,7 @@ const FAULTY_TRIES_MAX = 3;
  */
 export class OutcomeWriter {
   readonly #options: OutcomeWriterOptions;
-  #waiting: Outcome[] = [];
-  #timer: NodeJS.Timeout | undefined;
-  #writes = 0;
-  readonly #underWay = new Set<Promise<void>>();
-
+  readonly #batcher: StatementBatcher<Outcome>;
   readonly #warnSeldom: (error: unknown, outcomes: number) => void;
 
   constructor(options: OutcomeWriterOptions) {
@@ -60,35 +58,23 @@ export class OutcomeWriter {
         options.logger.warn({ err: error, outcomes }, 'could not write outcomes; trying again'),
       OUTAGE_LOG_INTERVAL_MS,
     );
+    this.#batcher = new StatementBatcher({
+      run: (batch) => this.#writeBatch(batch),
+      windowMs: options.windowMs,
+      weigh: () => 1,
+      weightMax: BATCH_MAX,
+      quickMax: QUICK_WRITES_MAX,
+      batchesMax: WRITES_MAX,
+    });
   }
 
   add(outcome: Outcome): void {
-    this.#waiting.push(outcome);
-    if (this.#waiting.length >= BATCH_MAX) this.#write();
-    else this.#timer ??= setTimeout(() => this.#write(), this.#options.windowMs);
+    this.#batcher.add(outcome);
   }
 
   /** Resolves when everything added so far is written. */
-  async flush(): Promise<void> {
-    while (this.#waiting.length > 0 || this.#underWay.size > 0) {
-      this.#write();
-      await Promise.all(this.#underWay);
-    }
-  }
-
-  #write(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    while (this.#waiting.length > 0 && this.#writes < WRITES_MAX) {
-      const batch = this.#waiting.splice(0, BATCH_MAX);
-      this.#writes += 1;
-      const write = this.#writeBatch(batch).finally(() => {
-        this.#underWay.delete(write);
-        this.#writes -= 1;
-        if (this.#waiting.length >= BATCH_MAX || (this.#waiting.length > 0 && !this.#timer)) this.#write();
-      });
-      this.#underWay.add(write);
-    }
+  flush(): Promise<void> {
+    return this.#batcher.flush();
   }
 
   // The kinds touch different rows and different tables; each is a transaction of its own.

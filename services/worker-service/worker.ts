@@ -38,7 +38,7 @@ export interface RunningWorker {
 /** How long an attempt may wait in memory for room at its origin (ms), and as a share of the margin of its lease, which goes on meanwhile. */
 const GATE_WAIT_MAX_MS = 5_000;
 const GATE_WAIT_SHARE = 1 / 3;
-/** An origin whose queue is worked off within this time holds back new starts; a slower one does not (ms). */
+/** An origin's queue that is worked off within this time may be long, and holds back new starts; a slower one neither (ms). */
 const BRIEF_MS = 100;
 /** A worker whose queue client says it stopped fetching, for this long, is stuck (ms). */
 const QUEUE_STUCK_MS = 60_000;
@@ -87,6 +87,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
     const gate = createOriginGate({
       maxInFlightPerOrigin: config.WORKER_ATTEMPTS_PER_ORIGIN,
       maxWaitingPerOrigin: Math.ceil(config.WORKER_ATTEMPTS_PER_ORIGIN * WAITING_SHARE),
+      briefMs: BRIEF_MS,
       waitMaxMs: Math.min(GATE_WAIT_MAX_MS, config.WORKER_LEASE_MARGIN_MS * GATE_WAIT_SHARE),
     });
     const writer = new OutcomeWriter({
@@ -113,7 +114,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       chunksAtOnce: config.WORKER_CHUNKS_AT_ONCE,
       attemptsMax: config.WORKER_ATTEMPTS_MAX,
       leaseMarginMs: config.WORKER_LEASE_MARGIN_MS,
-      isBrieflyFull: () => gate.clearsWithin(BRIEF_MS),
+      isBrieflyFull: () => gate.isBrieflyFull(),
       run: (timer, startedAt) => void runner.run(timer, startedAt),
       onQueueError,
       metrics,

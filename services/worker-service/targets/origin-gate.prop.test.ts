@@ -9,7 +9,12 @@ it('whatever comes and goes, no origin exceeds its slots or its queue, no slot i
   const settings = fc.record({ slots: fc.integer({ min: 1, max: 3 }), places: fc.integer({ min: 0, max: 3 }) });
   await fc.assert(
     fc.asyncProperty(settings, fc.array(step, { maxLength: 80 }), async ({ slots, places }, steps) => {
-      const gate = createOriginGate({ maxInFlightPerOrigin: slots, maxWaitingPerOrigin: places, waitMaxMs: 60_000 });
+      const gate = createOriginGate({
+        maxInFlightPerOrigin: slots,
+        maxWaitingPerOrigin: places,
+        briefMs: 0,
+        waitMaxMs: 60_000,
+      });
       const inFlight = new Map<string, number>();
       // Arrival numbers of those who wait, and of those who were let in after waiting.
       const waiting = new Map<string, number[]>();

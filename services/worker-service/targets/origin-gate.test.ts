@@ -1,5 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createOriginGate, HOLD_ASSUMED_MS, POSTPONE_MAX_MS, POSTPONE_MIN_MS } from './origin-gate.ts';
+import {
+  createOriginGate,
+  HOLD_ASSUMED_MS,
+  PACES_REMEMBERED_MAX,
+  POSTPONE_MAX_MS,
+  POSTPONE_MIN_MS,
+} from './origin-gate.ts';
 
 const A = 'https://a.example';
 const B = 'https://b.example';
@@ -8,7 +14,13 @@ beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 function createGate(overrides: Partial<Parameters<typeof createOriginGate>[0]> = {}) {
-  return createOriginGate({ maxInFlightPerOrigin: 2, maxWaitingPerOrigin: 3, waitMaxMs: 5_000, ...overrides });
+  return createOriginGate({
+    maxInFlightPerOrigin: 2,
+    maxWaitingPerOrigin: 3,
+    briefMs: 0,
+    waitMaxMs: 5_000,
+    ...overrides,
+  });
 }
 
 /** What has been answered so far. */
@@ -92,6 +104,58 @@ describe('slots', () => {
     gate.leave(A, 1);
     expect(gate.originCount).toBe(0);
     expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+describe('a queue that is soon worked off', () => {
+  const createFast = () => {
+    const gate = createGate({ maxInFlightPerOrigin: 1, maxWaitingPerOrigin: 1, briefMs: 100 });
+    gate.enter(A);
+    gate.leave(A, 10);
+    return gate;
+  };
+
+  it('may be longer than the short one, as far as the pace lets it, which is known from the last time', () => {
+    const gate = createFast();
+    const answers = Array.from({ length: 13 }, () => gate.enter(A));
+    expect(answers[0]).toBe('entered');
+    expect(answers.slice(1, 11).every((answer) => answer instanceof Promise)).toBe(true);
+    expect(answers.slice(11)).toEqual(['full', 'full']);
+  });
+
+  it('is left after a short while by those beyond the short one, when the origin stops answering', async () => {
+    const gate = createFast();
+    const collected = collect([gate.enter(A), gate.enter(A), gate.enter(A), gate.enter(A)]);
+    await vi.advanceTimersByTimeAsync(299);
+    expect(collected).toEqual(['entered', undefined, undefined, undefined]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(collected).toEqual(['entered', undefined, 'full', 'full']);
+    await vi.advanceTimersByTimeAsync(4_700);
+    expect(collected).toEqual(['entered', 'full', 'full', 'full']);
+  });
+
+  it('holds back new starts, unless it is worked off just now or takes too long', () => {
+    const gate = createFast();
+    const findings = Array.from({ length: 5 }, () => {
+      gate.enter(A);
+      return gate.isBrieflyFull();
+    });
+    expect(findings).toEqual([false, false, true, true, true]);
+    vi.advanceTimersByTime(1_000);
+    expect(gate.isBrieflyFull()).toBe(false);
+  });
+
+  it('of so many origins that one is forgotten counts as that of a new one', () => {
+    const gate = createFast();
+    for (let index = 0; index < PACES_REMEMBERED_MAX; index += 1) {
+      gate.enter(`https://${index}.example`);
+      gate.leave(`https://${index}.example`, 10);
+    }
+    expect([gate.enter(A), gate.enter(A), gate.enter(A)].map((answer) => typeof answer)).toEqual([
+      'string',
+      'object',
+      'string',
+    ]);
   });
 });
 

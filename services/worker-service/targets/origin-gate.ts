@@ -3,14 +3,22 @@ export const POSTPONE_MIN_MS = 100;
 export const POSTPONE_MAX_MS = 30_000;
 /** How long an attempt is taken to hold its slot before any has ended (ms). */
 export const HOLD_ASSUMED_MS = 100;
+/** A queue that is worked off within this time is no reason to start nothing: about as long as a start takes (ms). */
+const AHEAD_MS = 15;
+/** Origins without attempts whose pace is remembered, those of late. */
+export const PACES_REMEMBERED_MAX = 1_024;
+/** Within its brief wait an origin's pace may change; a waiter beyond the short queue stays for so many times that long. */
+const BRIEF_WAITS = 3;
 /** Weight of the newest attempt in the average time that slots are held. About the last ten count. */
 const NEWEST_WEIGHT = 0.2;
 
 export interface OriginGateOptions {
   /** Attempts to one origin that may be under way at the same time. */
   maxInFlightPerOrigin: number;
-  /** Attempts to one origin that may wait for a slot in memory. */
+  /** Attempts to one origin that may wait for a slot in memory, however long its queue takes. */
   maxWaitingPerOrigin: number;
+  /** More may wait as long as the origin's pace lets them in within this time (ms): a trip to the database takes longer. */
+  briefMs: number;
   /** How long one waits at most (ms). Bound it by the lease of a start, which goes on while the attempt waits. */
   waitMaxMs: number;
   /** Milliseconds of a clock that never goes back. */
@@ -21,7 +29,7 @@ export interface OriginGate {
   /**
    * Asks for a slot. `entered` must be followed by exactly one `leave`. `full` means that nothing was taken and that
    * the timer should be postponed by `suggestPostponeMs`, not counted as an attempt. A promise means that it waits, in
-   * order of arrival, for at most `waitMaxMs`.
+   * order of arrival, for at most `waitMaxMs`, or a few times `briefMs` beyond the short queue.
    */
   enter(origin: string): 'entered' | 'full' | Promise<'entered' | 'full'>;
   /** Gives a slot back; `heldMs` is how long it was held. */
@@ -33,13 +41,14 @@ export interface OriginGate {
    */
   suggestPostponeMs(origin: string): number;
   /**
-   * Whether some origin has attempts waiting that will all have got in within `limitMs` at its present pace. Then it is
-   * better to wait a moment than to start more timers; an origin that takes longer is no reason to hold back others.
+   * Whether some origin has attempts waiting that at its present pace will all have got in within `briefMs`, but not just
+   * now. Then it is better to wait a moment than to start more timers; an origin that takes longer is no reason to hold
+   * back others.
    */
-  clearsWithin(limitMs: number): boolean;
+  isBrieflyFull(): boolean;
   /** Answers everyone who waits, and everyone to come, with `full`: for draining. Slots held are still to be left. */
   close(): void;
-  /** Origins with an attempt under way. All others are forgotten. */
+  /** Origins with an attempt under way. Of all others no more than a pace is kept. */
   readonly originCount: number;
 }
 
@@ -61,14 +70,16 @@ interface Origin {
 
 /**
  * Keeps one slow host from occupying the worker: each origin has its own slots and its own short queue, and what
- * exceeds them goes back to the database. It holds no record of an origin without attempts under way.
+ * exceeds them goes back to the database. Of an origin without attempts under way it remembers the pace, and that not for ever.
  */
 export function createOriginGate(options: OriginGateOptions): OriginGate {
-  const { maxInFlightPerOrigin, maxWaitingPerOrigin, waitMaxMs, now = () => performance.now() } = options;
+  const { maxInFlightPerOrigin, maxWaitingPerOrigin, briefMs, waitMaxMs, now = () => performance.now() } = options;
   const origins = new Map<string, Origin>();
+  /** How long the origins that had attempts a while ago held their slots (ms), the longest forgotten first. */
+  const pastHoldMs = new Map<string, number>();
   let isClosed = false;
 
-  const wait = (origin: Origin): Promise<'entered' | 'full'> =>
+  const wait = (origin: Origin, limitMs: number): Promise<'entered' | 'full'> =>
     new Promise((resolve) => {
       const waiter: Waiter = {
         answer: (answer) => {
@@ -76,10 +87,16 @@ export function createOriginGate(options: OriginGateOptions): OriginGate {
           origin.waiting.delete(waiter);
           resolve(answer);
         },
-        timer: setTimeout(() => waiter.answer('full'), waitMaxMs),
+        timer: setTimeout(() => waiter.answer('full'), limitMs),
       };
       origin.waiting.add(waiter);
     });
+
+  const forget = (name: string, holdMs: number): void => {
+    origins.delete(name);
+    if (pastHoldMs.size >= PACES_REMEMBERED_MAX) pastHoldMs.delete(pastHoldMs.keys().next().value!);
+    pastHoldMs.set(name, holdMs);
+  };
 
   /** The pace of the origin: how long until one more slot comes free (ms). */
   const computePaceMs = (origin: Origin): number => {
@@ -93,14 +110,17 @@ export function createOriginGate(options: OriginGateOptions): OriginGate {
       if (isClosed) return 'full';
       let origin = origins.get(name);
       if (origin === undefined) {
-        origin = { inFlight: 0, waiting: new Set(), holdMs: undefined, lastLeftAt: now(), nextPlaceAt: 0 };
+        origin = { inFlight: 0, waiting: new Set(), holdMs: pastHoldMs.get(name), lastLeftAt: now(), nextPlaceAt: 0 };
+        pastHoldMs.delete(name);
         origins.set(name, origin);
       }
       if (origin.inFlight < maxInFlightPerOrigin) {
         origin.inFlight += 1;
         return 'entered';
       }
-      return origin.waiting.size < maxWaitingPerOrigin ? wait(origin) : 'full';
+      if (origin.waiting.size < maxWaitingPerOrigin) return wait(origin, waitMaxMs);
+      const isBrief = (origin.waiting.size + 1) * computePaceMs(origin) <= briefMs;
+      return isBrief ? wait(origin, Math.min(waitMaxMs, BRIEF_WAITS * briefMs)) : 'full';
     },
 
     leave(name, heldMs) {
@@ -113,7 +133,7 @@ export function createOriginGate(options: OriginGateOptions): OriginGate {
       if (next !== undefined) next.answer('entered');
       else {
         origin.inFlight -= 1;
-        if (origin.inFlight === 0) origins.delete(name);
+        if (origin.inFlight === 0) forget(name, origin.holdMs);
       }
     },
 
@@ -130,9 +150,11 @@ export function createOriginGate(options: OriginGateOptions): OriginGate {
       return Math.min(Math.ceil(placeAt - at), POSTPONE_MAX_MS);
     },
 
-    clearsWithin(limitMs) {
+    isBrieflyFull() {
       for (const origin of origins.values()) {
-        if (origin.waiting.size > 0 && origin.waiting.size * computePaceMs(origin) <= limitMs) return true;
+        if (origin.waiting.size === 0) continue;
+        const clearMs = origin.waiting.size * computePaceMs(origin);
+        if (clearMs > AHEAD_MS && clearMs <= briefMs) return true;
       }
       return false;
     },

@@ -1,0 +1,99 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { StatementBatcher, type StatementBatcherOptions } from './statement-batcher.ts';
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+/** A batcher of numbers, each as heavy as it says, and the batches it began; each ends when `end` is called. */
+function createBatcher(overrides: Partial<StatementBatcherOptions<number>> = {}) {
+  const batches: { items: readonly number[]; end: () => void }[] = [];
+  const batcher = new StatementBatcher<number>({
+    run: (items) => new Promise((resolve) => batches.push({ items, end: resolve })),
+    windowMs: 10,
+    weigh: (item) => item,
+    weightMax: 10,
+    quickMax: 1,
+    batchesMax: 3,
+    ...overrides,
+  });
+  return {
+    batcher,
+    list: () => batches.map(({ items }) => items),
+    end: async (index: number) => {
+      batches[index]!.end();
+      await vi.advanceTimersByTimeAsync(0);
+    },
+  };
+}
+
+describe('a batch', () => {
+  it('takes what came within the window of its first item', () => {
+    const { batcher, list } = createBatcher();
+    batcher.add(1);
+    vi.advanceTimersByTime(9);
+    batcher.add(2);
+    expect(list()).toEqual([]);
+    vi.advanceTimersByTime(1);
+    expect(list()).toEqual([[1, 2]]);
+  });
+
+  it('waits for nothing when there is no window', () => {
+    const { batcher, list } = createBatcher({ windowMs: 0 });
+    batcher.add(1);
+    expect(list()).toEqual([[1]]);
+  });
+
+  it('begins at once when it weighs enough, and never weighs more', async () => {
+    const { batcher, list, end } = createBatcher();
+    for (const item of [4, 4, 4]) batcher.add(item);
+    expect(list()).toEqual([[4, 4]]);
+    vi.advanceTimersByTime(10);
+    expect(list()).toEqual([[4, 4]]);
+    await end(0);
+    expect(list()).toEqual([[4, 4], [4]]);
+  });
+
+  it('that comes while another is under way takes all that came meanwhile', async () => {
+    const { batcher, list, end } = createBatcher({ windowMs: 0 });
+    for (const item of [1, 2, 3]) batcher.add(item);
+    expect(list()).toEqual([[1]]);
+    await end(0);
+    expect(list()).toEqual([[1], [2, 3]]);
+    await end(1);
+    batcher.add(4);
+    expect(list()).toEqual([[1], [2, 3], [4]]);
+  });
+
+  it('that is slow keeps others from beginning only when there are too many such', async () => {
+    const { batcher, list, end } = createBatcher({ windowMs: 0 });
+    for (const item of [1, 2, 3, 4]) {
+      batcher.add(item);
+      await vi.advanceTimersByTimeAsync(100);
+    }
+    expect(list()).toEqual([[1], [2], [3]]);
+    await end(1);
+    expect(list()).toEqual([[1], [2], [3], [4]]);
+  });
+});
+
+describe('flush', () => {
+  it('ends when all has run, what came meanwhile included', async () => {
+    const { batcher, list, end } = createBatcher();
+    let isFlushed = false;
+    batcher.add(1);
+    void batcher.flush().then(() => {
+      isFlushed = true;
+    });
+    expect(list()).toEqual([[1]]);
+    batcher.add(2);
+    await end(0);
+    expect([list(), isFlushed]).toEqual([[[1], [2]], false]);
+    await end(1);
+    expect(isFlushed).toBe(true);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('ends at once when there is nothing', async () => {
+    await createBatcher().batcher.flush();
+  });
+});

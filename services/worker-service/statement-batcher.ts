@@ -1,0 +1,89 @@
+export interface StatementBatcherOptions<Item> {
+  /** Runs one statement, or several, for the items together; must not reject. */
+  run: (items: readonly Item[]) => Promise<void>;
+  /** How long the first item of a batch waits for others when nothing is under way (ms); 0: not at all. */
+  windowMs: number;
+  /** What an item counts toward `weightMax`; at most that. */
+  weigh: (item: Item) => number;
+  /** Weight of one batch. */
+  weightMax: number;
+  /** Batches under way at once that are not slow, and all of them. */
+  quickMax: number;
+  batchesMax: number;
+}
+
+/** A batch under way for longer keeps none of the quick ones from beginning (ms): it waits for a lock, or Postgres is away. */
+const SLOW_AFTER_MS = 100;
+
+/**
+ * Gathers what arrives while earlier batches are under way, so that statements grow with the load by themselves: a
+ * statement costs Node and Postgres as much as ten to twenty rows, whatever it carries.
+ */
+export class StatementBatcher<Item> {
+  readonly #options: StatementBatcherOptions<Item>;
+  #waiting: Item[] = [];
+  #weight = 0;
+  #quick = 0;
+  #window: NodeJS.Timeout | undefined;
+  /** The window has passed while no batch could begin. */
+  #isDue = false;
+  readonly #underWay = new Set<Promise<void>>();
+
+  constructor(options: StatementBatcherOptions<Item>) {
+    this.#options = options;
+  }
+
+  add(item: Item): void {
+    const { weigh, weightMax, windowMs } = this.#options;
+    this.#waiting.push(item);
+    this.#weight += weigh(item);
+    if (windowMs === 0 || this.#weight >= weightMax) this.#begin();
+    else if (!this.#isDue) this.#window ??= setTimeout(() => this.#begin(), windowMs);
+  }
+
+  /** Resolves when everything added so far, and what is added meanwhile, has run. */
+  async flush(): Promise<void> {
+    while (this.#waiting.length > 0 || this.#underWay.size > 0) {
+      this.#begin();
+      await Promise.race(this.#underWay);
+    }
+  }
+
+  #begin(): void {
+    clearTimeout(this.#window);
+    this.#window = undefined;
+    const { quickMax, batchesMax } = this.#options;
+    while (this.#waiting.length > 0 && this.#quick < quickMax && this.#underWay.size < batchesMax) this.#runBatch();
+    this.#isDue = this.#waiting.length > 0;
+  }
+
+  #runBatch(): void {
+    this.#quick += 1;
+    let isQuick = true;
+    const leaveQuick = () => {
+      if (isQuick) this.#quick -= 1;
+      isQuick = false;
+      if (this.#isDue || this.#weight >= this.#options.weightMax) this.#begin();
+    };
+    const slow = setTimeout(leaveQuick, SLOW_AFTER_MS);
+    const batch: Promise<void> = this.#options.run(this.#takeBatch()).finally(() => {
+      clearTimeout(slow);
+      this.#underWay.delete(batch);
+      leaveQuick();
+    });
+    this.#underWay.add(batch);
+  }
+
+  #takeBatch(): Item[] {
+    const { weigh, weightMax } = this.#options;
+    let count = 0;
+    let weight = 0;
+    for (const item of this.#waiting) {
+      if (weight + weigh(item) > weightMax) break;
+      weight += weigh(item);
+      count += 1;
+    }
+    this.#weight -= weight;
+    return this.#waiting.splice(0, count);
+  }
+}
