@@ -124,6 +124,7 @@ export {
   endRunTimers,
   type LockedRun,
   lockRuns,
+  type StartHere,
 } from './repositories/run-progress.repository.ts';
 export { type ReturningTimer, returnRunTimers } from './repositories/run-retry.repository.ts';
 export {

@@ -105,6 +105,19 @@ export class Consumer {
     while (this.#inFlight > 0) await this.#waitForChange();
   }
 
+  /** Begins the attempts of timers that were started just now. */
+  take(started: readonly StartedTimer[]): void {
+    const { run, metrics } = this.#options;
+    const startedAt = performance.now();
+    this.#inFlight += started.length;
+    metrics.attemptsInFlight.set(this.#inFlight);
+    for (const timer of started) run(timer, startedAt);
+  }
+
+  get isStopping(): boolean {
+    return this.#isStopping;
+  }
+
   /** Makes room: `count` outcomes are written. */
   release(count: number): void {
     this.#inFlight -= count;
@@ -164,15 +177,12 @@ export class Consumer {
   }
 
   async #start(hints: readonly Hint[], startRows: typeof restartTimers = startTimers): Promise<StartedTimer[]> {
-    const { database, leaseMarginMs, metrics, run } = this.#options;
+    const { database, leaseMarginMs, metrics } = this.#options;
     const beganAt = performance.now();
     const started = await startRows(database.relaxed, hints, TIMEOUT_MS_DEFAULT, leaseMarginMs);
-    const startedAt = performance.now();
-    metrics.startSeconds.observe((startedAt - beganAt) / 1000);
+    metrics.startSeconds.observe((performance.now() - beganAt) / 1000);
     metrics.startChunkTimers.observe(hints.length);
-    this.#inFlight += started.length;
-    metrics.attemptsInFlight.set(this.#inFlight);
-    for (const timer of started) run(timer, startedAt);
+    this.take(started);
     return started;
   }
 

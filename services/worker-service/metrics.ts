@@ -16,6 +16,7 @@ export interface WorkerMetrics {
   outcomesVoid: Counter;
   outcomeWriteFailures: Counter;
   outcomesAbandoned: Counter;
+  tasksTakenOver: Counter;
   attemptsInFlight: Gauge;
 }
 
@@ -31,7 +32,7 @@ export function createWorkerMetrics(registry: Registry): WorkerMetrics {
       'timer_lateness_seconds',
       "Sending of an attempt minus its due time, by the database's clock.",
     ),
-    startSeconds: seconds('worker_start_duration_seconds', 'Time of the conditional write that claims a chunk.'),
+    startSeconds: seconds('worker_start_duration_seconds', 'Time of one conditional write that claims timers.'),
     attemptSeconds: seconds('worker_attempt_duration_seconds', 'Time of one attempt, from sending to the last byte.'),
     outcomeSeconds: seconds('worker_outcome_duration_seconds', 'Time of one write of outcomes.'),
     outcomes: new Counter({
@@ -48,7 +49,7 @@ export function createWorkerMetrics(registry: Registry): WorkerMetrics {
     }),
     startChunkTimers: new Histogram({
       name: 'worker_start_timers',
-      help: 'Hints in one start.',
+      help: 'Hints in one such write.',
       buckets: COUNT_BUCKETS,
       registers,
     }),
@@ -86,6 +87,11 @@ export function createWorkerMetrics(registry: Registry): WorkerMetrics {
     outcomesAbandoned: new Counter({
       name: 'worker_outcomes_abandoned_total',
       help: 'Outcomes that Postgres refused every time; their attempts are begun again when the leases end.',
+      registers,
+    }),
+    tasksTakenOver: new Counter({
+      name: 'worker_tasks_taken_over_total',
+      help: 'Tasks of runs that were started together with the outcome that unlocked them, without schedulers and queue.',
       registers,
     }),
     attemptsInFlight: new Gauge({

@@ -10,8 +10,10 @@ import {
   type ReturningTimer,
   retryTimers,
   returnRunTimers,
+  type StartedTimer,
   type WorkflowVersions,
 } from '@punctual/database';
+import { TIMEOUT_MS_DEFAULT } from '@punctual/domain';
 import { type Logger, limitRate, OUTAGE_LOG_INTERVAL_MS } from '@punctual/runtime';
 import type { WorkerMetrics } from './metrics.ts';
 import type { Outcome } from './outcome.ts';
@@ -22,6 +24,11 @@ export interface OutcomeWriterOptions {
   workflowVersions: WorkflowVersions;
   /** Outcomes within it are written together (ms). */
   windowMs: number;
+  leaseMarginMs: number;
+  /** Whether tasks that an outcome unlocks may be started here, as many as there are outcomes. */
+  mayStart: () => boolean;
+  /** Begins the attempts of tasks that were started with the outcome that unlocked them. */
+  onStarted: (timers: readonly StartedTimer[]) => void;
   /** Told, once each, of outcomes that need no more care: written, or void. */
   onWritten: (count: number) => void;
   metrics: WorkerMetrics;
@@ -115,14 +122,21 @@ export class OutcomeWriter {
 
   // A transaction holds the locks of all its runs, and each run may unlock many tasks.
   async #writeOfRuns(ofRuns: readonly { runId: string; record: FinishedAttempt }[]): Promise<void> {
-    const { database, workflowVersions } = this.#options;
+    const { database, workflowVersions, leaseMarginMs, mayStart, onStarted } = this.#options;
     for (let from = 0; from < ofRuns.length; from += RUN_OUTCOMES_PER_TRANSACTION_MAX) {
       await this.#writeAll(ofRuns.slice(from, from + RUN_OUTCOMES_PER_TRANSACTION_MAX), async (items) => {
         const runIds = items.map((item) => item.runId);
         const records = items.map((item) => item.record);
-        const ended = await endRunTimers(database.hot, workflowVersions, runIds, (client) =>
-          finishTimers(client, records),
+        // They take the places that these outcomes leave, so no tenant gets more of the worker than it had.
+        const countMax = mayStart() ? items.length : 0;
+        const { ended, started } = await endRunTimers(
+          database.hot,
+          workflowVersions,
+          runIds,
+          (client) => finishTimers(client, records),
+          { countMax, timeoutMsDefault: TIMEOUT_MS_DEFAULT, leaseMarginMs },
         );
+        onStarted(started);
         return this.#countEnded(ended);
       });
     }

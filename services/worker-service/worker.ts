@@ -94,6 +94,12 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       database,
       workflowVersions,
       windowMs: config.WORKER_OUTCOME_WINDOW_MS,
+      leaseMarginMs: config.WORKER_LEASE_MARGIN_MS,
+      mayStart: () => !consumer.isStopping,
+      onStarted: (timers) => {
+        metrics.tasksTakenOver.inc(timers.length);
+        consumer.take(timers);
+      },
       onWritten: (count) => consumer.release(count),
       metrics,
       logger,

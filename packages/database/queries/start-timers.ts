@@ -40,7 +40,8 @@ export interface StartedTimer {
   run_status: RunRow['status'] | null;
 }
 
-const RETURNED = `t.id, t.tenant_id, t.version, t.attempt, t.lost, date_part('epoch', t.wake_at) * 1000 AS wake_at,
+/** SQL: a StartedTimer, of a row `t` of `timers`. */
+export const STARTED_TIMER = `t.id, t.tenant_id, t.version, t.attempt, t.lost, date_part('epoch', t.wake_at) * 1000 AS wake_at,
        date_part('epoch', clock_timestamp()) * 1000 AS started_at, date_part('epoch', t.due_at) * 1000 AS due_at,
        t.run_id, t.workflow_id, t.workflow_version, t.task_key, t.action, t.payload, t.retry, t.timeout_ms,
        (SELECT r.input FROM runs AS r WHERE r.id = t.run_id) AS input,
@@ -57,7 +58,7 @@ const startRows = nameStatement<StartedTimer>(
      lease_ends_at = clock_timestamp() + (coalesce(t.timeout_ms, $3::int) + $4::int) * interval '1 millisecond'
    FROM unnest($1::uuid[], $2::int[]) AS c(id, version)
    WHERE t.id = c.id AND t.version = c.version AND t.wake_at <= clock_timestamp() AND t.state = 'scheduled'
-   RETURNING ${RETURNED}`,
+   RETURNING ${STARTED_TIMER}`,
 );
 
 /**
@@ -90,7 +91,7 @@ const restartRows = nameStatement<StartedTimer>(
        'lost', attempt, 'the worker stopped answering before it recorded an outcome'
      FROM t
    )
-   SELECT ${RETURNED} FROM t`,
+   SELECT ${STARTED_TIMER} FROM t`,
 );
 
 // Whoever cancels a run holds its lock: after this statement the next one sees whether somebody did.

@@ -12,7 +12,9 @@ import {
 } from '@punctual/domain';
 import type pg from 'pg';
 import { inTransaction } from '../connect.ts';
+import { createStartedTimers } from '../queries/create-started-timers.ts';
 import { createSkippedTimers, createTimers, type NewTimer, TIMERS_PER_INSERT_MAX } from '../queries/create-timers.ts';
+import type { StartedTimer } from '../queries/start-timers.ts';
 import { nameStatement } from '../statement.ts';
 import type { StoredTask, WorkflowVersion, WorkflowVersions } from '../workflow-versions.ts';
 
@@ -56,37 +58,52 @@ const updateRows = nameStatement(
    FROM unnest($1::uuid[], $2::text[], $3::text[]) AS u(id, task_states, status) WHERE r.id = u.id`,
 );
 
+/** For a worker that goes on with the tasks that it unlocked. */
+export interface StartHere {
+  /** Tasks that it has room for, TIMERS_PER_INSERT_MAX at most. */
+  countMax: number;
+  /** As of `startTimers`. */
+  timeoutMsDefault: number;
+  leaseMarginMs: number;
+}
+
 /**
  * In one transaction: locks the runs, lets `end` end some of their timers, begins the tasks that this unlocks and
- * sets the runs' states. Returns what `end` returned.
+ * sets the runs' states. Returns what `end` returned, and the tasks that were started in the same transaction, as far as
+ * `startHere` allows: the caller has to make their attempts.
  */
 export async function endRunTimers<T extends EndedTask>(
   pool: pg.Pool,
   versions: WorkflowVersions,
   runIds: readonly string[],
   end: (client: pg.PoolClient) => Promise<T[]>,
-): Promise<T[]> {
+  startHere?: StartHere,
+): Promise<{ ended: T[]; started: StartedTimer[] }> {
   return inTransaction(pool, async (client) => {
     const runs = await lockRuns(client, [...new Set(runIds)]);
     const ended = await end(client);
-    await advanceRuns(client, versions, runs, ended);
-    return ended;
+    const started = await advanceRuns(client, versions, runs, ended, startHere);
+    return { ended, started };
   });
 }
 
 /**
  * Writes down what became of tasks of locked runs, begins the tasks that may begin now (by storing their timers), and
- * sets each run's status. A run that was cancelled begins nothing more and stays cancelled.
+ * sets each run's status. A run that was cancelled begins nothing more and stays cancelled. Returns the tasks that
+ * `startHere` let it start at once.
  */
 export async function advanceRuns(
   client: pg.PoolClient,
   versions: WorkflowVersions,
   runs: readonly LockedRun[],
   ended: readonly EndedTask[],
-): Promise<void> {
+  startHere?: StartHere,
+): Promise<StartedTimer[]> {
   const endedByRun = Map.groupBy(ended, (task) => task.run_id);
   const advanced: { id: string; taskStates: string; status: string }[] = [];
   const timers: NewTimer[] = [];
+  const startable: NewTimer[] = [];
+  const startableMax = startHere?.countMax ?? 0;
   const skipped: NewTimer[] = [];
   // One anchor for all of the transaction, so that a due time is reckoned once for all runs of a version.
   const anchorAt = Math.ceil(runs.reduce((latest, run) => Math.max(latest, run.locked_at), 0));
@@ -99,7 +116,12 @@ export async function advanceRuns(
     }
     let status = run.status;
     if (status !== 'cancelled') {
-      beginReadyTasks({ ...run, locked_at: anchorAt }, version, states, timers, skipped, dueTimes);
+      const begun: NewTimer[] = [];
+      beginReadyTasks({ ...run, locked_at: anchorAt }, version, states, begun, skipped, dueTimes);
+      for (const timer of begun) {
+        const isStartable = run.status === 'running' && timer.dueAt <= anchorAt && startable.length < startableMax;
+        (isStartable ? startable : timers).push(timer);
+      }
       const computed = computeRunStatus(states);
       status = status === 'paused' && computed === 'running' ? 'paused' : computed;
     }
@@ -111,12 +133,16 @@ export async function advanceRuns(
   for (let start = 0; start < skipped.length; start += TIMERS_PER_INSERT_MAX) {
     await createSkippedTimers(client, skipped.slice(start, start + TIMERS_PER_INSERT_MAX));
   }
-  if (advanced.length === 0) return;
-  await updateRows(client, [
-    advanced.map((run) => run.id),
-    advanced.map((run) => run.taskStates),
-    advanced.map((run) => run.status),
-  ]);
+  if (advanced.length > 0) {
+    await updateRows(client, [
+      advanced.map((run) => run.id),
+      advanced.map((run) => run.taskStates),
+      advanced.map((run) => run.status),
+    ]);
+  }
+  // Last, so that a lease begins, and lateness is measured, as short before the commit as can be.
+  if (!startHere || startable.length === 0) return [];
+  return createStartedTimers(client, startable, startHere.timeoutMsDefault, startHere.leaseMarginMs);
 }
 
 /** Due times of tasks, reckoned from one anchor. */

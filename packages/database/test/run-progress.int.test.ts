@@ -11,6 +11,7 @@ import {
   restartTimers,
   returnRunTimers,
   type StartedTimer,
+  type StartHere,
   type StoredTask,
   startTimers,
   WorkflowVersions,
@@ -57,7 +58,7 @@ async function startTasks(runIds: readonly string[], key: string, leaseMs = 60_0
   return started;
 }
 
-function end(timers: readonly StartedTimer[], state: 'succeeded' | 'dead' = 'succeeded') {
+function endAndStart(timers: readonly StartedTimer[], state: 'succeeded' | 'dead', startHere?: StartHere) {
   return endRunTimers(
     db.database.hot,
     versions,
@@ -67,8 +68,12 @@ function end(timers: readonly StartedTimer[], state: 'succeeded' | 'dead' = 'suc
         client,
         timers.map(({ id, version }) => ({ ...RECORD, id, version, state })),
       ),
+    startHere,
   );
 }
+
+const end = async (timers: readonly StartedTimer[], state: 'succeeded' | 'dead' = 'succeeded') =>
+  (await endAndStart(timers, state)).ended;
 
 // As the api does it.
 function cancelRun(runId: string) {
@@ -117,6 +122,73 @@ async function runAll<Piece>(
 }
 
 describe("a run's progress", () => {
+  it('starts the tasks that an outcome unlocks with it, for whoever has room, and leaves the others to the schedulers', async () => {
+    const tasks: StoredTask[] = [
+      { key: 'first', action: noop },
+      { key: 'now', after: ['first'], action: noop },
+      { key: 'later', after: ['first'], action: noop, delay: { type: 'duration', value: 30, unit: 'seconds' } },
+      { key: 'last', after: ['now'], action: noop, timeoutMs: 2_000 },
+    ];
+    const workflowId = await storeWorkflow(db.database, tasks);
+    const runIds = await beginRuns(db.database, versions, workflowId, 3, '{"a":1}');
+    const startHere = { countMax: 2, timeoutMsDefault: 60_000, leaseMarginMs: 1_000 };
+    const { ended, started } = await endAndStart(await startTasks(runIds, 'first'), 'succeeded', startHere);
+    expect(ended).toHaveLength(3);
+    expect(started).toHaveLength(2);
+    for (const timer of started) {
+      expect(timer).toMatchObject({
+        task_key: 'now',
+        version: 2,
+        attempt: 1,
+        lost: 0,
+        run_status: 'running',
+        input: '{"a":1}',
+      });
+      expect(timer.wake_at).toBeGreaterThanOrEqual(timer.due_at);
+      expect(timer.started_at).toBeGreaterThanOrEqual(timer.wake_at);
+    }
+    const rows = await readTimersOf(runIds);
+    expect(rows.map((row) => `${row.task_key} ${row.state}`).toSorted()).toEqual(
+      [
+        'later scheduled',
+        'later scheduled',
+        'later scheduled',
+        'now running',
+        'now running',
+        'now scheduled',
+      ].toSorted(),
+    );
+    const running = rows.filter((row) => row.state === 'running');
+    for (const row of running) expect(row.lease_ends_at! - row.wake_at).toBeGreaterThanOrEqual(61_000);
+    const next = await endAndStart(started, 'succeeded', startHere);
+    expect(next.started.map((timer) => [timer.task_key, timer.timeout_ms])).toEqual([
+      ['last', 2_000],
+      ['last', 2_000],
+    ]);
+    const [last] = (await readTimersOf(runIds)).filter((row) => row.task_key === 'last');
+    expect(last!.lease_ends_at! - last!.wake_at).toBeLessThan(4_000);
+    const { rows: books } = await db.database.ordinary.query(
+      `SELECT (SELECT sum(created - succeeded)::int FROM ledger_entries WHERE partition = ANY ($1)) AS booked,
+         (SELECT count(*)::int FROM timers WHERE partition = ANY ($1)) AS live`,
+      [rows.map((row) => row.partition)],
+    );
+    expect(books[0].booked).toBe(books[0].live);
+  });
+
+  it('starts nothing of a run that is paused or was cancelled, however much room there is', async () => {
+    const chain: StoredTask[] = [
+      { key: 'a', action: noop },
+      { key: 'b', after: ['a'], action: noop },
+    ];
+    const runIds = await beginRuns(db.database, versions, await storeWorkflow(db.database, chain), 2);
+    const started = await startTasks(runIds, 'a');
+    await db.database.kysely.updateTable('runs').set({ status: 'paused' }).where('id', '=', runIds[0]!).execute();
+    await cancelRun(runIds[1]!);
+    const startHere = { countMax: 10, timeoutMsDefault: 60_000, leaseMarginMs: 0 };
+    expect((await endAndStart(started, 'succeeded', startHere)).started).toEqual([]);
+    expect((await readTimersOf(runIds)).map(({ task_key, state }) => [task_key, state])).toEqual([['b', 'scheduled']]);
+  });
+
   it('unlocks a join exactly once when the outcomes of its parents come at the same time over several connections', async () => {
     const runIds = await beginRuns(db.database, versions, await storeWorkflow(db.database, DIAMOND), 300);
     const left = await startTasks(runIds, 'left');

@@ -24,6 +24,9 @@ function openWriter(windowMs = 5, database = db.database) {
     database,
     workflowVersions: new WorkflowVersions(),
     windowMs,
+    leaseMarginMs: 60_000,
+    mayStart: () => false,
+    onStarted: () => {},
     onWritten: (count) => {
       written += count;
     },

@@ -15,6 +15,7 @@ import {
   storeWorkflow,
   useTestDatabase,
   waitUntil,
+  waitUntilDue,
 } from '@punctual/testkit';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { openWorkerRig, type WorkerRig } from './open-rig.ts';
@@ -142,5 +143,57 @@ describe.each(BACKENDS)('a run, with the queue on %s', (backend) => {
     await waitUntil('it has succeeded', async () => (await readRun(runId!)).status === 'succeeded');
     expect(receiver.requests).toHaveLength(2);
     expect(receiver.requests[1]!.receivedAt - receiver.requests[0]!.receivedAt).toBeGreaterThanOrEqual(299);
+  });
+});
+
+describe('a chain of tasks', () => {
+  const CHAIN = ['a', 'b', 'c', 'd'].map((key, index, keys) => ({
+    key,
+    ...(index > 0 ? { after: [keys[index - 1]!] } : {}),
+    action: { type: 'noop' as const },
+  }));
+
+  const openWithoutScheduler = () => openWorkerRig(db, { isHinting: false });
+  const hintWaiting = async (rig: WorkerRig) => {
+    const rows = await db.database.kysely.selectFrom('timers').select(['id', 'version']).execute();
+    await waitUntilDue(
+      db.database,
+      rows.map(({ id }) => id),
+    );
+    await rig.queue.dispatch(rows);
+  };
+
+  it('is done by the worker that took the first, without schedulers or queue between', async () => {
+    const rig = await openWithoutScheduler();
+    try {
+      const runIds = await beginRuns(db.database, versions, await storeWorkflow(db.database, CHAIN), 50);
+      await hintWaiting(rig);
+      await waitUntil('all have succeeded', async () => {
+        const runs = await Promise.all(runIds.map(readRun));
+        return runs.every((run) => run.status === 'succeeded');
+      });
+      expect(await rig.readMetric('worker_tasks_taken_over_total')).toBe(150);
+      expect(await rig.readMetric('worker_attempts_in_flight')).toBe(0);
+    } finally {
+      await rig.close();
+    }
+  });
+
+  it('is left to others by a worker that stops, as soon as what it has begun has ended', async () => {
+    const receiver = await startReceiver();
+    receiver.answer = () => 'hang';
+    const rig = await openWithoutScheduler();
+    const url = `${receiver.url}/held`;
+    const tasks = CHAIN.map((task) => (task.key === 'b' ? { ...task, action: { type: 'http' as const, url } } : task));
+    const [runId] = await beginRuns(db.database, versions, await storeWorkflow(db.database, tasks), 1);
+    await hintWaiting(rig);
+    await waitUntil('the second is under way', () => receiver.requests.length === 1);
+    const stopping = rig.worker.stop();
+    receiver.releaseHanging();
+    await stopping;
+    const waiting = await db.database.kysely.selectFrom('timers').selectAll().where('run_id', '=', runId!).execute();
+    expect(waiting.map(({ task_key, state }) => [task_key, state])).toEqual([['c', 'scheduled']]);
+    await rig.close();
+    await receiver.close();
   });
 });

@@ -1,0 +1,42 @@
+import type { Queryable } from '../connect.ts';
+import { nameStatement } from '../statement.ts';
+import { INPUT_OF_NEW_TIMERS, type NewTimer, TIMERS_PER_INSERT_MAX, toColumns } from './create-timers.ts';
+import { STARTED_TIMER, type StartedTimer } from './start-timers.ts';
+
+// What `create_timers` and then `start_timers` would do. A row that is not yet due by the database's clock waits as usual.
+const insertStarted = nameStatement<StartedTimer>(
+  'create_started_timers',
+  `WITH input AS MATERIALIZED (
+     SELECT *, to_timestamp(due_at / 1000) <= clock_timestamp() AS is_due FROM ${INPUT_OF_NEW_TIMERS}
+   ), t AS (
+     INSERT INTO timers (id, tenant_id, partition, due_at, wake_at, created_at, run_id, workflow_id, workflow_version,
+       task_key, time_zone, delay, action, payload, retry, timeout_ms, external_id, labels, state, version, attempt, lease_ends_at)
+     SELECT id, tenant_id, partition, to_timestamp(due_at / 1000), greatest(to_timestamp(due_at / 1000), clock_timestamp()),
+       to_timestamp(created_at / 1000), run_id, workflow_id, workflow_version, task_key, time_zone, delay::json,
+       action::json, payload::json, retry::json, timeout_ms, external_id, labels::jsonb,
+       CASE WHEN is_due THEN 'running'::timer_state ELSE 'scheduled' END, 1 + is_due::int, is_due::int,
+       CASE WHEN is_due THEN clock_timestamp() + (coalesce(timeout_ms, $18::int) + $19::int) * interval '1 millisecond' END
+     FROM input
+     RETURNING *
+   ), ledger AS (
+     INSERT INTO ledger_entries (tenant_id, partition, created)
+     SELECT tenant_id, partition, count(*) FROM input GROUP BY tenant_id, partition
+   )
+   SELECT ${STARTED_TIMER} FROM t WHERE t.state = 'running'`,
+);
+
+/**
+ * Stores new timers of runs and starts at once those that are due: whoever commits this has to make their attempts.
+ * Enters them in the ledger. Returns the started ones; leases are as in `startTimers`. All are stored, or none.
+ */
+export async function createStartedTimers(
+  database: Queryable,
+  timers: readonly NewTimer[],
+  timeoutMsDefault: number,
+  leaseMarginMs: number,
+): Promise<StartedTimer[]> {
+  if (timers.length > TIMERS_PER_INSERT_MAX) {
+    throw new RangeError(`${timers.length} timers in one insert; at most ${TIMERS_PER_INSERT_MAX}`);
+  }
+  return insertStarted(database, [...toColumns(timers), timeoutMsDefault, leaseMarginMs]);
+}
