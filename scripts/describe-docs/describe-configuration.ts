@@ -48,7 +48,7 @@ const BROKEN_RELATIONS: readonly [
   ['api', readApiConfig, { API_BATCH_BODY_BYTES_MAX: '1048575' }],
   ['scheduler', readSchedulerConfig, { SCHEDULER_LEASE_RENEW_MS: '1501' }],
   ['scheduler', readSchedulerConfig, { SCHEDULER_READ_INTERVAL_MS: '76' }],
-  ['worker', readWorkerConfig, { WORKER_ATTEMPTS_MAX: '447' }],
+  ['worker', readWorkerConfig, { WORKER_ATTEMPTS_MAX: '671' }],
 ];
 
 /** Variables that commands read without a schema: name, what is accepted, default, who reads it, meaning. */

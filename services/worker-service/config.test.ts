@@ -16,13 +16,13 @@ function readFaults(settings: Record<string, string>): readonly string[] {
 
 describe("the worker's settings", () => {
   it('do by default, and need only a database', () => {
-    expect(readWorkerConfig({ DATABASE_URL })).toMatchObject({ DATABASE_URL, WORKER_ATTEMPTS_MAX: 1_024 });
+    expect(readWorkerConfig({ DATABASE_URL })).toMatchObject({ DATABASE_URL, WORKER_ATTEMPTS_MAX: 1_536 });
     expect(readFaults({})).toEqual(['DATABASE_URL is not set.']);
   });
 
   it('leave room for a whole chunk beside what one slow origin can hold', () => {
     const settings = { DATABASE_URL, WORKER_ATTEMPTS_PER_ORIGIN: '100' };
-    expect(readFaults({ ...settings, WORKER_ATTEMPTS_MAX: '214' })).toEqual([]);
-    expect(readFaults({ ...settings, WORKER_ATTEMPTS_MAX: '213' })).toHaveLength(1);
+    expect(readFaults({ ...settings, WORKER_ATTEMPTS_MAX: '321' })).toEqual([]);
+    expect(readFaults({ ...settings, WORKER_ATTEMPTS_MAX: '320' })).toHaveLength(1);
   });
 });

@@ -42,8 +42,9 @@ export const WorkerSettings = Type.Object({
   WORKER_ATTEMPTS_MAX: Type.Integer({
     minimum: 64,
     maximum: 20_000,
-    default: 1_024,
-    description: 'Attempts under way at once, their outcomes being written included.',
+    default: 1_536,
+    description:
+      'Attempts under way at once, their outcomes being written included. A third is kept for tasks that outcomes unlock.',
   }),
   WORKER_ATTEMPTS_PER_ORIGIN: Type.Integer({
     minimum: 1,
@@ -67,16 +68,18 @@ export const WorkerSettings = Type.Object({
 });
 export type WorkerConfig = Static<typeof WorkerSettings>;
 
+/** Of so many attempts at once, those that the queue may bring. The others are for tasks that are unlocked here: runs go on before more begin. */
+export const countQueuePlaces = (attemptsMax: number): number => Math.floor((attemptsMax * 2) / 3);
 /** Attempts that may wait in memory for room at one origin, as a share of those that may be under way there. */
 export const WAITING_SHARE = 0.5;
 
 const checkRelations: RelationCheck<WorkerConfig> = (config) => {
   const heldByOneOrigin = Math.ceil(config.WORKER_ATTEMPTS_PER_ORIGIN * (1 + WAITING_SHARE));
-  const least = heldByOneOrigin + TIMERS_PER_CHUNK_MAX;
+  const least = Math.ceil(((heldByOneOrigin + TIMERS_PER_CHUNK_MAX) * 3) / 2);
   return config.WORKER_ATTEMPTS_MAX >= least
     ? []
     : [
-        `WORKER_ATTEMPTS_MAX must be at least ${least}: one and a half times WORKER_ATTEMPTS_PER_ORIGIN, which a slow origin can hold, and a chunk of ${TIMERS_PER_CHUNK_MAX} for all others.`,
+        `WORKER_ATTEMPTS_MAX must be at least ${least}: two thirds of it are for what the queue brings, which is one and a half times WORKER_ATTEMPTS_PER_ORIGIN, as a slow origin can hold, and a chunk of ${TIMERS_PER_CHUNK_MAX} for all others.`,
       ];
 };
 

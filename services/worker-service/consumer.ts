@@ -9,6 +9,7 @@ import {
 import { TIMEOUT_MS_DEFAULT } from '@punctual/domain';
 import { ChunkConsumer, type Hint, type Processed, type QueueConnection } from '@punctual/queue';
 import type { Logger } from '@punctual/runtime';
+import { countQueuePlaces } from './config.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { StatementBatcher } from './statement-batcher.ts';
 
@@ -114,8 +115,10 @@ export class Consumer {
     for (const timer of started) run(timer, startedAt);
   }
 
-  get isStopping(): boolean {
-    return this.#isStopping;
+  /** How many more timers may be started past the queue, now; undefined: none, since it is stopping. */
+  countSpare(): number | undefined {
+    if (this.#isStopping) return undefined;
+    return Math.max(0, this.#options.attemptsMax - this.#inFlight - this.#reserved);
   }
 
   /** Makes room: `count` outcomes are written. */
@@ -189,7 +192,7 @@ export class Consumer {
   // What comes before a tenant's backlog must not wait for that tenant's origin either.
   #hasRoomFor(count: number, isFirst: boolean): boolean {
     const { attemptsMax, isBrieflyFull } = this.#options;
-    return this.#inFlight + this.#reserved + count <= attemptsMax && (isFirst || !isBrieflyFull());
+    return this.#inFlight + this.#reserved + count <= countQueuePlaces(attemptsMax) && (isFirst || !isBrieflyFull());
   }
 
   #waitForChange(): Promise<void> {

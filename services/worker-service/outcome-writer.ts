@@ -11,6 +11,7 @@ import {
   retryTimers,
   returnRunTimers,
   type StartedTimer,
+  TIMERS_PER_INSERT_MAX,
   type WorkflowVersions,
 } from '@punctual/database';
 import { TIMEOUT_MS_DEFAULT } from '@punctual/domain';
@@ -25,8 +26,8 @@ export interface OutcomeWriterOptions {
   /** Outcomes within it are written together (ms). */
   windowMs: number;
   leaseMarginMs: number;
-  /** Whether tasks that an outcome unlocks may be started here, as many as there are outcomes. */
-  mayStart: () => boolean;
+  /** How many tasks that outcomes unlock may be started here, besides one for each outcome; undefined: none at all. */
+  countRoom: () => number | undefined;
   /** Begins the attempts of tasks that were started with the outcome that unlocked them. */
   onStarted: (timers: readonly StartedTimer[]) => void;
   /** Told, once each, of outcomes that need no more care: written, or void. */
@@ -122,13 +123,14 @@ export class OutcomeWriter {
 
   // A transaction holds the locks of all its runs, and each run may unlock many tasks.
   async #writeOfRuns(ofRuns: readonly { runId: string; record: FinishedAttempt }[]): Promise<void> {
-    const { database, workflowVersions, leaseMarginMs, mayStart, onStarted } = this.#options;
+    const { database, workflowVersions, leaseMarginMs, countRoom, onStarted } = this.#options;
     for (let from = 0; from < ofRuns.length; from += RUN_OUTCOMES_PER_TRANSACTION_MAX) {
       await this.#writeAll(ofRuns.slice(from, from + RUN_OUTCOMES_PER_TRANSACTION_MAX), async (items) => {
         const runIds = items.map((item) => item.runId);
         const records = items.map((item) => item.record);
-        // They take the places that these outcomes leave, so no tenant gets more of the worker than it had.
-        const countMax = mayStart() ? items.length : 0;
+        // They take the places that these outcomes leave, and what is free.
+        const room = countRoom();
+        const countMax = room === undefined ? 0 : Math.min(items.length + room, TIMERS_PER_INSERT_MAX);
         const { ended, started } = await endRunTimers(
           database.hot,
           workflowVersions,

@@ -95,7 +95,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       workflowVersions,
       windowMs: config.WORKER_OUTCOME_WINDOW_MS,
       leaseMarginMs: config.WORKER_LEASE_MARGIN_MS,
-      mayStart: () => !consumer.isStopping,
+      countRoom: () => consumer.countSpare(),
       onStarted: (timers) => {
         metrics.tasksTakenOver.inc(timers.length);
         consumer.take(timers);

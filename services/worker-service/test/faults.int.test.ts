@@ -132,7 +132,7 @@ describe('while Postgres is away', () => {
 describe('a worker that stops', () => {
   it('takes no more, finishes what it started, and leaves the rest to others, none of it lost or doubled', async () => {
     const rig = await open({
-      settings: { WORKER_ATTEMPTS_MAX: '128', WORKER_ATTEMPTS_PER_ORIGIN: '32', WORKER_CHUNKS_AT_ONCE: '2' },
+      settings: { WORKER_ATTEMPTS_MAX: '192', WORKER_ATTEMPTS_PER_ORIGIN: '32', WORKER_CHUNKS_AT_ONCE: '2' },
     });
     receiver.answer = () => ({ delayMs: 20 });
     const ids = await rig.deliver(...repeat(1_000, { action: httpAction(receiver.url) }));

@@ -25,7 +25,7 @@ function openWriter(windowMs = 5, database = db.database) {
     workflowVersions: new WorkflowVersions(),
     windowMs,
     leaseMarginMs: 60_000,
-    mayStart: () => false,
+    countRoom: () => undefined,
     onStarted: () => {},
     onWritten: (count) => {
       written += count;
