@@ -67,7 +67,7 @@ export const SchedulerSettings = Type.Object({
   SCHEDULER_DISPATCH_WINDOW_MS: Type.Integer({
     minimum: 1,
     maximum: 1_000,
-    default: 8,
+    default: 16,
     description:
       'Least time between two hand-overs to the queue, unless a chunk is full: what comes due meanwhile travels together.',
   }),
