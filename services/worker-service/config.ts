@@ -39,12 +39,13 @@ export const WorkerSettings = Type.Object({
     default: 6,
     description: 'Chunks that are being started at once.',
   }),
+  // A third must hold a chunk.
   WORKER_ATTEMPTS_MAX: Type.Integer({
-    minimum: 64,
+    minimum: 3 * TIMERS_PER_CHUNK_MAX,
     maximum: 20_000,
     default: 1_536,
     description:
-      'Attempts under way at once, their outcomes being written included. A third is kept for tasks that outcomes unlock.',
+      'Attempts under way at once, their outcomes being written included: two thirds at most from the queue, and two thirds at most tasks that outcomes unlock.',
   }),
   WORKER_ATTEMPTS_PER_ORIGIN: Type.Integer({
     minimum: 1,
@@ -68,8 +69,11 @@ export const WorkerSettings = Type.Object({
 });
 export type WorkerConfig = Static<typeof WorkerSettings>;
 
-/** Of so many attempts at once, those that the queue may bring. The others are for tasks that are unlocked here: runs go on before more begin. */
-export const countQueuePlaces = (attemptsMax: number): number => Math.floor((attemptsMax * 2) / 3);
+/**
+ * Of so many attempts at once, how many the queue may bring, and how many may be tasks that are unlocked here: whichever
+ * has more to do, a third is left to the other.
+ */
+export const countSharedPlaces = (attemptsMax: number): number => Math.floor((attemptsMax * 2) / 3);
 /** Attempts that may wait in memory for room at one origin, as a share of those that may be under way there. */
 export const WAITING_SHARE = 0.5;
 
@@ -79,7 +83,7 @@ const checkRelations: RelationCheck<WorkerConfig> = (config) => {
   return config.WORKER_ATTEMPTS_MAX >= least
     ? []
     : [
-        `WORKER_ATTEMPTS_MAX must be at least ${least}: two thirds of it are for what the queue brings, which is one and a half times WORKER_ATTEMPTS_PER_ORIGIN, as a slow origin can hold, and a chunk of ${TIMERS_PER_CHUNK_MAX} for all others.`,
+        `WORKER_ATTEMPTS_MAX must be at least ${least}: two thirds of it must hold one and a half times WORKER_ATTEMPTS_PER_ORIGIN, as a slow origin can, and a chunk of ${TIMERS_PER_CHUNK_MAX} for all others.`,
       ];
 };
 

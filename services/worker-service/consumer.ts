@@ -1,6 +1,7 @@
 import {
   type Database,
   isDatabaseUnavailable,
+  isStatementTimeout,
   readEarlyHints,
   restartTimers,
   type StartedTimer,
@@ -9,7 +10,7 @@ import {
 import { TIMEOUT_MS_DEFAULT } from '@punctual/domain';
 import { ChunkConsumer, type Hint, type Processed, type QueueConnection } from '@punctual/queue';
 import type { Logger } from '@punctual/runtime';
-import { countQueuePlaces } from './config.ts';
+import { countSharedPlaces } from './config.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { StatementBatcher } from './statement-batcher.ts';
 
@@ -49,7 +50,8 @@ interface WaitingChunk {
 }
 
 /**
- * Takes chunks of hints and starts their timers with one conditional write a chunk, as many as there is room for. The
+ * Takes chunks of hints and starts their timers, as many as there is room for, with one conditional write for the chunks
+ * that wait. The
  * queue's job ends with that write, so slow endpoints hold no job. Killed before the write, the hints are found again
  * by a scheduler; after it, when the leases end.
  */
@@ -60,6 +62,9 @@ export class Consumer {
   #inFlight = 0;
   /** Room promised to starts whose answer is awaited. */
   #reserved = 0;
+  /** Tasks that were started without the queue, until their outcomes are written, and places kept for more. */
+  readonly #ofChains = new Set<string>();
+  #reservedForChains = 0;
   #waiters: (() => void)[] = [];
   #isStopping = false;
 
@@ -106,26 +111,43 @@ export class Consumer {
     while (this.#inFlight > 0) await this.#waitForChange();
   }
 
-  /** Begins the attempts of timers that were started just now. */
-  take(started: readonly StartedTimer[]): void {
+  /**
+   * Keeps up to `wanted` places for tasks that are about to be started without the queue, while the timers `leaving` are
+   * about to go, and returns how many. They get no more than a share of all places, so that however long the chains of
+   * one tenant are, the queue has the rest for everybody.
+   */
+  reservePlaces(wanted: number, leaving: readonly string[]): number {
+    if (this.#isStopping) return 0;
+    const { attemptsMax } = this.#options;
+    const leavingOfChains = leaving.filter((id) => this.#ofChains.has(id)).length;
+    const ofChains = this.#ofChains.size - leavingOfChains + this.#reservedForChains;
+    const all = this.#inFlight - leaving.length + this.#reserved + this.#reservedForChains;
+    const free = Math.min(countSharedPlaces(attemptsMax) - ofChains, attemptsMax - all);
+    const places = Math.max(0, Math.min(wanted, free));
+    this.#reservedForChains += places;
+    return places;
+  }
+
+  /** Begins the attempts of tasks that were started without the queue, and gives back the places kept for them. */
+  takeTasks(started: readonly StartedTimer[], startedAt: number, places: number): void {
+    this.#reservedForChains -= places;
+    for (const { id } of started) this.#ofChains.add(id);
+    this.#take(started, startedAt);
+  }
+
+  /** Makes room: the outcomes of these timers are written. */
+  release(ids: readonly string[]): void {
+    this.#inFlight -= ids.length;
+    if (this.#ofChains.size > 0) for (const id of ids) this.#ofChains.delete(id);
+    this.#options.metrics.attemptsInFlight.set(this.#inFlight);
+    this.#wakeWaiters();
+  }
+
+  #take(started: readonly StartedTimer[], startedAt: number): void {
     const { run, metrics } = this.#options;
-    const startedAt = performance.now();
     this.#inFlight += started.length;
     metrics.attemptsInFlight.set(this.#inFlight);
     for (const timer of started) run(timer, startedAt);
-  }
-
-  /** How many more timers may be started past the queue, now; undefined: none, since it is stopping. */
-  countSpare(): number | undefined {
-    if (this.#isStopping) return undefined;
-    return Math.max(0, this.#options.attemptsMax - this.#inFlight - this.#reserved);
-  }
-
-  /** Makes room: `count` outcomes are written. */
-  release(count: number): void {
-    this.#inFlight -= count;
-    this.#options.metrics.attemptsInFlight.set(this.#inFlight);
-    this.#wakeWaiters();
   }
 
   async #startChunk(hints: Hint[], isFirst: boolean): Promise<Processed> {
@@ -139,34 +161,55 @@ export class Consumer {
     return new Promise((resolve, reject) => this.#starts.add({ hints, resolve, reject }));
   }
 
-  // Whole chunks share a statement, and its fate.
   async #startChunks(chunks: readonly WaitingChunk[]): Promise<void> {
     const hints = chunks.flatMap((chunk) => chunk.hints);
+    let started: StartedTimer[];
     try {
-      const started = await this.#start(hints);
-      if (started.length < hints.length) await this.#startRest(hints, started);
-      for (const chunk of chunks) chunk.resolve('done');
+      started = await this.#start(hints);
     } catch (error) {
-      if (!isDatabaseUnavailable(error)) {
-        for (const chunk of chunks) chunk.reject(error);
-        return;
-      }
-      // The chunks go back to the queue: lost, they would be found again only seconds after Postgres is back.
-      this.#options.logger.debug({ err: error, timers: hints.length }, 'could not start timers; trying again');
-      await new Promise((resolve) => setTimeout(resolve, UNAVAILABLE_PAUSE_MS));
-      for (const chunk of chunks) chunk.resolve('left');
-    } finally {
-      this.#reserved -= hints.length;
-      this.#wakeWaiters();
+      // One row that somebody has locked, or that Postgres does not take, is the matter of its own chunk.
+      const isOfOneChunk = !isDatabaseUnavailable(error) || isStatementTimeout(error);
+      if (chunks.length > 1 && isOfOneChunk) await Promise.all(chunks.map((chunk) => this.#startChunks([chunk])));
+      else await Promise.all(chunks.map((chunk) => this.#fail(chunk, error)));
+      return;
     }
+    const startedIds = started.length === hints.length ? undefined : new Set(started.map((timer) => timer.id));
+    await Promise.all(chunks.map((chunk) => this.#endChunk(chunk, startedIds)));
+  }
+
+  // `startedIds`: of all chunks of the statement; undefined when all hints started.
+  async #endChunk(chunk: WaitingChunk, startedIds: ReadonlySet<string> | undefined): Promise<void> {
+    const missing = startedIds ? chunk.hints.filter((hint) => !startedIds.has(hint.id)) : [];
+    try {
+      if (missing.length > 0) await this.#startRest(missing);
+    } catch (error) {
+      await this.#fail(chunk, error);
+      return;
+    }
+    this.#settle(chunk, () => chunk.resolve('done'));
+  }
+
+  async #fail(chunk: WaitingChunk, error: unknown): Promise<void> {
+    if (!isDatabaseUnavailable(error)) {
+      this.#settle(chunk, () => chunk.reject(error));
+      return;
+    }
+    // The chunk goes back to the queue: lost, it would be found again only seconds after Postgres is back.
+    this.#options.logger.debug({ err: error, timers: chunk.hints.length }, 'could not start timers; trying again');
+    await new Promise((resolve) => setTimeout(resolve, UNAVAILABLE_PAUSE_MS));
+    this.#settle(chunk, () => chunk.resolve('left'));
+  }
+
+  #settle(chunk: WaitingChunk, answer: () => void): void {
+    this.#reserved -= chunk.hints.length;
+    answer();
+    this.#wakeWaiters();
   }
 
   // Of hints that did not start, some name attempts that were lost with their worker, and are begun again; some came too
   // early by the database's clock, because a scheduler misjudged it, and are started when they are due.
-  async #startRest(hints: readonly Hint[], started: readonly StartedTimer[]): Promise<void> {
+  async #startRest(missing: readonly Hint[]): Promise<void> {
     const { database, metrics } = this.#options;
-    const startedIds = new Set(started.map((timer) => timer.id));
-    const missing = hints.filter((hint) => !startedIds.has(hint.id));
     const again = await this.#start(missing, restartTimers);
     const early = await readEarlyHints(database.hot, missing);
     metrics.hintsEarly.inc(early.length);
@@ -185,14 +228,17 @@ export class Consumer {
     const started = await startRows(database.relaxed, hints, TIMEOUT_MS_DEFAULT, leaseMarginMs);
     metrics.startSeconds.observe((performance.now() - beganAt) / 1000);
     metrics.startChunkTimers.observe(hints.length);
-    this.take(started);
+    this.#take(started, performance.now());
     return started;
   }
 
   // What comes before a tenant's backlog must not wait for that tenant's origin either.
   #hasRoomFor(count: number, isFirst: boolean): boolean {
     const { attemptsMax, isBrieflyFull } = this.#options;
-    return this.#inFlight + this.#reserved + count <= countQueuePlaces(attemptsMax) && (isFirst || !isBrieflyFull());
+    const ofQueue = this.#inFlight - this.#ofChains.size + this.#reserved + count;
+    const all = this.#inFlight + this.#reserved + this.#reservedForChains + count;
+    const hasRoom = ofQueue <= countSharedPlaces(attemptsMax) && all <= attemptsMax;
+    return hasRoom && (isFirst || !isBrieflyFull());
   }
 
   #waitForChange(): Promise<void> {

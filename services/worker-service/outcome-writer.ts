@@ -11,7 +11,6 @@ import {
   retryTimers,
   returnRunTimers,
   type StartedTimer,
-  TIMERS_PER_INSERT_MAX,
   type WorkflowVersions,
 } from '@punctual/database';
 import { TIMEOUT_MS_DEFAULT } from '@punctual/domain';
@@ -26,18 +25,22 @@ export interface OutcomeWriterOptions {
   /** Outcomes within it are written together (ms). */
   windowMs: number;
   leaseMarginMs: number;
-  /** How many tasks that outcomes unlock may be started here, besides one for each outcome; undefined: none at all. */
-  countRoom: () => number | undefined;
-  /** Begins the attempts of tasks that were started with the outcome that unlocked them. */
-  onStarted: (timers: readonly StartedTimer[]) => void;
-  /** Told, once each, of outcomes that need no more care: written, or void. */
-  onWritten: (count: number) => void;
+  /** Keeps places for tasks that the outcomes of the timers `leaving` unlock: as many as it returns, of so many. */
+  reservePlaces: (wanted: number, leaving: readonly string[]) => number;
+  /** Begins the attempts of tasks that were started, at that time or later, with the outcome that unlocked them; gives the places back. */
+  onStarted: (timers: readonly StartedTimer[], startedAt: number, places: number) => void;
+  /** Told, once each, of timers whose outcomes need no more care: written, or void. */
+  onWritten: (ids: readonly string[]) => void;
   metrics: WorkerMetrics;
   logger: Logger;
 }
 
 /** Outcomes in one write; more wait for the next. */
 const BATCH_MAX = 500;
+/** Tasks that the outcomes of one transaction may start here beyond one each; of a larger fan-out all workers get a part. */
+const FAN_OUT_MAX = 64;
+/** The version of a task that was stored as started. */
+const VERSION_STARTED = 2;
 /** Outcomes of runs in one transaction. */
 const RUN_OUTCOMES_PER_TRANSACTION_MAX = 200;
 /** Writes under way at once that do not wait for somebody's lock, and all of them. */
@@ -51,7 +54,8 @@ const FAULTY_TRIES_MAX = 3;
 /**
  * Writes outcomes to the database, many at a time, and keeps those that it could not write until it can: while it
  * holds them their leases may end and others may begin the attempts again; then they are void, which is harmless.
- * A write that is repeated because nobody knows whether it took effect changes nothing the second time.
+ * A write that is repeated because nobody knows whether it took effect changes nothing the second time; tasks that it may
+ * have started are given back to the schedulers.
  * Killed, it leaves timers whose leases end and which are begun again.
  */
 export class OutcomeWriter {
@@ -90,7 +94,7 @@ export class OutcomeWriter {
     const { database, workflowVersions } = this.#options;
     this.#countAttempts(batch);
     const single: FinishedAttempt[] = [];
-    const ofRuns: { runId: string; record: FinishedAttempt }[] = [];
+    const ofRuns: RunOutcome[] = [];
     const retries: RescheduledAttempt[] = [];
     const postponed: { id: string; version: number; waitMs: number }[] = [];
     const returning: ReturningTimer[] = [];
@@ -98,7 +102,7 @@ export class OutcomeWriter {
       const { runId } = outcome;
       if (outcome.kind === 'finished') {
         if (runId === null) single.push(outcome.record);
-        else ofRuns.push({ runId, record: outcome.record });
+        else ofRuns.push({ id: outcome.record.id, runId, record: outcome.record });
       } else if (outcome.kind === 'retry') {
         const { id, version, waitMs } = outcome.record;
         if (runId === null) retries.push(outcome.record);
@@ -122,26 +126,63 @@ export class OutcomeWriter {
   }
 
   // A transaction holds the locks of all its runs, and each run may unlock many tasks.
-  async #writeOfRuns(ofRuns: readonly { runId: string; record: FinishedAttempt }[]): Promise<void> {
-    const { database, workflowVersions, leaseMarginMs, countRoom, onStarted } = this.#options;
+  async #writeOfRuns(ofRuns: readonly RunOutcome[]): Promise<void> {
     for (let from = 0; from < ofRuns.length; from += RUN_OUTCOMES_PER_TRANSACTION_MAX) {
-      await this.#writeAll(ofRuns.slice(from, from + RUN_OUTCOMES_PER_TRANSACTION_MAX), async (items) => {
-        const runIds = items.map((item) => item.runId);
-        const records = items.map((item) => item.record);
-        // They take the places that these outcomes leave, and what is free.
-        const room = countRoom();
-        const countMax = room === undefined ? 0 : Math.min(items.length + room, TIMERS_PER_INSERT_MAX);
-        const { ended, started } = await endRunTimers(
-          database.hot,
-          workflowVersions,
-          runIds,
-          (client) => finishTimers(client, records),
-          { countMax, timeoutMsDefault: TIMEOUT_MS_DEFAULT, leaseMarginMs },
-        );
-        onStarted(started);
-        return this.#countEnded(ended);
-      });
+      const unsure = new Map<string, string>();
+      await this.#writeAll(ofRuns.slice(from, from + RUN_OUTCOMES_PER_TRANSACTION_MAX), (items) =>
+        this.#endTasks(items, unsure),
+      );
     }
+  }
+
+  // `unsure`: tasks, with their runs, that earlier tries may have started although they failed. Nobody makes their
+  // attempts, so they are given back first; those that were never stored match nothing.
+  async #endTasks(items: readonly RunOutcome[], unsure: Map<string, string>): Promise<number> {
+    const { database, workflowVersions, leaseMarginMs, reservePlaces, onStarted } = this.#options;
+    await this.#giveBack(unsure);
+    const places = reservePlaces(
+      items.length + FAN_OUT_MAX,
+      items.map(({ id }) => id),
+    );
+    let starting: readonly { id: string; runId: string }[] = [];
+    let startedAt = 0;
+    let started: StartedTimer[] = [];
+    try {
+      const result = await endRunTimers(
+        database.hot,
+        workflowVersions,
+        items.map((item) => item.runId),
+        (client) =>
+          finishTimers(
+            client,
+            items.map((item) => item.record),
+          ),
+        {
+          countMax: places,
+          timeoutMsDefault: TIMEOUT_MS_DEFAULT,
+          leaseMarginMs,
+          onStarting: (tasks) => {
+            starting = tasks;
+            startedAt = performance.now();
+          },
+        },
+      );
+      started = result.started;
+      return this.#countEnded(result.ended);
+    } catch (error) {
+      for (const { id, runId } of starting) unsure.set(id, runId);
+      throw error;
+    } finally {
+      onStarted(started, startedAt, places);
+    }
+  }
+
+  async #giveBack(unsure: Map<string, string>): Promise<void> {
+    if (unsure.size === 0) return;
+    const { database, workflowVersions } = this.#options;
+    const timers = [...unsure].map(([id, runId]) => ({ id, runId, version: VERSION_STARTED, waitMs: 0, record: null }));
+    await returnRunTimers(database.hot, workflowVersions, timers);
+    unsure.clear();
   }
 
   #countAttempts(batch: readonly Outcome[]): void {
@@ -164,7 +205,7 @@ export class OutcomeWriter {
 
   // Tries again while Postgres is away. When data is refused or a lock is not had in time, halves the batch to find the
   // row. What has to be tried again goes behind the rest, so that a lock which somebody keeps holds up its own row only.
-  async #writeAll<Item extends object>(
+  async #writeAll<Item extends { id: string }>(
     items: readonly Item[],
     write: (items: readonly Item[]) => Promise<number>,
   ): Promise<void> {
@@ -176,7 +217,7 @@ export class OutcomeWriter {
 
   // Returns what is still to be written. A row whose data is refused is tried without its texts, and at last given up: its
   // lease ends, and it is begun again.
-  async #writePortion<Item extends object>(
+  async #writePortion<Item extends { id: string }>(
     { items, faults }: Portion<Item>,
     write: (items: readonly Item[]) => Promise<number>,
   ): Promise<Portion<Item>[]> {
@@ -187,7 +228,7 @@ export class OutcomeWriter {
       metrics.outcomeSeconds.observe((performance.now() - beganAt) / 1000);
       metrics.outcomeBatchTimers.observe(items.length);
       if (written < items.length) metrics.outcomesVoid.inc(items.length - written);
-      onWritten(items.length);
+      onWritten(items.map(({ id }) => id));
       return [];
     } catch (error) {
       metrics.outcomeWriteFailures.inc();
@@ -203,7 +244,7 @@ export class OutcomeWriter {
         logger.error({ err: error }, 'an outcome could not be stored as it is; trying without what the endpoint said');
         if (faults + 1 >= FAULTY_TRIES_MAX) {
           metrics.outcomesAbandoned.inc(items.length);
-          onWritten(items.length);
+          onWritten(items.map(({ id }) => id));
           return [];
         }
       } else {
@@ -214,6 +255,13 @@ export class OutcomeWriter {
       return [{ items, faults: isRefused ? faults + 1 : faults }];
     }
   }
+}
+
+/** The outcome of a task of a run. */
+interface RunOutcome {
+  id: string;
+  runId: string;
+  record: FinishedAttempt;
 }
 
 /** Outcomes of one write. `faults` counts the tries that Postgres refused. */

@@ -53,6 +53,12 @@ describe('a batch', () => {
     expect(list()).toEqual([[4, 4], [4]]);
   });
 
+  it('takes an item alone that weighs more than a batch may', () => {
+    const { batcher, list } = createBatcher();
+    batcher.add(30);
+    expect(list()).toEqual([[30]]);
+  });
+
   it('that comes while another is under way takes all that came meanwhile', async () => {
     const { batcher, list, end } = createBatcher({ windowMs: 0 });
     for (const item of [1, 2, 3]) batcher.add(item);
@@ -73,6 +79,12 @@ describe('a batch', () => {
     expect(list()).toEqual([[1], [2], [3]]);
     await end(1);
     expect(list()).toEqual([[1], [2], [3], [4]]);
+    // The end of a slow one makes no room for a second quick one.
+    await end(0);
+    batcher.add(5);
+    expect(list()).toHaveLength(4);
+    await end(3);
+    expect(list()).toEqual([[1], [2], [3], [4], [5]]);
   });
 });
 

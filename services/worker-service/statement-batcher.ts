@@ -3,7 +3,7 @@ export interface StatementBatcherOptions<Item> {
   run: (items: readonly Item[]) => Promise<void>;
   /** How long the first item of a batch waits for others when nothing is under way (ms); 0: not at all. */
   windowMs: number;
-  /** What an item counts toward `weightMax`; at most that. */
+  /** What an item counts toward `weightMax`; one that is heavier goes alone. */
   weigh: (item: Item) => number;
   /** Weight of one batch. */
   weightMax: number;
@@ -79,7 +79,7 @@ export class StatementBatcher<Item> {
     let count = 0;
     let weight = 0;
     for (const item of this.#waiting) {
-      if (weight + weigh(item) > weightMax) break;
+      if (count > 0 && weight + weigh(item) > weightMax) break;
       weight += weigh(item);
       count += 1;
     }

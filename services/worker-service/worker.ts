@@ -95,12 +95,12 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       workflowVersions,
       windowMs: config.WORKER_OUTCOME_WINDOW_MS,
       leaseMarginMs: config.WORKER_LEASE_MARGIN_MS,
-      countRoom: () => consumer.countSpare(),
-      onStarted: (timers) => {
+      reservePlaces: (wanted, leaving) => consumer.reservePlaces(wanted, leaving),
+      onStarted: (timers, startedAt, places) => {
         metrics.tasksTakenOver.inc(timers.length);
-        consumer.take(timers);
+        consumer.takeTasks(timers, startedAt, places);
       },
-      onWritten: (count) => consumer.release(count),
+      onWritten: (ids) => consumer.release(ids),
       metrics,
       logger,
     });

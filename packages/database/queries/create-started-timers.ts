@@ -4,6 +4,7 @@ import { INPUT_OF_NEW_TIMERS, type NewTimer, TIMERS_PER_INSERT_MAX, toColumns } 
 import { STARTED_TIMER, type StartedTimer } from './start-timers.ts';
 
 // What `create_timers` and then `start_timers` would do. A row that is not yet due by the database's clock waits as usual.
+// `wake_at` has milliseconds and would be rounded up, to after the start.
 const insertStarted = nameStatement<StartedTimer>(
   'create_started_timers',
   `WITH input AS MATERIALIZED (
@@ -11,7 +12,7 @@ const insertStarted = nameStatement<StartedTimer>(
    ), t AS (
      INSERT INTO timers (id, tenant_id, partition, due_at, wake_at, created_at, run_id, workflow_id, workflow_version,
        task_key, time_zone, delay, action, payload, retry, timeout_ms, external_id, labels, state, version, attempt, lease_ends_at)
-     SELECT id, tenant_id, partition, to_timestamp(due_at / 1000), greatest(to_timestamp(due_at / 1000), clock_timestamp()),
+     SELECT id, tenant_id, partition, to_timestamp(due_at / 1000), greatest(to_timestamp(due_at / 1000), date_trunc('milliseconds', clock_timestamp())),
        to_timestamp(created_at / 1000), run_id, workflow_id, workflow_version, task_key, time_zone, delay::json,
        action::json, payload::json, retry::json, timeout_ms, external_id, labels::jsonb,
        CASE WHEN is_due THEN 'running'::timer_state ELSE 'scheduled' END, 1 + is_due::int, is_due::int,

@@ -65,6 +65,8 @@ export interface StartHere {
   /** As of `startTimers`. */
   timeoutMsDefault: number;
   leaseMarginMs: number;
+  /** Told what the transaction is about to start: when its commit fails, nobody knows whether it did. */
+  onStarting?: (tasks: readonly { id: string; runId: string }[]) => void;
 }
 
 /**
@@ -142,6 +144,7 @@ export async function advanceRuns(
   }
   // Last, so that a lease begins, and lateness is measured, as short before the commit as can be.
   if (!startHere || startable.length === 0) return [];
+  startHere.onStarting?.(startable.map(({ id, runId }) => ({ id, runId: runId! })));
   return createStartedTimers(client, startable, startHere.timeoutMsDefault, startHere.leaseMarginMs);
 }
 

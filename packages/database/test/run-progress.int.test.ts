@@ -63,11 +63,14 @@ function endAndStart(timers: readonly StartedTimer[], state: 'succeeded' | 'dead
     db.database.hot,
     versions,
     timers.map((timer) => timer.run_id!),
-    (client) =>
-      finishTimers(
+    async (client) => {
+      // Due times are rounded up to a millisecond, before which nothing may start.
+      if (startHere) await client.query('SELECT pg_sleep(0.002)');
+      return finishTimers(
         client,
         timers.map(({ id, version }) => ({ ...RECORD, id, version, state })),
-      ),
+      );
+    },
     startHere,
   );
 }

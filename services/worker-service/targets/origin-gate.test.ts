@@ -145,6 +145,15 @@ describe('a queue that is soon worked off', () => {
     expect(gate.isBrieflyFull()).toBe(false);
   });
 
+  it('is not held back by how slow the origin was long ago', () => {
+    const gate = createGate({ maxInFlightPerOrigin: 1, maxWaitingPerOrigin: 1, briefMs: HOLD_ASSUMED_MS * 3 });
+    gate.enter(A);
+    gate.leave(A, 10_000);
+    const answers = Array.from({ length: 5 }, () => gate.enter(A));
+    expect(answers.map((answer) => typeof answer)).toEqual(['string', 'object', 'object', 'object', 'string']);
+    expect(gate.suggestPostponeMs(A)).toBe(4 * HOLD_ASSUMED_MS);
+  });
+
   it('of so many origins that one is forgotten counts as that of a new one', () => {
     const gate = createFast();
     for (let index = 0; index < PACES_REMEMBERED_MAX; index += 1) {

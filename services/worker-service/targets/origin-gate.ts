@@ -70,7 +70,7 @@ interface Origin {
 
 /**
  * Keeps one slow host from occupying the worker: each origin has its own slots and its own short queue, and what
- * exceeds them goes back to the database. Of an origin without attempts under way it remembers the pace, and that not for ever.
+ * exceeds them goes back to the database. Of an origin without attempts under way it remembers the pace, if it was quick, until many others have come by.
  */
 export function createOriginGate(options: OriginGateOptions): OriginGate {
   const { maxInFlightPerOrigin, maxWaitingPerOrigin, briefMs, waitMaxMs, now = () => performance.now() } = options;
@@ -92,6 +92,13 @@ export function createOriginGate(options: OriginGateOptions): OriginGate {
       origin.waiting.add(waiter);
     });
 
+  // Who was slow once may be quick by now, and a burst would be put off by that before it could show.
+  const recall = (name: string): number | undefined => {
+    const holdMs = pastHoldMs.get(name);
+    pastHoldMs.delete(name);
+    return holdMs === undefined ? undefined : Math.min(holdMs, HOLD_ASSUMED_MS);
+  };
+
   const forget = (name: string, holdMs: number): void => {
     origins.delete(name);
     if (pastHoldMs.size >= PACES_REMEMBERED_MAX) pastHoldMs.delete(pastHoldMs.keys().next().value!);
@@ -110,8 +117,7 @@ export function createOriginGate(options: OriginGateOptions): OriginGate {
       if (isClosed) return 'full';
       let origin = origins.get(name);
       if (origin === undefined) {
-        origin = { inFlight: 0, waiting: new Set(), holdMs: pastHoldMs.get(name), lastLeftAt: now(), nextPlaceAt: 0 };
-        pastHoldMs.delete(name);
+        origin = { inFlight: 0, waiting: new Set(), holdMs: recall(name), lastLeftAt: now(), nextPlaceAt: 0 };
         origins.set(name, origin);
       }
       if (origin.inFlight < maxInFlightPerOrigin) {

@@ -51,7 +51,7 @@ function countSent(endpoint: Receiver): Map<string, number> {
 describe('an origin that hangs', () => {
   it('does not hold up the others, and the timers given back unsent have used up no attempt', async () => {
     const rig = await open({
-      settings: { WORKER_ATTEMPTS_PER_ORIGIN: '8', WORKER_ATTEMPTS_MAX: '128', WORKER_CHUNKS_AT_ONCE: '2' },
+      settings: { WORKER_ATTEMPTS_PER_ORIGIN: '8', WORKER_ATTEMPTS_MAX: '192', WORKER_CHUNKS_AT_ONCE: '2' },
     });
     receiver.answer = () => 'hang';
     const healthy = await startReceiver();
@@ -152,7 +152,7 @@ describe('a worker that stops', () => {
   it('gives back at once what waits for room at a slow origin, to be sent by others', async () => {
     const rig = await open({
       isHinting: false,
-      settings: { WORKER_ATTEMPTS_PER_ORIGIN: '8', WORKER_ATTEMPTS_MAX: '128' },
+      settings: { WORKER_ATTEMPTS_PER_ORIGIN: '8', WORKER_ATTEMPTS_MAX: '192' },
     });
     receiver.answer = () => 'hang';
     // Four of them wait in memory, for up to five seconds.

@@ -1,4 +1,11 @@
-import { connectDatabase, createTimers, type StartedTimer, startTimers, WorkflowVersions } from '@punctual/database';
+import {
+  connectDatabase,
+  createTimers,
+  type Database,
+  type StartedTimer,
+  startTimers,
+  WorkflowVersions,
+} from '@punctual/database';
 import { RETRY_DEFAULT } from '@punctual/domain';
 import {
   beginRuns,
@@ -13,11 +20,11 @@ import { Registry } from 'prom-client';
 import { describe, expect, it, vi } from 'vitest';
 import { createWorkerMetrics } from '../metrics.ts';
 import { type AttemptResult, decideOutcome } from '../outcome.ts';
-import { OutcomeWriter } from '../outcome-writer.ts';
+import { OutcomeWriter, type OutcomeWriterOptions } from '../outcome-writer.ts';
 
 const db = useTestDatabase(6);
 
-function openWriter(windowMs = 5, database = db.database) {
+function openWriter(windowMs = 5, database = db.database, options: Partial<OutcomeWriterOptions> = {}) {
   let written = 0;
   const metrics = createWorkerMetrics(new Registry());
   const writer = new OutcomeWriter({
@@ -25,13 +32,14 @@ function openWriter(windowMs = 5, database = db.database) {
     workflowVersions: new WorkflowVersions(),
     windowMs,
     leaseMarginMs: 60_000,
-    countRoom: () => undefined,
+    reservePlaces: () => 0,
     onStarted: () => {},
-    onWritten: (count) => {
-      written += count;
+    onWritten: (ids) => {
+      written += ids.length;
     },
     metrics,
     logger: createTestLogger().logger,
+    ...options,
   });
   const add = (timer: StartedTimer, result: Partial<AttemptResult> = {}) =>
     writer.add(decideOutcome(timer, { outcome: 'succeeded', durationMs: 1, ...result }, RETRY_DEFAULT, () => 0));
@@ -59,6 +67,97 @@ const countIn = async (table: string, ids: readonly string[]) => {
   ]);
   return (rows[0] as { count: number }).count;
 };
+
+/** A database that commits, but whose answer to the first commit is lost. */
+function loseFirstCommit(database: Database): Database {
+  let isLost = false;
+  const connect = async () => {
+    const client = await database.hot.connect();
+    const query = async (...parameters: unknown[]) => {
+      const result = await Reflect.apply(client.query, client, parameters);
+      if (parameters[0] !== 'COMMIT' || isLost) return result;
+      isLost = true;
+      throw new Error('Connection terminated unexpectedly');
+    };
+    return { query, release: (error?: Error) => client.release(error) };
+  };
+  return { ...database, hot: { connect } as unknown as Database['hot'] };
+}
+
+const CHAIN = [
+  { key: 'a', action: { type: 'noop' as const } },
+  { key: 'b', after: ['a'], action: { type: 'noop' as const } },
+];
+
+async function startRuns(count: number): Promise<StartedTimer[]> {
+  const runIds = await beginRuns(db.database, new WorkflowVersions(), await storeWorkflow(db.database, CHAIN), count);
+  const timers = await db.database.kysely.selectFrom('timers').selectAll().where('run_id', 'in', runIds).execute();
+  await waitUntilDue(
+    db.database,
+    timers.map(({ id }) => id),
+  );
+  return startTimers(db.database.hot, timers, 60_000, 60_000);
+}
+
+describe('tasks that an outcome unlocks', () => {
+  it('are started with it, as far as there are places, which are given back', async () => {
+    const [started, asked]: [StartedTimer[], number[][]] = [[], []];
+    const { writer, add, countWritten } = openWriter(5, db.database, {
+      reservePlaces: (wanted) => {
+        asked.push([wanted, 7]);
+        return 7;
+      },
+      onStarted: (timers, _startedAt, places) => {
+        started.push(...timers);
+        expect(places).toBe(7);
+      },
+    });
+    const ended = await startRuns(10);
+    for (const timer of ended) add(timer);
+    await writer.flush();
+    expect(countWritten()).toBe(10);
+    expect(asked).toEqual([[10 + 64, 7]]);
+    const rows = await db.database.kysely
+      .selectFrom('timers')
+      .selectAll()
+      .where(
+        'run_id',
+        'in',
+        ended.map((timer) => timer.run_id!),
+      )
+      .execute();
+    expect(rows.map(({ task_key }) => task_key)).toEqual(Array.from({ length: 10 }, () => 'b'));
+    const running = rows.filter(({ state }) => state === 'running').map(({ id }) => id);
+    expect(running.toSorted()).toEqual(started.map(({ id }) => id).toSorted());
+    expect(running.length).toBeLessThanOrEqual(7);
+  });
+
+  it('go back to the schedulers when nobody knows whether they were started', async () => {
+    const started: StartedTimer[] = [];
+    const { writer, add, metrics, countWritten } = openWriter(5, loseFirstCommit(db.database), {
+      reservePlaces: (wanted) => wanted,
+      onStarted: (timers) => void started.push(...timers),
+    });
+    const ended = await startRuns(3);
+    for (const timer of ended) add(timer);
+    await writer.flush();
+    expect(countWritten()).toBe(3);
+    expect((await metrics.outcomeWriteFailures.get()).values[0]!.value).toBe(1);
+    expect(started).toEqual([]);
+    const rows = await db.database.kysely
+      .selectFrom('timers')
+      .selectAll()
+      .where(
+        'run_id',
+        'in',
+        ended.map((timer) => timer.run_id!),
+      )
+      .execute();
+    expect(rows).toHaveLength(3);
+    for (const row of rows)
+      expect(row).toMatchObject({ task_key: 'b', state: 'scheduled', attempt: 0, lease_ends_at: null });
+  });
+});
 
 describe('the outcome writer', () => {
   it('writes thousands of outcomes in few statements, and tells of each once', async () => {

@@ -1,4 +1,4 @@
-import { createTimers, type StartedTimer } from '@punctual/database';
+import { connectDatabase, createTimers, inTransaction, type StartedTimer } from '@punctual/database';
 import { ChunkQueue } from '@punctual/queue';
 import {
   createEmptyDatabase,
@@ -11,7 +11,7 @@ import {
   waitUntil,
 } from '@punctual/testkit';
 import { Registry } from 'prom-client';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { readWorkerConfig } from '../config.ts';
 import { Consumer } from '../consumer.ts';
 import { createWorkerMetrics } from '../metrics.ts';
@@ -127,7 +127,7 @@ describe('the consumer', () => {
     await waitUntil('it starts', () => started.length === 1);
   });
 
-  it('never has more of the queue under way than two thirds of its limit; the rest is for tasks that are unlocked here', async () => {
+  it('never has more of the queue under way than two thirds of its limit', async () => {
     const queue = await createTestQueue('redis', db);
     const chunks = new ChunkQueue(queue.connection, () => {});
     closers.push(
@@ -136,7 +136,7 @@ describe('the consumer', () => {
     );
     const attemptsMax = 200;
     let most = 0;
-    let underWay = 0;
+    let underWay: string[] = [];
     let done = 0;
     const consumer: Consumer = new Consumer({
       database: db.database,
@@ -145,9 +145,9 @@ describe('the consumer', () => {
       attemptsMax,
       leaseMarginMs: 1_000,
       isBrieflyFull: () => false,
-      run: () => {
+      run: (timer) => {
         most = Math.max(most, consumer.inFlight);
-        underWay += 1;
+        underWay.push(timer.id);
       },
       onQueueError: () => {},
       metrics: createWorkerMetrics(new Registry()),
@@ -159,14 +159,109 @@ describe('the consumer', () => {
     await createTimers(db.database.hot, timers);
     await chunks.dispatch(timers.map(({ id }) => ({ id, version: 1 })));
     await waitUntil('all are done', () => {
-      done += underWay;
+      done += underWay.length;
       consumer.release(underWay);
-      underWay = 0;
+      underWay = [];
       return done === timers.length;
     });
     await consumer.waitUntilIdle();
     expect(most).toBeGreaterThan(64);
     expect(most).toBeLessThanOrEqual(133);
-    expect(consumer.countSpare()).toBe(attemptsMax);
+  });
+
+  it('keeps the places of the queue for the queue, however many tasks are started without it', async () => {
+    const queue = await createTestQueue('redis', db);
+    const chunks = new ChunkQueue(queue.connection, () => {});
+    closers.push(
+      () => queue.drop(),
+      () => chunks.close(),
+    );
+    const run = vi.fn<(timer: StartedTimer) => void>();
+    const consumer = new Consumer({
+      database: db.database,
+      connection: queue.connection,
+      chunksAtOnce: 2,
+      attemptsMax: 192,
+      leaseMarginMs: 1_000,
+      isBrieflyFull: () => false,
+      run,
+      onQueueError: () => {},
+      metrics: createWorkerMetrics(new Registry()),
+      logger: createTestLogger().logger,
+    });
+    closers.push(() => consumer.stop());
+    const takeAll = (prefix: string) => {
+      const places = consumer.reservePlaces(1_000, []);
+      const tasks = Array.from({ length: places }, (_, index) => ({ id: `${prefix}${index}` }) as StartedTimer);
+      consumer.takeTasks(tasks, performance.now(), places);
+      return tasks.map(({ id }) => id);
+    };
+    expect(consumer.reservePlaces(40, [])).toBe(40);
+    const first = takeAll('a');
+    expect(first).toHaveLength(88);
+    consumer.takeTasks([], performance.now(), 40);
+    const second = takeAll('b');
+    expect(second).toHaveLength(40);
+    expect(consumer.reservePlaces(1_000, [])).toBe(0);
+    expect(consumer.reservePlaces(1_000, first.slice(0, 24))).toBe(24);
+    consumer.takeTasks([], performance.now(), 24);
+
+    consumer.start();
+    const timers = Array.from({ length: 192 }, () => makeTimer());
+    await createTimers(db.database.hot, timers);
+    run.mockClear();
+    await chunks.dispatch(timers.map(({ id }) => ({ id, version: 1 })));
+    await waitUntil('the queue has its third', () => run.mock.calls.length === 64);
+    expect(consumer.inFlight).toBe(192);
+    consumer.release(first);
+    await waitUntil('and what the tasks leave', () => run.mock.calls.length === 128);
+    expect(consumer.inFlight).toBe(168);
+    consumer.release(second);
+    expect(consumer.inFlight).toBe(128);
+    expect(consumer.reservePlaces(1_000, [])).toBe(64);
+    const stopping = consumer.stop();
+    expect(consumer.reservePlaces(1, [])).toBe(0);
+    await stopping;
+  });
+
+  it('starts the chunks of a statement one by one when somebody holds the lock of one of their timers', async () => {
+    const queue = await createTestQueue('redis', db);
+    const chunks = new ChunkQueue(queue.connection, () => {});
+    closers.push(
+      () => queue.drop(),
+      () => chunks.close(),
+    );
+    const impatient = connectDatabase({
+      connectionString: db.url,
+      applicationName: 'test',
+      poolSizeMax: 6,
+      queryTimeoutMs: 500,
+    });
+    closers.push(() => impatient.close());
+    const started = new Set<string>();
+    const consumer = new Consumer({
+      database: impatient,
+      connection: queue.connection,
+      chunksAtOnce: 6,
+      attemptsMax: 1_000,
+      leaseMarginMs: 1_000,
+      isBrieflyFull: () => false,
+      run: (timer) => void started.add(timer.id),
+      onQueueError: () => {},
+      metrics: createWorkerMetrics(new Registry()),
+      logger: createTestLogger().logger,
+    });
+    closers.push(() => consumer.stop());
+    const timers = Array.from({ length: 192 }, () => makeTimer());
+    await createTimers(db.database.hot, timers);
+    const locked = timers[100]!;
+    await inTransaction(db.database.ordinary, async (client) => {
+      await client.query('SELECT FROM timers WHERE id = $1 FOR UPDATE', [locked.id]);
+      await chunks.dispatch(timers.map(({ id }) => ({ id, version: 1 })));
+      consumer.start();
+      await waitUntil('the other chunks are started', () => started.size >= 128);
+      expect(started.has(locked.id)).toBe(false);
+    });
+    await waitUntil('all are started', () => started.size === 192);
   });
 });
