@@ -52,7 +52,7 @@ export const WorkerSettings = Type.Object({
     maximum: 20_000,
     default: 256,
     description:
-      'Requests under way at once to one origin (scheme, host and port); half as many more may wait in memory.',
+      'Requests under way at once to one origin (scheme, host and port); half as many more may wait in memory, and others as long as it takes them 100 ms.',
   }),
   WORKER_LEASE_MARGIN_MS: Type.Integer({
     minimum: 1_000,
