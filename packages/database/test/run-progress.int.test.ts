@@ -14,10 +14,11 @@ import {
   type StartHere,
   type StoredTask,
   startTimers,
+  type Transaction,
   WorkflowVersions,
 } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
-import { beginRuns, storeWorkflow, useTestDatabase, waitUntilDue } from '@punctual/testkit';
+import { beginRuns, storeWorkflow, useTestDatabase, waitUntil, waitUntilDue } from '@punctual/testkit';
 import { describe, expect, it } from 'vitest';
 
 const CONNECTIONS = 8;
@@ -58,14 +59,24 @@ async function startTasks(runIds: readonly string[], key: string, leaseMs = 60_0
   return started;
 }
 
+// Tasks are due at the moment of the lock, rounded up to a millisecond, before which nothing may start.
+async function waitUntilAnchorIsPast(client: Transaction): Promise<void> {
+  const { rows } = await client.query("SELECT ceil(date_part('epoch', clock_timestamp()) * 1000) AS anchor");
+  await waitUntil('what is unlocked is due', async () => {
+    const now = await client.query("SELECT date_part('epoch', clock_timestamp()) * 1000 >= $1 AS is_past", [
+      rows[0].anchor,
+    ]);
+    return now.rows[0].is_past;
+  });
+}
+
 function endAndStart(timers: readonly StartedTimer[], state: 'succeeded' | 'dead', startHere?: StartHere) {
   return endRunTimers(
     db.database.hot,
     versions,
     timers.map((timer) => timer.run_id!),
     async (client) => {
-      // Due times are rounded up to a millisecond, before which nothing may start.
-      if (startHere) await client.query('SELECT pg_sleep(0.002)');
+      if (startHere) await waitUntilAnchorIsPast(client);
       return finishTimers(
         client,
         timers.map(({ id, version }) => ({ ...RECORD, id, version, state })),
