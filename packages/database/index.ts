@@ -35,6 +35,7 @@ export {
   readWorkflowHeads,
   type WorkflowHead,
 } from './queries/create-runs.ts';
+export { VERSION_STARTED_AT_ONCE } from './queries/create-started-timers.ts';
 export { createSkippedTimers, createTimers, type NewTimer, TIMERS_PER_INSERT_MAX } from './queries/create-timers.ts';
 export { findApiKey } from './queries/find-api-key.ts';
 export {

@@ -1,5 +1,10 @@
-import { expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { WriteBatcher, type WriteBatcherOptions } from './write-batcher.ts';
+
+const WINDOW_MS = 5;
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
 
 /** A batcher of numbers whose transactions end when the test says so. */
 function createBatcher(options: Partial<WriteBatcherOptions<number, string>> = {}) {
@@ -9,7 +14,7 @@ function createBatcher(options: Partial<WriteBatcherOptions<number, string>> = {
       new Promise((resolve, reject) => {
         batches.push({ items, commit: () => resolve(items.map((item) => `stored ${item}`)), fail: reject });
       }),
-    windowMs: 0,
+    windowMs: WINDOW_MS,
     batchItemsMax: 10,
     batchesMax: 1,
     queueMax: 100,
@@ -17,7 +22,8 @@ function createBatcher(options: Partial<WriteBatcherOptions<number, string>> = {
   });
   return { batcher, batches };
 }
-const turn = () => new Promise((resolve) => setImmediate(resolve));
+/** Until whatever waits now has waited long enough. */
+const turn = () => vi.advanceTimersByTimeAsync(WINDOW_MS);
 const refusedData = () => Object.assign(new Error('refused'), { code: '22P02' });
 
 test('what arrives together is written together, and answered only after the commit', async () => {
@@ -84,7 +90,9 @@ test('an item whose data Postgres refuses fails alone: the others of its batch a
       return items.map(String);
     },
   });
-  const results = await Promise.allSettled([1, 2, 3].map((item) => batcher.write(item)));
+  const writes = Promise.allSettled([1, 2, 3].map((item) => batcher.write(item)));
+  await turn();
+  const results = await writes;
   expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
   expect(stored).toEqual([1, 3]);
 });
@@ -97,13 +105,15 @@ test('when Postgres is away nothing is tried one by one, and everybody is told',
       throw Object.assign(new Error('away'), { code: 'ECONNREFUSED' });
     },
   });
-  const results = await Promise.allSettled([1, 2, 3].map((item) => batcher.write(item)));
+  const writes = Promise.allSettled([1, 2, 3].map((item) => batcher.write(item)));
+  await turn();
+  const results = await writes;
   expect(results.every(({ status }) => status === 'rejected')).toBe(true);
   expect(calls).toBe(1);
 });
 
 test('a flush resolves when everything is written, and at once when there is nothing', async () => {
-  const { batcher, batches } = createBatcher({ windowMs: 50 });
+  const { batcher, batches } = createBatcher();
   await batcher.flush();
   const write = batcher.write(1);
   let isFlushed = false;

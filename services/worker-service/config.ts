@@ -70,10 +70,10 @@ export const WorkerSettings = Type.Object({
 export type WorkerConfig = Static<typeof WorkerSettings>;
 
 /**
- * Of so many attempts at once, how many the queue may bring, and how many may be tasks that are unlocked here: whichever
- * has more to do, a third is left to the other.
+ * Of so many attempts at once, how many the queue may bring, and how many may be tasks taken over from the outcomes that
+ * unlocked them: whichever has more to do, a third is left to the other.
  */
-export const countSharedPlaces = (attemptsMax: number): number => Math.floor((attemptsMax * 2) / 3);
+export const countPlacesOfOneSource = (attemptsMax: number): number => Math.floor((attemptsMax * 2) / 3);
 /** Attempts that may wait in memory for room at one origin, as a share of those that may be under way there. */
 export const WAITING_SHARE = 0.5;
 

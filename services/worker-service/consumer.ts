@@ -9,10 +9,9 @@ import {
 } from '@punctual/database';
 import { TIMEOUT_MS_DEFAULT } from '@punctual/domain';
 import { ChunkConsumer, type Hint, type Processed, type QueueConnection } from '@punctual/queue';
-import type { Logger } from '@punctual/runtime';
-import { countSharedPlaces } from './config.ts';
+import { Batcher, type Logger } from '@punctual/runtime';
+import { countPlacesOfOneSource } from './config.ts';
 import type { WorkerMetrics } from './metrics.ts';
-import { StatementBatcher } from './statement-batcher.ts';
 
 export interface ConsumerOptions {
   database: Database;
@@ -51,26 +50,28 @@ interface WaitingChunk {
 
 /**
  * Takes chunks of hints and starts their timers, as many as there is room for, with one conditional write for the chunks
- * that wait. The
- * queue's job ends with that write, so slow endpoints hold no job. Killed before the write, the hints are found again
- * by a scheduler; after it, when the leases end.
+ * that wait. The queue's job ends with that write, so slow endpoints hold no job. Killed before the write, the hints are
+ * found again by a scheduler; after it, when the leases end.
+ *
+ * Tasks that an outcome written here unlocks are started with it and taken over without the queue, as far as there are
+ * places.
  */
 export class Consumer {
   readonly #options: ConsumerOptions;
   readonly #chunks: ChunkConsumer;
-  readonly #starts: StatementBatcher<WaitingChunk>;
+  readonly #starts: Batcher<WaitingChunk>;
   #inFlight = 0;
   /** Room promised to starts whose answer is awaited. */
   #reserved = 0;
-  /** Tasks that were started without the queue, until their outcomes are written, and places kept for more. */
-  readonly #ofChains = new Set<string>();
-  #reservedForChains = 0;
+  /** Tasks taken over, until their outcomes are written, and places kept for more. */
+  readonly #takenOver = new Set<string>();
+  #reservedForTasks = 0;
   #waiters: (() => void)[] = [];
   #isStopping = false;
 
   constructor(options: ConsumerOptions) {
     this.#options = options;
-    this.#starts = new StatementBatcher({
+    this.#starts = new Batcher({
       run: (chunks) => this.#startChunks(chunks),
       windowMs: 0,
       weigh: (chunk) => chunk.hints.length,
@@ -112,33 +113,33 @@ export class Consumer {
   }
 
   /**
-   * Keeps up to `wanted` places for tasks that are about to be started without the queue, while the timers `leaving` are
+   * Keeps up to `wanted` places for tasks that are about to be taken over, while the timers `leaving` are
    * about to go, and returns how many. They get no more than a share of all places, so that however long the chains of
    * one tenant are, the queue has the rest for everybody.
    */
   reservePlaces(wanted: number, leaving: readonly string[]): number {
     if (this.#isStopping) return 0;
     const { attemptsMax } = this.#options;
-    const leavingOfChains = leaving.filter((id) => this.#ofChains.has(id)).length;
-    const ofChains = this.#ofChains.size - leavingOfChains + this.#reservedForChains;
-    const all = this.#inFlight - leaving.length + this.#reserved + this.#reservedForChains;
-    const free = Math.min(countSharedPlaces(attemptsMax) - ofChains, attemptsMax - all);
+    const leavingTakenOver = leaving.filter((id) => this.#takenOver.has(id)).length;
+    const takenOver = this.#takenOver.size - leavingTakenOver + this.#reservedForTasks;
+    const all = this.#inFlight - leaving.length + this.#reserved + this.#reservedForTasks;
+    const free = Math.min(countPlacesOfOneSource(attemptsMax) - takenOver, attemptsMax - all);
     const places = Math.max(0, Math.min(wanted, free));
-    this.#reservedForChains += places;
+    this.#reservedForTasks += places;
     return places;
   }
 
-  /** Begins the attempts of tasks that were started without the queue, and gives back the places kept for them. */
+  /** Begins the attempts of tasks that were started with the outcomes that unlocked them, and gives back the places kept for them. */
   takeTasks(started: readonly StartedTimer[], startedAt: number, places: number): void {
-    this.#reservedForChains -= places;
-    for (const { id } of started) this.#ofChains.add(id);
+    this.#reservedForTasks -= places;
+    for (const { id } of started) this.#takenOver.add(id);
     this.#take(started, startedAt);
   }
 
   /** Makes room: the outcomes of these timers are written. */
   release(ids: readonly string[]): void {
     this.#inFlight -= ids.length;
-    if (this.#ofChains.size > 0) for (const id of ids) this.#ofChains.delete(id);
+    if (this.#takenOver.size > 0) for (const id of ids) this.#takenOver.delete(id);
     this.#options.metrics.attemptsInFlight.set(this.#inFlight);
     this.#wakeWaiters();
   }
@@ -235,9 +236,9 @@ export class Consumer {
   // What comes before a tenant's backlog must not wait for that tenant's origin either.
   #hasRoomFor(count: number, isFirst: boolean): boolean {
     const { attemptsMax, isBrieflyFull } = this.#options;
-    const ofQueue = this.#inFlight - this.#ofChains.size + this.#reserved + count;
-    const all = this.#inFlight + this.#reserved + this.#reservedForChains + count;
-    const hasRoom = ofQueue <= countSharedPlaces(attemptsMax) && all <= attemptsMax;
+    const ofQueue = this.#inFlight - this.#takenOver.size + this.#reserved + count;
+    const all = this.#inFlight + this.#reserved + this.#reservedForTasks + count;
+    const hasRoom = ofQueue <= countPlacesOfOneSource(attemptsMax) && all <= attemptsMax;
     return hasRoom && (isFirst || !isBrieflyFull());
   }
 

@@ -11,13 +11,13 @@ import {
   retryTimers,
   returnRunTimers,
   type StartedTimer,
+  VERSION_STARTED_AT_ONCE,
   type WorkflowVersions,
 } from '@punctual/database';
 import { TIMEOUT_MS_DEFAULT } from '@punctual/domain';
-import { type Logger, limitRate, OUTAGE_LOG_INTERVAL_MS } from '@punctual/runtime';
+import { Batcher, type Logger, limitRate, OUTAGE_LOG_INTERVAL_MS } from '@punctual/runtime';
 import type { WorkerMetrics } from './metrics.ts';
 import type { Outcome } from './outcome.ts';
-import { StatementBatcher } from './statement-batcher.ts';
 
 export interface OutcomeWriterOptions {
   database: Database;
@@ -39,8 +39,6 @@ export interface OutcomeWriterOptions {
 const BATCH_MAX = 500;
 /** Tasks that the outcomes of one transaction may start here beyond one each; of a larger fan-out all workers get a part. */
 const FAN_OUT_MAX = 64;
-/** The version of a task that was stored as started. */
-const VERSION_STARTED = 2;
 /** Outcomes of runs in one transaction. */
 const RUN_OUTCOMES_PER_TRANSACTION_MAX = 200;
 /** Writes under way at once that do not wait for somebody's lock, and all of them. */
@@ -60,7 +58,7 @@ const FAULTY_TRIES_MAX = 3;
  */
 export class OutcomeWriter {
   readonly #options: OutcomeWriterOptions;
-  readonly #batcher: StatementBatcher<Outcome>;
+  readonly #batcher: Batcher<Outcome>;
   readonly #warnSeldom: (error: unknown, outcomes: number) => void;
 
   constructor(options: OutcomeWriterOptions) {
@@ -70,7 +68,7 @@ export class OutcomeWriter {
         options.logger.warn({ err: error, outcomes }, 'could not write outcomes; trying again'),
       OUTAGE_LOG_INTERVAL_MS,
     );
-    this.#batcher = new StatementBatcher({
+    this.#batcher = new Batcher({
       run: (batch) => this.#writeBatch(batch),
       windowMs: options.windowMs,
       weigh: () => 1,
@@ -180,7 +178,13 @@ export class OutcomeWriter {
   async #giveBack(unsure: Map<string, string>): Promise<void> {
     if (unsure.size === 0) return;
     const { database, workflowVersions } = this.#options;
-    const timers = [...unsure].map(([id, runId]) => ({ id, runId, version: VERSION_STARTED, waitMs: 0, record: null }));
+    const timers = [...unsure].map(([id, runId]) => ({
+      id,
+      runId,
+      version: VERSION_STARTED_AT_ONCE,
+      waitMs: 0,
+      record: null,
+    }));
     await returnRunTimers(database.hot, workflowVersions, timers);
     unsure.clear();
   }

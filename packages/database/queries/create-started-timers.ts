@@ -3,6 +3,9 @@ import { nameStatement } from '../statement.ts';
 import { INPUT_OF_NEW_TIMERS, type NewTimer, TIMERS_PER_INSERT_MAX, toColumns } from './create-timers.ts';
 import { STARTED_TIMER, type StartedTimer } from './start-timers.ts';
 
+/** The version of a new timer that is stored as started: created as 1, and started. */
+export const VERSION_STARTED_AT_ONCE = 2;
+
 // What `create_timers` and then `start_timers` would do. A row that is not yet due by the database's clock waits as usual.
 // `wake_at` has milliseconds and would be rounded up, to after the start.
 const insertStarted = nameStatement<StartedTimer>(
@@ -15,7 +18,7 @@ const insertStarted = nameStatement<StartedTimer>(
      SELECT id, tenant_id, partition, to_timestamp(due_at / 1000), greatest(to_timestamp(due_at / 1000), date_trunc('milliseconds', clock_timestamp())),
        to_timestamp(created_at / 1000), run_id, workflow_id, workflow_version, task_key, time_zone, delay::json,
        action::json, payload::json, retry::json, timeout_ms, external_id, labels::jsonb,
-       CASE WHEN is_due THEN 'running'::timer_state ELSE 'scheduled' END, 1 + is_due::int, is_due::int,
+       CASE WHEN is_due THEN 'running'::timer_state ELSE 'scheduled' END, CASE WHEN is_due THEN ${VERSION_STARTED_AT_ONCE} ELSE 1 END, is_due::int,
        CASE WHEN is_due THEN clock_timestamp() + (coalesce(timeout_ms, $18::int) + $19::int) * interval '1 millisecond' END
      FROM input
      RETURNING *

@@ -1,5 +1,5 @@
-export interface StatementBatcherOptions<Item> {
-  /** Runs one statement, or several, for the items together; must not reject. */
+export interface BatcherOptions<Item> {
+  /** Does the work for the items together, by one statement or several; must not reject. */
   run: (items: readonly Item[]) => Promise<void>;
   /** How long the first item of a batch waits for others when nothing is under way (ms); 0: not at all. */
   windowMs: number;
@@ -19,8 +19,8 @@ const SLOW_AFTER_MS = 100;
  * Gathers what arrives while earlier batches are under way, so that statements grow with the load by themselves: a
  * statement costs Node and Postgres as much as ten to twenty rows, whatever it carries.
  */
-export class StatementBatcher<Item> {
-  readonly #options: StatementBatcherOptions<Item>;
+export class Batcher<Item> {
+  readonly #options: BatcherOptions<Item>;
   #waiting: Item[] = [];
   #weight = 0;
   #quick = 0;
@@ -29,8 +29,18 @@ export class StatementBatcher<Item> {
   #isDue = false;
   readonly #underWay = new Set<Promise<void>>();
 
-  constructor(options: StatementBatcherOptions<Item>) {
+  constructor(options: BatcherOptions<Item>) {
     this.#options = options;
+  }
+
+  /** Items that wait for their batch to begin. */
+  get waitingCount(): number {
+    return this.#waiting.length;
+  }
+
+  /** Whether nothing waits and no batch is under way. */
+  get isIdle(): boolean {
+    return this.#waiting.length === 0 && this.#underWay.size === 0;
   }
 
   add(item: Item): void {
@@ -43,7 +53,7 @@ export class StatementBatcher<Item> {
 
   /** Resolves when everything added so far, and what is added meanwhile, has run. */
   async flush(): Promise<void> {
-    while (this.#waiting.length > 0 || this.#underWay.size > 0) {
+    while (!this.isIdle) {
       this.#begin();
       await Promise.race(this.#underWay);
     }

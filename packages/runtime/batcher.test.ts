@@ -1,13 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { StatementBatcher, type StatementBatcherOptions } from './statement-batcher.ts';
+import { Batcher, type BatcherOptions } from './batcher.ts';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 /** A batcher of numbers, each as heavy as it says, and the batches it began; each ends when `end` is called. */
-function createBatcher(overrides: Partial<StatementBatcherOptions<number>> = {}) {
+function createBatcher(overrides: Partial<BatcherOptions<number>> = {}) {
   const batches: { items: readonly number[]; end: () => void }[] = [];
-  const batcher = new StatementBatcher<number>({
+  const batcher = new Batcher<number>({
     run: (items) => new Promise((resolve) => batches.push({ items, end: resolve })),
     windowMs: 10,
     weigh: (item) => item,
