@@ -10,12 +10,18 @@ describe('a chunk', () => {
     for (const count of [0, 1, TIMERS_PER_CHUNK_MAX]) {
       const hints = makeHints(count);
       expect(decodeChunk(JSON.parse(JSON.stringify(encodeChunk(hints))))).toEqual(hints);
+      const timed = hints.map((hint, index) => ({ ...hint, wakeAt: 1_700_000_000_000 + index }));
+      expect(decodeChunk(JSON.parse(JSON.stringify(encodeChunk(timed))))).toEqual(timed);
     }
   });
 
-  it('carries ids and versions, and nothing of the customer', () => {
+  it('never makes a timer due earlier than it is', () => {
+    expect(decodeChunk(encodeChunk([{ id: createId(), version: 1, wakeAt: 1_700.25 }]))[0]!.wakeAt).toBe(1_701);
+  });
+
+  it('carries ids, versions and due times, and nothing of the customer', () => {
     const hints = makeHints(2).map((hint) => ({ ...hint, payload: 'secret', partition: 3, wakeAt: 5 }));
-    expect(Object.keys(encodeChunk(hints))).toEqual(['ids', 'versions']);
+    expect(Object.keys(encodeChunk(hints))).toEqual(['ids', 'versions', 'wakeAts']);
     expect(JSON.stringify(encodeChunk(hints))).not.toContain('secret');
   });
 
@@ -36,6 +42,8 @@ describe('a chunk', () => {
     ['a version that is no whole number', { ids: [id], versions: [1.5] }],
     ['a version below 1', { ids: [id], versions: [0] }],
     ['a version that no row can have', { ids: [id], versions: [2 ** 31] }],
+    ['a due time that is a text', { ids: [id], versions: [1], wakeAts: ['soon'] }],
+    ['fewer due times than ids', { ids: [id, id], versions: [1, 1], wakeAts: [1] }],
   ])('that is %s yields nothing', (_, message) => {
     expect(decodeChunk(message)).toEqual([]);
   });

@@ -37,6 +37,22 @@ describe('a batch', () => {
     expect(list()).toEqual([[1, 2]]);
   });
 
+  it('waits for nobody when the one before had a single item', async () => {
+    const { batcher, list, end } = createBatcher();
+    batcher.add(1);
+    vi.advanceTimersByTime(10);
+    await end(0);
+    batcher.add(2);
+    expect(list()).toEqual([[1], [2]]);
+    // Those that come while it is under way are two: the next one waits for others again.
+    batcher.add(3, 4);
+    await end(1);
+    expect(list()).toEqual([[1], [2], [3, 4]]);
+    await end(2);
+    batcher.add(5);
+    expect(list()).toHaveLength(3);
+  });
+
   it('waits for nothing when there is no window', () => {
     const { batcher, list } = createBatcher({ windowMs: 0 });
     batcher.add(1);

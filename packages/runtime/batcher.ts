@@ -1,7 +1,10 @@
 export interface BatcherOptions<Item> {
   /** Does the work for the items together, by one statement or several; must not reject. */
   run: (items: readonly Item[]) => Promise<void>;
-  /** How long the first item of a batch waits for others when nothing is under way (ms); 0: not at all. */
+  /**
+   * How long the first item of a batch waits for others (ms), unless the batch before had a single item: who comes alone,
+   * again and again, has nobody to wait for.
+   */
   windowMs: number;
   /** What an item counts toward `weightMax`; one that is heavier goes alone. */
   weigh: (item: Item) => number;
@@ -23,6 +26,8 @@ export class Batcher<Item> {
   readonly #options: BatcherOptions<Item>;
   #waiting: Item[] = [];
   #weight = 0;
+  /** Whether the last batch had a single item. */
+  #isLonely = false;
   #quick = 0;
   #window: NodeJS.Timeout | undefined;
   /** The window has passed while no batch could begin. */
@@ -43,11 +48,13 @@ export class Batcher<Item> {
     return this.#waiting.length === 0 && this.#underWay.size === 0;
   }
 
-  add(item: Item): void {
+  add(...items: Item[]): void {
     const { weigh, weightMax, windowMs } = this.#options;
-    this.#waiting.push(item);
-    this.#weight += weigh(item);
-    if (windowMs === 0 || this.#weight >= weightMax) this.#begin();
+    for (const item of items) {
+      this.#waiting.push(item);
+      this.#weight += weigh(item);
+    }
+    if (windowMs === 0 || this.#isLonely || this.#weight >= weightMax) this.#begin();
     else if (!this.#isDue) this.#window ??= setTimeout(() => this.#begin(), windowMs);
   }
 
@@ -68,6 +75,8 @@ export class Batcher<Item> {
   }
 
   #runBatch(): void {
+    const items = this.#takeBatch();
+    this.#isLonely = items.length === 1;
     this.#quick += 1;
     let isQuick = true;
     const leaveQuick = () => {
@@ -76,7 +85,7 @@ export class Batcher<Item> {
       if (this.#isDue || this.#weight >= this.#options.weightMax) this.#begin();
     };
     const slow = setTimeout(leaveQuick, SLOW_AFTER_MS);
-    const batch: Promise<void> = this.#options.run(this.#takeBatch()).finally(() => {
+    const batch: Promise<void> = this.#options.run(items).finally(() => {
       clearTimeout(slow);
       this.#underWay.delete(batch);
       leaveQuick();

@@ -1,3 +1,4 @@
+export { Agenda } from './agenda.ts';
 export { Batcher, type BatcherOptions } from './batcher.ts';
 export { ConfigError, describeSetting, type RelationCheck, readConfig } from './config.ts';
 export { type CheckResult, Health, type HealthReport } from './health.ts';

@@ -1,5 +1,6 @@
 import { type RelationCheck, readConfig } from '@punctual/runtime';
 import Type, { type Static } from 'typebox';
+import { HAND_OVER_EARLY_MS } from './dispatcher.ts';
 
 /** Every setting of the scheduler; `docs/configuration.md` is made from it. */
 export const SchedulerSettings = Type.Object({
@@ -36,14 +37,14 @@ export const SchedulerSettings = Type.Object({
   SCHEDULER_READ_INTERVAL_MS: Type.Integer({
     minimum: 1,
     maximum: 1_000,
-    default: 20,
+    default: 30,
     description: 'Between two reads. A timer that is due sooner than this after its creation waits for the next read.',
   }),
   SCHEDULER_LOOK_AHEAD_MS: Type.Integer({
     minimum: 10,
     maximum: 60_000,
-    default: 60,
-    description: 'How far before its due time a timer is read into memory; at least twice SCHEDULER_READ_INTERVAL_MS.',
+    default: 90,
+    description: 'How far before its due time a timer is read into memory.',
   }),
   SCHEDULER_READ_ROWS_MAX: Type.Integer({
     minimum: 64,
@@ -65,11 +66,11 @@ export const SchedulerSettings = Type.Object({
       'How long a dispatched timer that was not started is left alone; it is dispatched again by twice that.',
   }),
   SCHEDULER_DISPATCH_WINDOW_MS: Type.Integer({
-    minimum: 1,
-    maximum: 1_000,
-    default: 16,
+    minimum: 0,
+    maximum: 500,
+    default: 40,
     description:
-      'Least time between two hand-overs to the queue, unless a chunk is full: what comes due meanwhile travels together.',
+      'A timer goes to the queue shortly before it is due, and takes along what comes due within this time after it.',
   }),
   SCHEDULER_QUEUE_CHUNKS_MAX: Type.Integer({
     minimum: 1,
@@ -93,9 +94,10 @@ const checkRelations: RelationCheck<SchedulerConfig> = (config) => {
       'SCHEDULER_LEASE_RENEW_MS must be at most half of SCHEDULER_LEASE_TTL_MS, or leases run out between renewals.',
     );
   }
-  if (config.SCHEDULER_READ_INTERVAL_MS * 2 > config.SCHEDULER_LOOK_AHEAD_MS) {
+  const least = config.SCHEDULER_READ_INTERVAL_MS + HAND_OVER_EARLY_MS + config.SCHEDULER_DISPATCH_WINDOW_MS;
+  if (config.SCHEDULER_LOOK_AHEAD_MS < least) {
     faults.push(
-      'SCHEDULER_LOOK_AHEAD_MS must be at least twice SCHEDULER_READ_INTERVAL_MS, or timers are read too late.',
+      `SCHEDULER_LOOK_AHEAD_MS must be at least ${least}: SCHEDULER_READ_INTERVAL_MS, SCHEDULER_DISPATCH_WINDOW_MS and ${HAND_OVER_EARLY_MS} ms for the way through the queue, or timers are read too late.`,
     );
   }
   return faults;

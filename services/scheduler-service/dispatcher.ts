@@ -1,12 +1,12 @@
 import type { DatabaseClock, DueTimer } from '@punctual/database';
 import { type ChunkQueue, type Hint, TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
-import type { Logger, Role } from '@punctual/runtime';
+import { Agenda, type Logger, type Role } from '@punctual/runtime';
 import type { SchedulerMetrics } from './metrics.ts';
 
 export interface DispatcherOptions {
   queue: Pick<ChunkQueue, 'dispatch' | 'countWaiting'>;
   clock: DatabaseClock;
-  /** At least so long between two hand-overs, unless a chunk is full (ms): what comes due meanwhile travels together. */
+  /** What comes due within it after the timers that are handed over travels with them (ms). */
   windowMs: number;
   /** No more is read while so many chunks wait. */
   queueChunksMax: number;
@@ -16,6 +16,11 @@ export interface DispatcherOptions {
   logger: Logger;
 }
 
+/**
+ * A timer is handed over so long before it is due (ms): about what its way through the queue takes when the machine is
+ * busy. The worker waits until it is due.
+ */
+export const HAND_OVER_EARLY_MS = 15;
 /** Timers that may wait in memory: the look-ahead at some 100,000 due a second. */
 const HELD_MAX = 20_000;
 /** Hand-overs under way at once: enough to hide a round trip, few enough that an outage holds little. */
@@ -30,22 +35,22 @@ const DEPTH_INTERVAL_MS = 100;
 const FAILURE_PAUSE_MS = 250;
 
 /**
- * Holds timers until they are due by the database's clock, then hands them to the queue in chunks.
+ * Holds timers until shortly before they are due by the database's clock, then hands them to the queue in chunks, and
+ * with them what comes due soon after: a job of the queue costs three processes the same, however little it carries.
  *
  * A hand-over is a hint: lost or doubled, it harms nothing but punctuality, and what is held here when the process
  * dies is read again by the partition's next owner.
  */
 export class Dispatcher implements Role {
   readonly #options: DispatcherOptions;
-  /** Due times rounded up to a millisecond → the timers due then. */
-  readonly #heldByTick = new Map<number, DueTimer[]>();
+  /** By their due times. */
+  readonly #agenda = new Agenda<DueTimer>();
   #heldCount = 0;
   #ready: DueTimer[] = [];
   #handovers = 0;
   /** Timers in the hand-overs under way. */
   #handingOver = 0;
   #chunksWaiting = 0;
-  #handedOverAt = Number.NEGATIVE_INFINITY;
   #failedAt = Number.NEGATIVE_INFINITY;
   #wakeTimer: NodeJS.Timeout | undefined;
   #depthTimer: NodeJS.Timeout | undefined;
@@ -70,7 +75,7 @@ export class Dispatcher implements Role {
     clearTimeout(this.#depthTimer);
     await this.#depthQuestion;
     await Promise.all(this.#underWay);
-    this.#heldByTick.clear();
+    this.#agenda.clear();
     this.#ready = [];
     this.#heldCount = 0;
   }
@@ -104,51 +109,36 @@ export class Dispatcher implements Role {
 
   /** Takes timers that are due, or will be soon. */
   hold(timers: readonly DueTimer[]): void {
-    for (const timer of timers) {
-      const tick = Math.ceil(timer.wakeAt);
-      const held = this.#heldByTick.get(tick);
-      if (held) held.push(timer);
-      else this.#heldByTick.set(tick, [timer]);
-    }
+    for (const timer of timers) this.#agenda.add(timer.wakeAt, timer);
     this.#heldCount += timers.length;
     this.#release();
   }
 
-  /** Hands over what is due, whatever the window, and waits for the end of all hand-overs. */
+  /** Hands over what is due, or soon will be, and waits for the end of all hand-overs. */
   async runOnce(): Promise<void> {
-    this.#handedOverAt = Number.NEGATIVE_INFINITY;
     this.#release();
     await Promise.all(this.#underWay);
   }
 
-  // Moves what is due to `ready`, hands over, and sets the alarm for what is due next. A timer that is due alone goes at
-  // once; one that follows another within the window waits for its end, and goes with all that came due meanwhile.
+  // Moves what is due soon to `ready`, hands over, and sets the alarm for what is due next.
   #release(): void {
     const { clock, windowMs, metrics } = this.#options;
     clearTimeout(this.#wakeTimer);
-    const now = clock.nowAtLeast();
-    let next = Number.POSITIVE_INFINITY;
-    for (const [tick, timers] of this.#heldByTick) {
-      if (tick <= now) {
-        for (const timer of timers) this.#ready.push(timer);
-        this.#heldByTick.delete(tick);
-      } else if (tick < next) {
-        next = tick;
-      }
-    }
-    const windowLeftMs = this.#handedOverAt + windowMs - performance.now();
-    if (windowLeftMs <= 0 || this.#ready.length >= TIMERS_PER_CHUNK_MAX) this.#handOver();
-    else if (this.#ready.length > 0) next = Math.min(next, now + windowLeftMs);
+    const soon = clock.nowAtLeast() + HAND_OVER_EARLY_MS;
+    if (this.#agenda.findNext() <= soon) this.#ready.push(...this.#agenda.take(soon + windowMs));
+    this.#handOver();
     metrics.timersHeld.set(this.#heldCount);
-    if (next < Number.POSITIVE_INFINITY && !this.#isStopped) {
-      // Node rounds waits down to whole milliseconds: one more, so that the alarm never rings in vain.
-      this.#wakeTimer = setTimeout(() => this.#release(), Math.max(1, Math.ceil(next - now)));
+    if (this.#agenda.size > 0 && !this.#isStopped) {
+      // Node rounds waits down to whole milliseconds: up instead, so that the alarm never rings in vain.
+      const waitMs = Math.ceil(this.#agenda.findNext() - soon);
+      this.#wakeTimer = setTimeout(() => this.#release(), Math.max(1, waitMs));
     }
   }
 
+  // What comes while a hand-over is under way waits for its end, and travels together, unless it fills a chunk.
   #handOver(): void {
-    while (this.#ready.length > 0 && this.#handovers < HANDOVERS_MAX) {
-      this.#handedOverAt = performance.now();
+    const isWorthwhile = () => this.#handovers === 0 || this.#ready.length >= TIMERS_PER_CHUNK_MAX;
+    while (this.#ready.length > 0 && this.#handovers < HANDOVERS_MAX && isWorthwhile()) {
       this.#beginHandOver(this.#ready.splice(0, HANDOVER_TIMERS_MAX), 'last');
     }
   }

@@ -1,5 +1,6 @@
 import {
   type Database,
+  type DatabaseClock,
   isDatabaseUnavailable,
   isStatementTimeout,
   readEarlyHints,
@@ -11,10 +12,12 @@ import { TIMEOUT_MS_DEFAULT } from '@punctual/domain';
 import { ChunkConsumer, type Hint, type Processed, type QueueConnection } from '@punctual/queue';
 import { Batcher, type Logger } from '@punctual/runtime';
 import { countPlacesOfOneSource } from './config.ts';
+import { type DueHints, EarlyHints } from './early-hints.ts';
 import type { WorkerMetrics } from './metrics.ts';
 
 export interface ConsumerOptions {
   database: Database;
+  clock: DatabaseClock;
   connection: QueueConnection;
   chunksAtOnce: number;
   attemptsMax: number;
@@ -36,21 +39,25 @@ const UNAVAILABLE_PAUSE_MS = 200;
  */
 const ROOM_CHECK_INTERVAL_MS = 50;
 
+/** Hints that come due within it after others are started together (ms). */
+const START_WINDOW_MS = 16;
 /** Timers that one statement starts. */
 const STARTS_PER_STATEMENT_MAX = 256;
 /** Statements under way at once that start timers and do not wait for somebody's lock. */
 const QUICK_STARTS_MAX = 2;
 
-/** A chunk that there is room for. */
-interface WaitingChunk {
-  hints: readonly Hint[];
+/** A chunk that there is room for, and how many of its hints are not yet dealt with. */
+interface PendingChunk {
+  left: number;
+  /** What comes of it, then. */
+  answer: () => void;
   resolve: (processed: Processed) => void;
   reject: (error: unknown) => void;
 }
 
 /**
- * Takes chunks of hints and starts their timers, as many as there is room for, with one conditional write for the chunks
- * that wait. The queue's job ends with that write, so slow endpoints hold no job. Killed before the write, the hints are
+ * Takes chunks of hints and starts their timers when they are due, as many as there is room for, with one conditional
+ * write for all that wait. The queue's job ends with that write, so slow endpoints hold no job. Killed before the write, the hints are
  * found again by a scheduler; after it, when the leases end.
  *
  * Tasks that an outcome written here unlocks are started with it and taken over without the queue, as far as there are
@@ -59,7 +66,8 @@ interface WaitingChunk {
 export class Consumer {
   readonly #options: ConsumerOptions;
   readonly #chunks: ChunkConsumer;
-  readonly #starts: Batcher<WaitingChunk>;
+  readonly #early: EarlyHints<PendingChunk>;
+  readonly #starts: Batcher<DueHints<PendingChunk>>;
   #inFlight = 0;
   /** Room promised to starts whose answer is awaited. */
   #reserved = 0;
@@ -72,12 +80,17 @@ export class Consumer {
   constructor(options: ConsumerOptions) {
     this.#options = options;
     this.#starts = new Batcher({
-      run: (chunks) => this.#startChunks(chunks),
+      run: (parts) => this.#startParts(parts),
       windowMs: 0,
-      weigh: (chunk) => chunk.hints.length,
+      weigh: (part) => part.hints.length,
       weightMax: STARTS_PER_STATEMENT_MAX,
       quickMax: QUICK_STARTS_MAX,
       batchesMax: options.chunksAtOnce,
+    });
+    this.#early = new EarlyHints({
+      clock: options.clock,
+      windowMs: START_WINDOW_MS,
+      onDue: (parts) => this.#starts.add(...parts),
     });
     this.#chunks = new ChunkConsumer(
       options.connection,
@@ -158,52 +171,60 @@ export class Consumer {
       await this.#waitForChange();
       clearTimeout(timer);
     }
+    if (hints.length === 0) return 'done';
     this.#reserved += hints.length;
-    return new Promise((resolve, reject) => this.#starts.add({ hints, resolve, reject }));
+    return new Promise((resolve, reject) => {
+      const chunk: PendingChunk = { left: hints.length, answer: () => resolve('done'), resolve, reject };
+      const due = this.#early.hold(chunk, hints);
+      if (due.length > 0) this.#starts.add({ chunk, hints: due });
+    });
   }
 
-  async #startChunks(chunks: readonly WaitingChunk[]): Promise<void> {
-    const hints = chunks.flatMap((chunk) => chunk.hints);
+  async #startParts(parts: readonly DueHints<PendingChunk>[]): Promise<void> {
+    const hints = parts.flatMap((part) => part.hints);
     let started: StartedTimer[];
     try {
       started = await this.#start(hints);
     } catch (error) {
       // One row that somebody has locked, or that Postgres does not take, is the matter of its own chunk.
-      const isOfOneChunk = !isDatabaseUnavailable(error) || isStatementTimeout(error);
-      if (chunks.length > 1 && isOfOneChunk) await Promise.all(chunks.map((chunk) => this.#startChunks([chunk])));
-      else await Promise.all(chunks.map((chunk) => this.#fail(chunk, error)));
+      const isOfOnePart = !isDatabaseUnavailable(error) || isStatementTimeout(error);
+      if (parts.length > 1 && isOfOnePart) await Promise.all(parts.map((part) => this.#startParts([part])));
+      else await Promise.all(parts.map((part) => this.#fail(part, error)));
       return;
     }
     const startedIds = started.length === hints.length ? undefined : new Set(started.map((timer) => timer.id));
-    await Promise.all(chunks.map((chunk) => this.#endChunk(chunk, startedIds)));
+    await Promise.all(parts.map((part) => this.#endPart(part, startedIds)));
   }
 
-  // `startedIds`: of all chunks of the statement; undefined when all hints started.
-  async #endChunk(chunk: WaitingChunk, startedIds: ReadonlySet<string> | undefined): Promise<void> {
-    const missing = startedIds ? chunk.hints.filter((hint) => !startedIds.has(hint.id)) : [];
+  // `startedIds`: of all parts of the statement; undefined when all hints started.
+  async #endPart(part: DueHints<PendingChunk>, startedIds: ReadonlySet<string> | undefined): Promise<void> {
+    const missing = startedIds ? part.hints.filter((hint) => !startedIds.has(hint.id)) : [];
     try {
       if (missing.length > 0) await this.#startRest(missing);
     } catch (error) {
-      await this.#fail(chunk, error);
+      await this.#fail(part, error);
       return;
     }
-    this.#settle(chunk, () => chunk.resolve('done'));
+    this.#settle(part);
   }
 
-  async #fail(chunk: WaitingChunk, error: unknown): Promise<void> {
-    if (!isDatabaseUnavailable(error)) {
-      this.#settle(chunk, () => chunk.reject(error));
-      return;
+  async #fail(part: DueHints<PendingChunk>, error: unknown): Promise<void> {
+    const { chunk, hints } = part;
+    if (isDatabaseUnavailable(error)) {
+      // The chunk goes back to the queue: lost, it would be found again only seconds after Postgres is back.
+      this.#options.logger.debug({ err: error, timers: hints.length }, 'could not start timers; trying again');
+      await new Promise((resolve) => setTimeout(resolve, UNAVAILABLE_PAUSE_MS));
+      chunk.answer = () => chunk.resolve('left');
+    } else {
+      chunk.answer = () => chunk.reject(error);
     }
-    // The chunk goes back to the queue: lost, it would be found again only seconds after Postgres is back.
-    this.#options.logger.debug({ err: error, timers: chunk.hints.length }, 'could not start timers; trying again');
-    await new Promise((resolve) => setTimeout(resolve, UNAVAILABLE_PAUSE_MS));
-    this.#settle(chunk, () => chunk.resolve('left'));
+    this.#settle(part);
   }
 
-  #settle(chunk: WaitingChunk, answer: () => void): void {
-    this.#reserved -= chunk.hints.length;
-    answer();
+  #settle({ chunk, hints }: DueHints<PendingChunk>): void {
+    this.#reserved -= hints.length;
+    chunk.left -= hints.length;
+    if (chunk.left === 0) chunk.answer();
     this.#wakeWaiters();
   }
 

@@ -3,9 +3,11 @@ import {
   beatServiceInstance,
   checkDatabaseReady,
   connectDatabase,
+  DatabaseClock,
   HEARTBEAT_INTERVAL_MS,
   removeServiceInstance,
   type ServiceInstance,
+  synchronizeClock,
   WorkflowVersions,
 } from '@punctual/database';
 import { createEgressPolicy, createId } from '@punctual/domain';
@@ -78,6 +80,8 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
     const queue = new ChunkQueue(connection, onQueueError);
     opened.push(() => queue.close());
     await queue.checkTables();
+    const clock = new DatabaseClock();
+    await synchronizeClock(database.hot, clock);
     const workflowVersions = new WorkflowVersions();
     const http = createHttpTarget({
       egressPolicy,
@@ -116,6 +120,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
     });
     const consumer = new Consumer({
       database,
+      clock,
       connection,
       chunksAtOnce: config.WORKER_CHUNKS_AT_ONCE,
       attemptsMax: config.WORKER_ATTEMPTS_MAX,
@@ -140,6 +145,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
     const heartbeat = new Loop({
       name: 'heartbeat',
       run: async () => {
+        await synchronizeClock(database.hot, clock);
         const details = { attemptsInFlight: consumer.inFlight, attemptsMax: config.WORKER_ATTEMPTS_MAX };
         await beatServiceInstance(database.hot, { ...instance, details });
       },

@@ -45,6 +45,8 @@ export interface Rig {
   stop(): Promise<void>;
 }
 
+/** Of hand-overs, unless a test says otherwise (ms). */
+export const WINDOW_MS = 4;
 /** How often the independent clock asks for the time: the best of so many answers is good to a fraction of a millisecond. */
 const CLOCK_ANSWERS = 30;
 
@@ -72,7 +74,7 @@ export async function openRig(database: Database, options: RigOptions): Promise<
       },
     },
     clock,
-    windowMs: options.windowMs ?? 4,
+    windowMs: options.windowMs ?? WINDOW_MS,
     queueChunksMax: options.queueChunksMax ?? 1_000,
     onLost: (hints) => {
       for (const hint of hints) recent.remove(hint);

@@ -1,4 +1,12 @@
-import { connectDatabase, createTimers, inTransaction, type StartedTimer } from '@punctual/database';
+import {
+  connectDatabase,
+  createTimers,
+  DatabaseClock,
+  inTransaction,
+  type NewTimer,
+  type StartedTimer,
+  synchronizeClock,
+} from '@punctual/database';
 import { ChunkQueue } from '@punctual/queue';
 import {
   createEmptyDatabase,
@@ -13,7 +21,7 @@ import {
 import { Registry } from 'prom-client';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { readWorkerConfig } from '../config.ts';
-import { Consumer } from '../consumer.ts';
+import { Consumer, type ConsumerOptions } from '../consumer.ts';
 import { createWorkerMetrics } from '../metrics.ts';
 import { startWorker } from '../worker.ts';
 
@@ -90,37 +98,55 @@ describe('a worker', () => {
   });
 });
 
+/** A consumer on a queue of its own, and the schedulers' end of it. */
+async function openConsumer(options: Partial<ConsumerOptions>) {
+  const queue = await createTestQueue('redis', db);
+  const chunks = new ChunkQueue(queue.connection, () => {});
+  const clock = new DatabaseClock();
+  await synchronizeClock(db.database.ordinary, clock);
+  const metrics = createWorkerMetrics(new Registry());
+  const consumer = new Consumer({
+    database: db.database,
+    clock,
+    connection: queue.connection,
+    chunksAtOnce: 6,
+    attemptsMax: 1_000,
+    leaseMarginMs: 1_000,
+    isBrieflyFull: () => false,
+    run: () => {},
+    onQueueError: () => {},
+    metrics,
+    logger: createTestLogger().logger,
+    ...options,
+  });
+  closers.push(
+    () => queue.drop(),
+    () => chunks.close(),
+    () => consumer.stop(),
+  );
+  return { consumer, chunks, clock, metrics };
+}
+
+async function storeTimers(count: number, fields: (index: number) => Partial<NewTimer> = () => ({})) {
+  const timers = Array.from({ length: count }, (_, index) => makeTimer(fields(index)));
+  await createTimers(db.database.hot, timers);
+  return timers.map(({ id, dueAt }) => ({ id, version: 1, wakeAt: dueAt }));
+}
+
 describe('the consumer', () => {
   it('looks again when an origin that was briefly full no longer is, although no outcome tells of it', async () => {
-    const queue = await createTestQueue('redis', db);
-    const chunks = new ChunkQueue(queue.connection, () => {});
-    closers.push(
-      () => queue.drop(),
-      () => chunks.close(),
-    );
     const started: StartedTimer[] = [];
     let isBrieflyFull = true;
     let asked = 0;
-    const consumer = new Consumer({
-      database: db.database,
-      connection: queue.connection,
-      chunksAtOnce: 2,
-      attemptsMax: 128,
-      leaseMarginMs: 1_000,
+    const { consumer, chunks } = await openConsumer({
       isBrieflyFull: () => {
         asked += 1;
         return isBrieflyFull;
       },
       run: (timer) => void started.push(timer),
-      onQueueError: () => {},
-      metrics: createWorkerMetrics(new Registry()),
-      logger: createTestLogger().logger,
     });
     consumer.start();
-    closers.push(() => consumer.stop());
-    const timer = makeTimer();
-    await createTimers(db.database.hot, [timer]);
-    await chunks.dispatch([{ id: timer.id, version: 1 }]);
+    await chunks.dispatch(await storeTimers(1));
     await waitUntil('it waits for room', () => asked > 2);
     expect(started).toEqual([]);
     isBrieflyFull = false;
@@ -128,36 +154,20 @@ describe('the consumer', () => {
   });
 
   it('never has more of the queue under way than two thirds of its limit', async () => {
-    const queue = await createTestQueue('redis', db);
-    const chunks = new ChunkQueue(queue.connection, () => {});
-    closers.push(
-      () => queue.drop(),
-      () => chunks.close(),
-    );
     const attemptsMax = 200;
     let most = 0;
     let underWay: string[] = [];
     let done = 0;
-    const consumer: Consumer = new Consumer({
-      database: db.database,
-      connection: queue.connection,
-      chunksAtOnce: 6,
+    const { consumer, chunks } = await openConsumer({
       attemptsMax,
-      leaseMarginMs: 1_000,
-      isBrieflyFull: () => false,
       run: (timer) => {
         most = Math.max(most, consumer.inFlight);
         underWay.push(timer.id);
       },
-      onQueueError: () => {},
-      metrics: createWorkerMetrics(new Registry()),
-      logger: createTestLogger().logger,
     });
     consumer.start();
-    closers.push(() => consumer.stop());
-    const timers = Array.from({ length: 1_000 }, () => makeTimer());
-    await createTimers(db.database.hot, timers);
-    await chunks.dispatch(timers.map(({ id }) => ({ id, version: 1 })));
+    const timers = await storeTimers(1_000);
+    await chunks.dispatch(timers);
     await waitUntil('all are done', () => {
       done += underWay.length;
       consumer.release(underWay);
@@ -170,26 +180,8 @@ describe('the consumer', () => {
   });
 
   it('keeps the places of the queue for the queue, however many tasks are started without it', async () => {
-    const queue = await createTestQueue('redis', db);
-    const chunks = new ChunkQueue(queue.connection, () => {});
-    closers.push(
-      () => queue.drop(),
-      () => chunks.close(),
-    );
     const run = vi.fn<(timer: StartedTimer) => void>();
-    const consumer = new Consumer({
-      database: db.database,
-      connection: queue.connection,
-      chunksAtOnce: 2,
-      attemptsMax: 192,
-      leaseMarginMs: 1_000,
-      isBrieflyFull: () => false,
-      run,
-      onQueueError: () => {},
-      metrics: createWorkerMetrics(new Registry()),
-      logger: createTestLogger().logger,
-    });
-    closers.push(() => consumer.stop());
+    const { consumer, chunks } = await openConsumer({ attemptsMax: 192, run });
     const takeAll = (prefix: string) => {
       const places = consumer.reservePlaces(1_000, []);
       const tasks = Array.from({ length: places }, (_, index) => ({ id: `${prefix}${index}` }) as StartedTimer);
@@ -207,10 +199,9 @@ describe('the consumer', () => {
     consumer.takeTasks([], performance.now(), 24);
 
     consumer.start();
-    const timers = Array.from({ length: 192 }, () => makeTimer());
-    await createTimers(db.database.hot, timers);
+    const timers = await storeTimers(192);
     run.mockClear();
-    await chunks.dispatch(timers.map(({ id }) => ({ id, version: 1 })));
+    await chunks.dispatch(timers);
     await waitUntil('the queue has its third', () => run.mock.calls.length === 64);
     expect(consumer.inFlight).toBe(192);
     consumer.release(first);
@@ -225,12 +216,6 @@ describe('the consumer', () => {
   });
 
   it('starts the chunks of a statement one by one when somebody holds the lock of one of their timers', async () => {
-    const queue = await createTestQueue('redis', db);
-    const chunks = new ChunkQueue(queue.connection, () => {});
-    closers.push(
-      () => queue.drop(),
-      () => chunks.close(),
-    );
     const impatient = connectDatabase({
       connectionString: db.url,
       applicationName: 'test',
@@ -239,29 +224,59 @@ describe('the consumer', () => {
     });
     closers.push(() => impatient.close());
     const started = new Set<string>();
-    const consumer = new Consumer({
+    const { consumer, chunks } = await openConsumer({
       database: impatient,
-      connection: queue.connection,
-      chunksAtOnce: 6,
-      attemptsMax: 1_000,
-      leaseMarginMs: 1_000,
-      isBrieflyFull: () => false,
       run: (timer) => void started.add(timer.id),
-      onQueueError: () => {},
-      metrics: createWorkerMetrics(new Registry()),
-      logger: createTestLogger().logger,
     });
-    closers.push(() => consumer.stop());
-    const timers = Array.from({ length: 192 }, () => makeTimer());
-    await createTimers(db.database.hot, timers);
+    const timers = await storeTimers(192);
     const locked = timers[100]!;
     await inTransaction(db.database.ordinary, async (client) => {
       await client.query('SELECT FROM timers WHERE id = $1 FOR UPDATE', [locked.id]);
-      await chunks.dispatch(timers.map(({ id }) => ({ id, version: 1 })));
+      await chunks.dispatch(timers);
       consumer.start();
       await waitUntil('the other chunks are started', () => started.size >= 128);
       expect(started.has(locked.id)).toBe(false);
     });
     await waitUntil('all are started', () => started.size === 192);
+  });
+
+  it('starts what comes before it is due when it is due, by few statements', async () => {
+    const latenesses: number[] = [];
+    const { consumer, chunks, metrics } = await openConsumer({
+      run: (timer) => void latenesses.push(timer.started_at - timer.wake_at),
+    });
+    consumer.start();
+    const soon = Date.now() + 300;
+    await chunks.dispatch(await storeTimers(150, (index) => ({ dueAt: soon + index * 2 })));
+    await waitUntil('all are started', () => latenesses.length === 150);
+    // Of those to which the database said "not yet" none was tried before.
+    expect((await metrics.hintsEarly.get()).values[0]!.value).toBe(0);
+    expect(Math.min(...latenesses)).toBeGreaterThanOrEqual(0);
+    const statements = (await metrics.startChunkTimers.get()).values.find(({ metricName }) =>
+      metricName?.endsWith('_count'),
+    );
+    // 300 ms in windows of 16.
+    expect(statements!.value).toBeLessThanOrEqual(25);
+  });
+
+  it('does not wait for what a wrong clock calls due much later: the database decides', async () => {
+    const run = vi.fn<(timer: StartedTimer) => void>();
+    const { consumer, chunks } = await openConsumer({ run });
+    consumer.start();
+    const [due] = await storeTimers(1);
+    await chunks.dispatch([{ ...due!, wakeAt: Date.now() + 3_600_000 }]);
+    await waitUntil('it is started', () => run.mock.calls.length === 1);
+  });
+
+  it('waits for what came early before it stops', async () => {
+    const run = vi.fn<(timer: StartedTimer) => void>();
+    const { consumer, chunks } = await openConsumer({ run });
+    consumer.start();
+    const later = Date.now() + 500;
+    const hints = await storeTimers(64, (index) => ({ dueAt: later + index }));
+    await chunks.dispatch(hints);
+    await waitUntil('it is fetched', async () => (await chunks.readFigures()).active === 1);
+    await consumer.stop();
+    expect(run).toHaveBeenCalledTimes(64);
   });
 });
