@@ -40,6 +40,8 @@ const COLUMNS: Record<Compared, Column[]> = {
     drainColumn('bytes/timer waiting', (r) => r.bytesPerTimer.waiting),
     drainColumn('delivered', (r) => r.bytesPerTimer.delivered),
     drainColumn('in Redis', (r) => r.bytesPerTimer.redisWaiting),
+    drainColumn('log of create', (r) => r.bytesPerTimer.walOfCreate),
+    drainColumn('of delivery', (r) => r.bytesPerTimer.walOfDelivery),
     drainColumn('stolen %', (r) => r.stolenShare * 100),
   ],
   steady: [

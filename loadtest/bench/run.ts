@@ -5,12 +5,14 @@ import { Child } from './child.ts';
 import { ENGINE_NAMES, type Engine, type EngineName } from './engines/engine.ts';
 import { startPeer } from './engines/peer-engine.ts';
 import { type PunctualEngine, startPunctual } from './engines/punctual.ts';
+import { withProgress } from './progress.ts';
 import { formatReport, type RunResult } from './report.ts';
 import { backlog, snapshot } from './scenarios/backdrops.ts';
 import { create } from './scenarios/create.ts';
 import { drain } from './scenarios/drain.ts';
 import { edit } from './scenarios/edit.ts';
 import { herd } from './scenarios/herd.ts';
+import { hour } from './scenarios/hour.ts';
 import type { OwnScenario } from './scenarios/own-scenario.ts';
 import { dag, jobs, mapreduce } from './scenarios/runs.ts';
 import { steady } from './scenarios/steady.ts';
@@ -20,6 +22,7 @@ const OWN: Readonly<Record<string, OwnScenario>> = {
   create,
   edit,
   herd,
+  hour,
   backlog,
   snapshot,
   dag,
@@ -41,9 +44,9 @@ ${Object.entries(OWN)
   --quick                 less of everything: all engines in under three minutes
   --engines LIST          of ${ENGINE_NAMES.join(', ')}; or all (punctual)
   --rounds N              each engine so often, in turn; the table shows medians (1)
-  --timers N              of drain (100000)
+  --timers N              of drain (200000)
   --count N               of the scenarios that Punctual runs alone; their defaults stand behind them
-  --rate N  --seconds N   of steady, backlog and snapshot (1389, 60)
+  --rate N  --seconds N   of steady, hour, backlog and snapshot (1389; 600, 300, 120 and 600)
   --schedulers N          Punctual's processes (1)
   --workers N             Punctual's, and the peers' (1)
   --queue redis|postgres  where Punctual keeps its queue (redis)
@@ -51,7 +54,9 @@ ${Object.entries(OWN)
 
 The exit code is 1 when a timer was lost, repeated or early, or a ledger does not balance.`;
 
-const QUICK = { timers: 20_000, seconds: 5 };
+const QUICK = { timers: 10_000, seconds: 4 };
+const TIMERS_DEFAULT = 200_000;
+const SECONDS_DEFAULT = 600;
 const LIMITS = {
   count: 20_000_000,
   timers: 5_000_000,
@@ -71,7 +76,8 @@ interface Options {
   /** Undefined: each scenario's own. */
   count: number | undefined;
   rate: number;
-  seconds: number;
+  /** Undefined: each scenario's own. */
+  seconds: number | undefined;
   schedulers: number;
   workers: number;
   queue: 'redis' | 'postgres';
@@ -105,14 +111,15 @@ function readOptions(args: readonly string[]): Options | undefined {
   if (unknown !== undefined) throw new UsageError(`There is no scenario and no engine "${unknown}".`);
   if (values.queue !== 'redis' && values.queue !== 'postgres') throw new UsageError('--queue is redis or postgres.');
   const read = (name: keyof typeof LIMITS, text: string) => readWholeNumber(name, text, { max: LIMITS[name] });
+  const readSeconds = (text: string | undefined) => (text === undefined ? undefined : read('seconds', text));
   return {
     scenarios: positionals.length > 0 ? positionals : COMPARED,
     engines: engines as EngineName[],
     rounds: read('rounds', values.rounds),
-    timers: read('timers', values.timers ?? String(values.quick ? QUICK.timers : 100_000)),
+    timers: read('timers', values.timers ?? String(values.quick ? QUICK.timers : TIMERS_DEFAULT)),
     count: values.count === undefined ? undefined : read('count', values.count),
     rate: read('rate', values.rate),
-    seconds: read('seconds', values.seconds ?? String(values.quick ? QUICK.seconds : 60)),
+    seconds: readSeconds(values.seconds ?? (values.quick ? String(QUICK.seconds) : undefined)),
     schedulers: read('schedulers', values.schedulers),
     workers: read('workers', values.workers),
     queue: values.queue,
@@ -124,10 +131,19 @@ async function withSink<T>(work: (sink: Child, url: string) => Promise<T>): Prom
   const sink = new Child(join(import.meta.dirname, 'sink.ts'));
   try {
     const { port } = await sink.read<{ port: number }>();
-    return await work(sink, `http://127.0.0.1:${port}/hook`);
+    return await withProgress(
+      log,
+      () => describeDeliveries(sink),
+      () => work(sink, `http://127.0.0.1:${port}/hook`),
+    );
   } finally {
     sink.stop();
   }
+}
+
+async function describeDeliveries(sink: Child): Promise<string | undefined> {
+  const { timers } = await sink.ask<{ timers: number }>('count');
+  return timers === 0 ? undefined : `${timers.toLocaleString('en')} delivered`;
 }
 
 async function withEngine<E extends Engine, T>(starting: Promise<E>, work: (engine: E) => Promise<T>): Promise<T> {
@@ -152,10 +168,11 @@ function runCompared(
       engineName === 'punctual'
         ? startPunctual(sinkUrl, { ...options, log })
         : startPeer(engineName, sinkUrl, { workers: options.workers, log });
+    const { timers, rate, seconds = SECONDS_DEFAULT } = options;
     return withEngine<Engine, RunResult>(starting, async (engine) =>
       scenario === 'drain'
-        ? { scenario, engine: engineName, round, result: await drain(engine, sink, options.timers) }
-        : { scenario, engine: engineName, round, result: await steady(engine, sink, options.rate, options.seconds) },
+        ? { scenario, engine: engineName, round, result: await drain(engine, sink, timers) }
+        : { scenario, engine: engineName, round, result: await steady(engine, sink, rate, seconds) },
     );
   });
 }
@@ -163,6 +180,7 @@ function runCompared(
 function runOwn(options: Options, name: string, round: number): Promise<RunResult> {
   const scenario = OWN[name]!;
   const count = options.count ?? scenario.countDefault;
+  const seconds = options.seconds ?? scenario.secondsDefault ?? SECONDS_DEFAULT;
   return withSink((sink, sinkUrl) =>
     withEngine<PunctualEngine, RunResult>(
       startPunctual(sinkUrl, { ...options, ...(scenario.env && { env: scenario.env }), log }),
@@ -172,7 +190,7 @@ function runOwn(options: Options, name: string, round: number): Promise<RunResul
         name,
         count,
         round,
-        result: await scenario.run(engine, sink, { count, rate: options.rate, seconds: options.seconds }),
+        result: await scenario.run(engine, sink, { count, rate: options.rate, seconds, log }),
       }),
     ),
   );

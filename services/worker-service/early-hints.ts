@@ -52,9 +52,9 @@ export class EarlyHints<Chunk> {
     clearTimeout(this.#alarm);
     const now = clock.nowAtLeast();
     const windowLeftMs = this.#letGoAt + windowMs - performance.now();
-    if (windowLeftMs <= 0) {
-      const due = this.#agenda.take(now);
-      if (due.length > 0) this.#letGoAt = performance.now();
+    const due = windowLeftMs <= 0 ? this.#agenda.take(now) : [];
+    if (due.length > 0) {
+      this.#letGoAt = performance.now();
       const chunks = Map.groupBy(due, (item) => item.chunk);
       onDue([...chunks].map(([chunk, items]) => ({ chunk, hints: items.map(({ hint }) => hint) })));
     }

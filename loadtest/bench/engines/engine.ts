@@ -3,6 +3,8 @@ import type { CreatorResult } from '../open-loop.ts';
 /** Bytes that an engine keeps at this moment. */
 export interface Sizes {
   databaseBytes: number;
+  /** Written to the write-ahead log since the server was made. */
+  walBytes: number;
   redisBytes: number;
 }
 

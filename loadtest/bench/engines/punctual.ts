@@ -4,6 +4,7 @@ import { request } from 'undici';
 import { Child } from '../child.ts';
 import { Client, runClosedLoop } from '../client.ts';
 import type { CreatorResult } from '../open-loop.ts';
+import { withProgress } from '../progress.ts';
 import { BATCH_TIMERS, BATCHES_AT_ONCE, DELAY_MS, type Engine, PAYLOAD } from './engine.ts';
 import { readSizes } from './sizes.ts';
 
@@ -59,10 +60,15 @@ export async function startPunctual(sinkUrl: string, options: PunctualOptions): 
       action: { type: 'http', url: sinkUrl },
       payload: PAYLOAD,
     };
-    await runClosedLoop(Math.ceil(count / BATCH_TIMERS), BATCHES_AT_ONCE, async (index) => {
-      const size = Math.min(BATCH_TIMERS, count - index * BATCH_TIMERS);
-      await client.send('POST', '/v1/timers/batch', { timers: Array.from({ length: size }, () => timer) });
-    });
+    let stored = 0;
+    const describe = () => `${stored.toLocaleString('en')} of ${count.toLocaleString('en')} timers are stored`;
+    const putAll = () =>
+      runClosedLoop(Math.ceil(count / BATCH_TIMERS), BATCHES_AT_ONCE, async (index) => {
+        const size = Math.min(BATCH_TIMERS, count - index * BATCH_TIMERS);
+        await client.send('POST', '/v1/timers/batch', { timers: Array.from({ length: size }, () => timer) });
+        stored += size;
+      });
+    await withProgress(options.log, describe, putAll);
   };
   const createFor = (apiKeys: readonly string[], url: string, rate: number, seconds: number) => {
     const args = [apiUrl, url, rate, seconds, DELAY_MS.min, DELAY_MS.max, apiKeys.join(',')].map(String);

@@ -7,8 +7,14 @@ export interface DrainResult extends Cost {
   timers: number;
   timersPerSecond: number;
   createdPerSecondInBatches: number;
-  /** Database, and Redis, by timer: while all of them wait, and when all are delivered, history included. */
-  bytesPerTimer: { waiting: number; delivered: number; redisWaiting: number };
+  /** Database, and Redis, by timer: while all of them wait, and when all are delivered, history included; write-ahead log. */
+  bytesPerTimer: {
+    waiting: number;
+    delivered: number;
+    redisWaiting: number;
+    walOfCreate: number;
+    walOfDelivery: number;
+  };
   memoryMegabytes: Record<string, number>;
   faults: string[];
 }
@@ -47,6 +53,8 @@ export async function drain(engine: Engine, sink: Child, timers: number): Promis
       waiting: perTimer(full.databaseBytes - empty.databaseBytes),
       delivered: perTimer(end.databaseBytes - empty.databaseBytes),
       redisWaiting: perTimer(full.redisBytes - empty.redisBytes),
+      walOfCreate: perTimer(full.walBytes - empty.walBytes),
+      walOfDelivery: perTimer(end.walBytes - full.walBytes),
     },
     memoryMegabytes: readMemory(engine),
     faults: [

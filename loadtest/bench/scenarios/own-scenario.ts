@@ -12,6 +12,8 @@ export interface OwnScenarioOptions {
   count: number;
   rate: number;
   seconds: number;
+  /** Progress, a line at a time. */
+  log: (line: string) => void;
 }
 
 /** A scenario that only Punctual runs. */
@@ -19,6 +21,8 @@ export interface OwnScenario {
   /** One line of the usage text. */
   summary: string;
   countDefault: number;
+  /** Length of its measured part, or of each of them (s); absent: that of `steady`. */
+  secondsDefault?: number;
   /** Settings of the services, where the usual ones do not do. */
   env?: Record<string, string>;
   run(engine: PunctualEngine, sink: Child, options: OwnScenarioOptions): Promise<OwnResult>;

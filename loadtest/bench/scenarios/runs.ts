@@ -1,7 +1,8 @@
 import { runClosedLoop } from '../client.ts';
 import type { PunctualEngine } from '../engines/punctual.ts';
+import { withProgress } from '../progress.ts';
 import { readMemory, startCostClock } from './measure.ts';
-import type { OwnResult, OwnScenario } from './own-scenario.ts';
+import type { OwnResult, OwnScenario, OwnScenarioOptions } from './own-scenario.ts';
 
 interface Task {
   key: string;
@@ -50,24 +51,27 @@ const TWO: Task[] = [
 export const dag: OwnScenario = {
   summary: '--count runs of ten noop tasks with two joins',
   countDefault: 100_000,
-  run: (engine, _sink, { count }) => runAll(engine, TEN, count),
+  run: (engine, _sink, options) => runAll(engine, TEN, options),
 };
 
 export const mapreduce: OwnScenario = {
   summary: '--count runs of 122 noop tasks: 1, 10, 100, 10, 1',
   countDefault: 1_000,
-  run: (engine, _sink, { count }) => runAll(engine, MAP_REDUCE, count),
+  run: (engine, _sink, options) => runAll(engine, MAP_REDUCE, options),
 };
 
 export const jobs: OwnScenario = {
   summary: '--count runs of two noop tasks of 500 ms, one after the other, at most 10,000 under way',
   countDefault: 100_000,
   env: { WORKER_ATTEMPTS_MAX: '10000' },
-  run: (engine, _sink, { count }) => runAll(engine, TWO, count),
+  run: (engine, _sink, options) => runAll(engine, TWO, options),
 };
 
+const count = (number: number) => number.toLocaleString('en');
+
 /** From the first request to the last task's end, creates included. */
-async function runAll(engine: PunctualEngine, tasks: Task[], runs: number): Promise<OwnResult> {
+async function runAll(engine: PunctualEngine, tasks: Task[], options: OwnScenarioOptions): Promise<OwnResult> {
+  const runs = options.count;
   const workflow = await engine.client.send<{ id: string }>('POST', '/v1/workflows', { name: 'bench', tasks });
   const roots = tasks.filter((task) => task.after === undefined).length;
   const perBatch = Math.min(RUNS_PER_BATCH, Math.floor(ROOTS_PER_BATCH_MAX / roots));
@@ -87,20 +91,23 @@ async function runAll(engine: PunctualEngine, tasks: Task[], runs: number): Prom
   let changedAt = performance.now();
   let ended = 0;
   let sampledAt = 0;
-  while (ended < expected && performance.now() - changedAt < STALL_LIMIT_MS) {
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    // Cheap; the ledger has the last word.
-    ended = await engine.countEnded();
-    if (ended !== seen) {
-      seen = ended;
-      changedAt = performance.now();
+  const waitForEnd = async () => {
+    while (ended < expected && performance.now() - changedAt < STALL_LIMIT_MS) {
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      // Cheap; the ledger has the last word.
+      ended = await engine.countEnded();
+      if (ended !== seen) {
+        seen = ended;
+        changedAt = performance.now();
+      }
+      if (performance.now() - sampledAt > 2_000) {
+        sampledAt = performance.now();
+        redisBytesMax = Math.max(redisBytesMax, (await engine.readSizes()).redisBytes);
+        largestMegabytes = Math.max(largestMegabytes, ...Object.values(readMemory(engine)));
+      }
     }
-    if (performance.now() - sampledAt > 2_000) {
-      sampledAt = performance.now();
-      redisBytesMax = Math.max(redisBytesMax, (await engine.readSizes()).redisBytes);
-      largestMegabytes = Math.max(largestMegabytes, ...Object.values(readMemory(engine)));
-    }
-  }
+  };
+  await withProgress(options.log, () => `${count(ended)} of ${count(expected)} tasks have ended`, waitForEnd);
   const seconds = (changedAt - beganAt) / 1000;
   const cost = readCost(expected);
   await creating;

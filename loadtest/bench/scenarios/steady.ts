@@ -9,6 +9,7 @@ export interface SteadyResult extends Cost {
   seconds: number;
   creates: CreatorResult;
   latenessMs: SinkStats['lateness'];
+  deliveredPerSecond: number;
   memoryMegabytes: Record<string, number>;
   faults: string[];
 }
@@ -31,6 +32,7 @@ export async function steady(engine: Engine, sink: Child, rate: number, seconds:
     seconds,
     creates,
     latenessMs: stats.lateness,
+    deliveredPerSecond: Math.round((stats.timers / (stats.lastAt - stats.firstAt)) * 1000),
     ...readCost(stats.timers),
     memoryMegabytes: readMemory(engine),
     faults: [

@@ -28,13 +28,14 @@ async function open(options: Partial<RigOptions> = {}): Promise<Rig> {
   return rig;
 }
 
-/** Starts whatever comes out of the queue, as a worker does, and counts it. */
+/** Starts whatever comes out of the queue when it is due, as a worker does, and counts it. */
 function openStarter(connection = queue.connection): Map<string, number> {
   const starts = new Map<string, number>();
   const consumer = new ChunkConsumer(
     connection,
     4,
     async (hints) => {
+      await waitUntil('all are due', () => hints.every(({ wakeAt }) => Date.now() >= wakeAt!));
       for (const { id } of await startTimers(db.database.relaxed, hints, 60_000, 60_000))
         starts.set(id, (starts.get(id) ?? 0) + 1);
       return 'done';

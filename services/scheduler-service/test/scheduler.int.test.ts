@@ -69,8 +69,8 @@ describe.each(BACKENDS)('a scheduler with its queue on %s', (backend) => {
     const scheduler = await start(queue);
     const timer = makeTimer({ dueAt: Date.now() + 300 });
     await createTimers(db.database.hot, [timer]);
-    await waitUntil('it is handed over', () => received.some(({ id }) => id === timer.id));
-    expect(Date.now()).toBeGreaterThanOrEqual(timer.dueAt);
+    const hint = await waitUntil('it is handed over', () => received.find(({ id }) => id === timer.id));
+    expect(hint).toEqual({ id: timer.id, version: 1, wakeAt: timer.dueAt });
 
     const health = await ask(scheduler, '/v1/health');
     expect(health.status).toBe(200);
