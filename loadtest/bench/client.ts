@@ -1,5 +1,5 @@
-import { Pool } from 'undici';
 import { readMonotonicMs } from './clock.ts';
+import { LeanClient } from './lean-client.ts';
 import { percentile } from './percentile.ts';
 
 /** Connections to one api process: enough to keep it busy, few enough that a laptop has them. */
@@ -13,35 +13,32 @@ export interface Requests {
   p99: number;
 }
 
+type Method = 'GET' | 'POST' | 'PATCH';
+
 /** Punctual's api, as the benchmark uses it. Whatever is not answered 2xx is an error. */
 export class Client {
-  readonly #pool: Pool;
-  readonly #headers: Record<string, string>;
+  readonly #http: LeanClient;
+  readonly #headers: string;
 
-  constructor(url: string, apiKey?: string) {
-    this.#pool = new Pool(url, { connections: CONNECTIONS, pipelining: 1, allowH2: false });
-    this.#headers = {
-      'content-type': 'application/json',
-      ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
-    };
+  constructor(url: string, apiKey: string) {
+    this.#http = new LeanClient(url, CONNECTIONS);
+    this.#headers = `content-type: application/json\r\nauthorization: Bearer ${apiKey}\r\n`;
   }
 
-  async send<Answer>(method: 'GET' | 'POST' | 'PATCH', path: string, body?: object): Promise<Answer> {
-    const response = await this.#pool.request({
-      method,
-      path,
-      headers: this.#headers,
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-    const text = await response.body.text();
-    if (response.statusCode >= 300) {
-      throw new Error(`${method} ${path} was answered ${response.statusCode}: ${text.slice(0, 500)}`);
-    }
-    return JSON.parse(text) as Answer;
+  async send<Answer>(method: Method, path: string, body?: object): Promise<Answer> {
+    return JSON.parse(await this.sendText(method, path, body && JSON.stringify(body))) as Answer;
   }
 
-  async close(): Promise<void> {
-    await this.#pool.close();
+  /** The same with a body that is JSON already, or none; resolves to the answer's. */
+  async sendText(method: Method, path: string, text?: string): Promise<string> {
+    // What says that it is JSON must be.
+    const { status, body } = await this.#http.send(method, path, this.#headers, text ?? (method === 'GET' ? '' : '{}'));
+    if (status >= 300) throw new Error(`${method} ${path} was answered ${status}: ${body.slice(0, 500)}`);
+    return body;
+  }
+
+  close(): void {
+    this.#http.close();
   }
 }
 

@@ -4,30 +4,23 @@
 // usage: node creator.ts API_URL SINK_URL RATE SECONDS MIN_DELAY_MS MAX_DELAY_MS KEYS
 //        KEYS: api keys, separated by commas, that the requests carry in turn
 //        prints a CreatorResult as one line of JSON when all answers are in
-import { Pool } from 'undici';
 import { PAYLOAD } from './engines/engine.ts';
+import { LeanClient } from './lean-client.ts';
 import { runOpenLoop } from './open-loop.ts';
 
 const CONNECTIONS = 64;
 
 const [apiUrl, sinkUrl, ...rest] = process.argv.slice(2);
 const [rate, seconds, minDelayMs, maxDelayMs] = rest.slice(0, 4).map(Number) as [number, number, number, number];
-const pool = new Pool(apiUrl!, { connections: CONNECTIONS, pipelining: 1, allowH2: false });
+const client = new LeanClient(apiUrl!, CONNECTIONS);
 const action = JSON.stringify({ type: 'http', url: sinkUrl });
-const headers = rest[4]!
-  .split(',')
-  .map((key) => ({ 'content-type': 'application/json', authorization: `Bearer ${key}` }));
+const headers = rest[4]!.split(',').map((key) => `content-type: application/json\r\nauthorization: Bearer ${key}\r\n`);
 let sent = 0;
 const result = await runOpenLoop(rate, seconds, async () => {
   const dueAt = new Date(Math.round(Date.now() + minDelayMs + Math.random() * (maxDelayMs - minDelayMs))).toISOString();
-  const response = await pool.request({
-    path: '/v1/timers',
-    method: 'POST',
-    headers: headers[sent++ % headers.length]!,
-    body: `{"dueAt":"${dueAt}","action":${action},"payload":"${PAYLOAD}"}`,
-  });
-  await response.body.dump();
-  return response.statusCode === 201;
+  const body = `{"dueAt":"${dueAt}","action":${action},"payload":"${PAYLOAD}"}`;
+  const { status } = await client.send('POST', '/v1/timers', headers[sent++ % headers.length]!, body);
+  return status === 201;
 });
 console.log(JSON.stringify(result));
-await pool.close();
+client.close();

@@ -69,6 +69,22 @@ describe('a batch', () => {
     expect(list()).toEqual([[4, 4], [4]]);
   });
 
+  it('waits for no more when it has enough, also when that came while another was under way', async () => {
+    const { batcher, list, end } = createBatcher({ weightEnough: 6 });
+    batcher.add(3, 3);
+    expect(list()).toEqual([[3, 3]]);
+    batcher.add(2);
+    batcher.add(4);
+    await end(0);
+    expect(list()).toEqual([
+      [3, 3],
+      [2, 4],
+    ]);
+    await end(1);
+    batcher.add(5);
+    expect(list()).toHaveLength(2);
+  });
+
   it('takes an item alone that weighs more than a batch may', () => {
     const { batcher, list } = createBatcher();
     batcher.add(30);

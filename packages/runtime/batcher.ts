@@ -8,6 +8,8 @@ export interface BatcherOptions<Item> {
   windowMs: number;
   /** What an item counts toward `weightMax`; one that is heavier goes alone. */
   weigh: (item: Item) => number;
+  /** Items of so much weight wait for no others; absent: `weightMax`. */
+  weightEnough?: number;
   /** Weight of one batch. */
   weightMax: number;
   /** Batches under way at once that are not slow, and all of them. */
@@ -49,12 +51,12 @@ export class Batcher<Item> {
   }
 
   add(...items: Item[]): void {
-    const { weigh, weightMax, windowMs } = this.#options;
+    const { weigh, windowMs } = this.#options;
     for (const item of items) {
       this.#waiting.push(item);
       this.#weight += weigh(item);
     }
-    if (windowMs === 0 || this.#isLonely || this.#weight >= weightMax) this.#begin();
+    if (windowMs === 0 || this.#isLonely || this.#isEnough) this.#begin();
     else if (!this.#isDue) this.#window ??= setTimeout(() => this.#begin(), windowMs);
   }
 
@@ -64,6 +66,11 @@ export class Batcher<Item> {
       this.#begin();
       await Promise.race(this.#underWay);
     }
+  }
+
+  get #isEnough(): boolean {
+    const { weightEnough, weightMax } = this.#options;
+    return this.#weight >= (weightEnough ?? weightMax);
   }
 
   #begin(): void {
@@ -82,7 +89,7 @@ export class Batcher<Item> {
     const leaveQuick = () => {
       if (isQuick) this.#quick -= 1;
       isQuick = false;
-      if (this.#isDue || this.#weight >= this.#options.weightMax) this.#begin();
+      if (this.#isDue || this.#isEnough) this.#begin();
     };
     const slow = setTimeout(leaveQuick, SLOW_AFTER_MS);
     const batch: Promise<void> = this.#options.run(items).finally(() => {

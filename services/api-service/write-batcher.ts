@@ -24,6 +24,9 @@ export interface WriteBatcherOptions<Item, Result> {
   onRefuse?: () => void;
 }
 
+/** So many items wait for no others: they share the cost of the commit well enough, and Postgres would stand idle. */
+const ITEMS_ENOUGH = 32;
+
 /**
  * Writes what arrives at about the same time in one transaction: a commit costs the same for one row as for many. When
  * Postgres refuses the data of a batch, each of its items is written by itself, so that only the refused one fails.
@@ -39,6 +42,7 @@ export class WriteBatcher<Item, Result> {
       run: (batch) => this.#store(batch),
       windowMs: options.windowMs,
       weigh: () => 1,
+      weightEnough: Math.min(ITEMS_ENOUGH, options.batchItemsMax),
       weightMax: options.batchItemsMax,
       quickMax: options.batchesMax,
       batchesMax: options.batchesMax,

@@ -60,12 +60,14 @@ export async function startPunctual(sinkUrl: string, options: PunctualOptions): 
       action: { type: 'http', url: sinkUrl },
       payload: PAYLOAD,
     };
+    const writeBatch = (size: number) => JSON.stringify({ timers: Array.from({ length: size }, () => timer) });
+    const full = writeBatch(BATCH_TIMERS);
     let stored = 0;
     const describe = () => `${stored.toLocaleString('en')} of ${count.toLocaleString('en')} timers are stored`;
     const putAll = () =>
       runClosedLoop(Math.ceil(count / BATCH_TIMERS), BATCHES_AT_ONCE, async (index) => {
         const size = Math.min(BATCH_TIMERS, count - index * BATCH_TIMERS);
-        await client.send('POST', '/v1/timers/batch', { timers: Array.from({ length: size }, () => timer) });
+        await client.sendText('POST', '/v1/timers/batch', size === BATCH_TIMERS ? full : writeBatch(size));
         stored += size;
       });
     await withProgress(options.log, describe, putAll);
@@ -99,7 +101,7 @@ export async function startPunctual(sinkUrl: string, options: PunctualOptions): 
     },
     async stop() {
       signalSchedulers('SIGCONT');
-      await client.close();
+      client.close();
       await stack.stop();
     },
   };

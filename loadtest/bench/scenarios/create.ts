@@ -13,9 +13,10 @@ export const create: OwnScenario = {
   async run(engine, _sink, { count }) {
     const dueAt = new Date(Date.now() + A_DAY_MS).toISOString();
     const timer = { dueAt, action: { type: 'noop' }, payload: PAYLOAD };
-    const createOne = () => engine.client.send('POST', '/v1/timers', timer);
-    const batch = { timers: Array.from({ length: BATCH_TIMERS }, () => timer) };
-    const createBatch = () => engine.client.send('POST', '/v1/timers/batch', batch);
+    const one = JSON.stringify(timer);
+    const batch = JSON.stringify({ timers: Array.from({ length: BATCH_TIMERS }, () => timer) });
+    const createOne = () => engine.client.sendText('POST', '/v1/timers', one);
+    const createBatch = () => engine.client.sendText('POST', '/v1/timers/batch', batch);
     await runClosedLoop(2_000, SINGLES_AT_ONCE, createOne);
     const singles = await runClosedLoop(Math.ceil(count / 5), SINGLES_AT_ONCE, createOne);
     await runClosedLoop(10, BATCHES_AT_ONCE, createBatch);

@@ -31,12 +31,13 @@ export const edit: OwnScenario = {
     for (let from = singles.length; from < ids.length; from += EDIT_BATCH)
       batches.push(ids.slice(from, from + EDIT_BATCH));
     const dueAt = at(2 * A_DAY_MS);
+    const change = JSON.stringify({ dueAt });
     let refused = 0;
     const countRefused = ({ results }: { results: { status: number }[] }) => {
       refused += results.filter(({ status }) => status !== 200).length;
     };
     const moved = await runClosedLoop(singles.length, SINGLES_AT_ONCE, (index) =>
-      engine.client.send('PATCH', `/v1/timers/${singles[index]}`, { dueAt }),
+      engine.client.sendText('PATCH', `/v1/timers/${singles[index]}`, change),
     );
     const movedInBatches = await runClosedLoop(batches.length, BATCHES_AT_ONCE, async (index) =>
       countRefused(
@@ -44,7 +45,7 @@ export const edit: OwnScenario = {
       ),
     );
     const cancelled = await runClosedLoop(singles.length, SINGLES_AT_ONCE, (index) =>
-      engine.client.send('POST', `/v1/timers/${singles[index]}/cancel`),
+      engine.client.sendText('POST', `/v1/timers/${singles[index]}/cancel`),
     );
     const cancelledInBatches = await runClosedLoop(batches.length, BATCHES_AT_ONCE, async (index) =>
       countRefused(await engine.client.send('POST', '/v1/timers/batch/cancel', { ids: batches[index]! })),
