@@ -29,10 +29,23 @@ const HANDOVERS_MAX = 4;
 const HANDOVER_TIMERS_MAX = 1_024;
 /** What goes before all that waits may fill the queue to this multiple of what else may wait there. */
 const FIRST_ROOM = 2;
+/**
+ * While reading is behind, and for so long afterwards (ms), a timer that is not of the backlog and at most so late (ms)
+ * goes before what waits in the queue, when that is at least so many chunks: it would wait some seconds for its turn.
+ * No longer, or new timers could keep what waits from ever getting its turn.
+ */
+const OVERTAKING_MS = 5_000;
+const OVERTAKING_LATE_MAX_MS = 250;
+const OVERTAKEN_CHUNKS_MIN = 16;
 /** Between two questions to the queue how deep it is (ms). */
 const DEPTH_INTERVAL_MS = 100;
 /** After a hand-over that failed (ms): the queue is away, and asking faster does not bring it back. */
 const FAILURE_PAUSE_MS = 250;
+
+interface HeldTimer {
+  timer: DueTimer;
+  isBacklog: boolean;
+}
 
 /**
  * Holds timers until shortly before they are due by the database's clock, then hands them to the queue in chunks, and
@@ -44,13 +57,15 @@ const FAILURE_PAUSE_MS = 250;
 export class Dispatcher implements Role {
   readonly #options: DispatcherOptions;
   /** By their due times. */
-  readonly #agenda = new Agenda<DueTimer>();
+  readonly #agenda = new Agenda<HeldTimer>();
   #heldCount = 0;
   #ready: DueTimer[] = [];
+  #readyFirst: DueTimer[] = [];
   #handovers = 0;
   /** Timers in the hand-overs under way. */
   #handingOver = 0;
   #chunksWaiting = 0;
+  #behindAt = Number.NEGATIVE_INFINITY;
   #failedAt = Number.NEGATIVE_INFINITY;
   #wakeTimer: NodeJS.Timeout | undefined;
   #depthTimer: NodeJS.Timeout | undefined;
@@ -77,6 +92,7 @@ export class Dispatcher implements Role {
     await Promise.all(this.#underWay);
     this.#agenda.clear();
     this.#ready = [];
+    this.#readyFirst = [];
     this.#heldCount = 0;
   }
 
@@ -107,9 +123,10 @@ export class Dispatcher implements Role {
     );
   }
 
-  /** Takes timers that are due, or will be soon. */
-  hold(timers: readonly DueTimer[]): void {
-    for (const timer of timers) this.#agenda.add(timer.wakeAt, timer);
+  /** Takes timers that are due, or will be soon. `isBacklog`: more is due behind them than a read fetches. */
+  hold(timers: readonly DueTimer[], isBacklog = false): void {
+    if (isBacklog) this.#behindAt = performance.now();
+    for (const timer of timers) this.#agenda.add(timer.wakeAt, { timer, isBacklog });
     this.#heldCount += timers.length;
     this.#release();
   }
@@ -125,7 +142,7 @@ export class Dispatcher implements Role {
     const { clock, windowMs, metrics } = this.#options;
     clearTimeout(this.#wakeTimer);
     const soon = clock.nowAtLeast() + HAND_OVER_EARLY_MS;
-    if (this.#agenda.findNext() <= soon) this.#ready.push(...this.#agenda.take(soon + windowMs));
+    if (this.#agenda.findNext() <= soon) this.#makeReady(soon + windowMs);
     this.#handOver();
     metrics.timersHeld.set(this.#heldCount);
     if (this.#agenda.size > 0 && !this.#isStopped) {
@@ -135,9 +152,21 @@ export class Dispatcher implements Role {
     }
   }
 
+  #makeReady(until: number): void {
+    const isOvertaking =
+      performance.now() - this.#behindAt < OVERTAKING_MS && this.#chunksWaiting >= OVERTAKEN_CHUNKS_MIN;
+    const onTimeFrom = this.#options.clock.now() - OVERTAKING_LATE_MAX_MS;
+    for (const { timer, isBacklog } of this.#agenda.take(until)) {
+      if (isOvertaking && !isBacklog && timer.wakeAt >= onTimeFrom) this.#readyFirst.push(timer);
+      else this.#ready.push(timer);
+    }
+  }
+
   // What comes while a hand-over is under way waits for its end, and travels together, unless it fills a chunk.
   #handOver(): void {
     const isWorthwhile = () => this.#handovers === 0 || this.#ready.length >= TIMERS_PER_CHUNK_MAX;
+    if (this.#readyFirst.length > 0 && this.#handovers < HANDOVERS_MAX)
+      this.#beginHandOver(this.#readyFirst.splice(0, HANDOVER_TIMERS_MAX), 'first');
     while (this.#ready.length > 0 && this.#handovers < HANDOVERS_MAX && isWorthwhile()) {
       this.#beginHandOver(this.#ready.splice(0, HANDOVER_TIMERS_MAX), 'last');
     }

@@ -175,8 +175,15 @@ export class ReadAhead implements Role {
     this.#readAt = serverAt;
     if (isDeep) this.#deepReadAt = serverAt;
     this.#reads += 1;
-    dispatcher.hold(this.#takeNew(timers));
     this.#moveCursors(partitions, timers, limit);
+    const fresh = this.#takeNew(timers);
+    if (this.#cursors.size === 0) {
+      dispatcher.hold(fresh);
+      return;
+    }
+    const isBacklog = (timer: DueTimer) => this.#cursors.has(timer.partition);
+    dispatcher.hold(fresh.filter(isBacklog), true);
+    dispatcher.hold(fresh.filter((timer) => !isBacklog(timer)));
   }
 
   #moveCursors(partitions: readonly number[], timers: readonly DueTimer[], limit: number): void {

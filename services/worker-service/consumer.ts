@@ -68,6 +68,8 @@ export class Consumer {
   readonly #chunks: ChunkConsumer;
   readonly #early: EarlyHints<PendingChunk>;
   readonly #starts: Batcher<DueHints<PendingChunk>>;
+  /** Of chunks that go before those that wait: their statements do not wait for the others' either. */
+  readonly #firstStarts: Batcher<DueHints<PendingChunk>>;
   #inFlight = 0;
   /** Room promised to starts whose answer is awaited. */
   #reserved = 0;
@@ -79,14 +81,17 @@ export class Consumer {
 
   constructor(options: ConsumerOptions) {
     this.#options = options;
-    this.#starts = new Batcher({
-      run: (parts) => this.#startParts(parts),
-      windowMs: 0,
-      weigh: (part) => part.hints.length,
-      weightMax: STARTS_PER_STATEMENT_MAX,
-      quickMax: QUICK_STARTS_MAX,
-      batchesMax: options.chunksAtOnce,
-    });
+    const openStarts = () =>
+      new Batcher<DueHints<PendingChunk>>({
+        run: (parts) => this.#startParts(parts),
+        windowMs: 0,
+        weigh: (part) => part.hints.length,
+        weightMax: STARTS_PER_STATEMENT_MAX,
+        quickMax: QUICK_STARTS_MAX,
+        batchesMax: options.chunksAtOnce,
+      });
+    this.#starts = openStarts();
+    this.#firstStarts = openStarts();
     this.#early = new EarlyHints({
       clock: options.clock,
       windowMs: START_WINDOW_MS,
@@ -176,7 +181,8 @@ export class Consumer {
     return new Promise((resolve, reject) => {
       const chunk: PendingChunk = { left: hints.length, answer: () => resolve('done'), resolve, reject };
       const due = this.#early.hold(chunk, hints);
-      if (due.length > 0) this.#starts.add({ chunk, hints: due });
+      const starts = isFirst ? this.#firstStarts : this.#starts;
+      if (due.length > 0) starts.add({ chunk, hints: due });
     });
   }
 

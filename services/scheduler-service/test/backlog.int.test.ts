@@ -115,6 +115,42 @@ describe('a backlog', () => {
   });
 });
 
+describe('what comes due after a backlog', () => {
+  async function handOverAfter(herd: number, rowsMax: number): Promise<{ order: string[]; late: string }> {
+    await openQueueOn('redis');
+    await store(herd, () => ({ dueAt: Date.now() - 3_600_000 }));
+    const rig = await open({ rowsMax });
+    rig.start();
+    await waitUntil('the backlog is in the queue', () => rig.handedOver.length === herd);
+    const [late] = await store(1, () => ({ dueAt: Date.now() + 100 }));
+    await waitUntil('the next one, too', () => rig.handedOver.length === herd + 1);
+    const order: string[] = [];
+    const consumer = new ChunkConsumer(
+      queue.connection,
+      1,
+      async (hints) => {
+        order.push(...hints.map(({ id }) => id));
+        return 'done';
+      },
+      () => {},
+    );
+    closers.push(() => consumer.stop());
+    consumer.start(() => {});
+    await waitUntil('all are taken', () => order.length === herd + 1);
+    return { order, late: late! };
+  }
+
+  it('does not wait until what of it is in the queue has gone', async () => {
+    const { order, late } = await handOverAfter(2_000, 640);
+    expect(order[0]).toBe(late);
+  });
+
+  it('waits in its turn when there was no backlog, however much is in the queue', async () => {
+    const { order, late } = await handOverAfter(2_000, 50_000);
+    expect(order.at(-1)).toBe(late);
+  });
+});
+
 describe('while the queue is away', () => {
   it('nothing is lost: what came due meanwhile is handed over when it is back', async () => {
     await openQueueOn('redis');
