@@ -86,7 +86,7 @@ export function openWorker(
     autorun: false,
     removeOnComplete: { count: 0 },
     removeOnFail: { count: 100 },
-    // A chunk is started within milliseconds; one that is not done in this time lost its worker.
+    // A chunk is started within a fraction of a second; one that is not done in this time lost its worker.
     lockDuration: 10_000,
     stalledInterval: 5_000,
     // After a failed fetch. BullMQ's own 15 s would delay deliveries that long after every short outage.

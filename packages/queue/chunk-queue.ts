@@ -76,6 +76,8 @@ export class ChunkQueue {
       const data = encodeChunk(hints.slice(start, start + TIMERS_PER_CHUNK_MAX));
       jobs.push({ name: JOB_NAME, data, opts: place === 'first' ? FIRST : {} });
     }
+    // Of what goes first, the job that is added last is taken next.
+    if (place === 'first') jobs.reverse();
     if (jobs.length === 1) await queue.add(JOB_NAME, jobs[0]!.data, jobs[0]!.opts);
     else await queue.addBulk(jobs);
     return jobs.length;

@@ -2,8 +2,8 @@ export interface BatcherOptions<Item> {
   /** Does the work for the items together, by one statement or several; must not reject. */
   run: (items: readonly Item[]) => Promise<void>;
   /**
-   * How long the first item of a batch waits for others (ms), unless the batch before had a single item: who comes alone,
-   * again and again, has nobody to wait for.
+   * How long the first item of a batch waits for others (ms), unless the batch before had a single item and was
+   * alone: who comes when nobody else does has nobody to wait for.
    */
   windowMs: number;
   /** What an item counts toward `weightMax`; one that is heavier goes alone. */
@@ -28,7 +28,7 @@ export class Batcher<Item> {
   readonly #options: BatcherOptions<Item>;
   #waiting: Item[] = [];
   #weight = 0;
-  /** Whether the last batch had a single item. */
+  /** Whether the last batch had a single item, and none was under way beside it. */
   #isLonely = false;
   #quick = 0;
   #window: NodeJS.Timeout | undefined;
@@ -83,7 +83,7 @@ export class Batcher<Item> {
 
   #runBatch(): void {
     const items = this.#takeBatch();
-    this.#isLonely = items.length === 1;
+    this.#isLonely = items.length === 1 && this.#underWay.size === 0;
     this.#quick += 1;
     let isQuick = true;
     const leaveQuick = () => {

@@ -91,7 +91,7 @@ export const ApiConfigSchema = Type.Object({
   API_BATCH_WINDOW_MS: Type.Number({
     minimum: 0,
     maximum: 100,
-    default: 10,
+    default: 5,
     description:
       'How long the first of several concurrent writes waits for others, to share a transaction (ms); who writes one after the other does not wait.',
   }),

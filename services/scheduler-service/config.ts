@@ -44,7 +44,7 @@ export const SchedulerSettings = Type.Object({
     minimum: 10,
     maximum: 60_000,
     default: 90,
-    description: 'How far before its due time a timer is read into memory.',
+    description: `How far before its due time a timer is read into memory. As long as SCHEDULER_READ_INTERVAL_MS, SCHEDULER_DISPATCH_WINDOW_MS and ${HAND_OVER_EARLY_MS} ms together, or fewer timers travel together.`,
   }),
   SCHEDULER_READ_ROWS_MAX: Type.Integer({
     minimum: 64,
@@ -94,10 +94,9 @@ const checkRelations: RelationCheck<SchedulerConfig> = (config) => {
       'SCHEDULER_LEASE_RENEW_MS must be at most half of SCHEDULER_LEASE_TTL_MS, or leases run out between renewals.',
     );
   }
-  const least = config.SCHEDULER_READ_INTERVAL_MS + HAND_OVER_EARLY_MS + config.SCHEDULER_DISPATCH_WINDOW_MS;
-  if (config.SCHEDULER_LOOK_AHEAD_MS < least) {
+  if (config.SCHEDULER_READ_INTERVAL_MS * 2 > config.SCHEDULER_LOOK_AHEAD_MS) {
     faults.push(
-      `SCHEDULER_LOOK_AHEAD_MS must be at least ${least}: SCHEDULER_READ_INTERVAL_MS, SCHEDULER_DISPATCH_WINDOW_MS and ${HAND_OVER_EARLY_MS} ms for the way through the queue, or timers are read too late.`,
+      'SCHEDULER_LOOK_AHEAD_MS must be at least twice SCHEDULER_READ_INTERVAL_MS, or timers are read too late.',
     );
   }
   return faults;

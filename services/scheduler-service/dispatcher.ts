@@ -37,6 +37,8 @@ const FIRST_ROOM = 2;
 const OVERTAKING_MS = 5_000;
 const OVERTAKING_LATE_MAX_MS = 250;
 const OVERTAKEN_CHUNKS_MIN = 16;
+/** Longest wait of the alarm (ms): a clock may be set meanwhile. */
+const ALARM_MAX_MS = 1_000;
 /** Between two questions to the queue how deep it is (ms). */
 const DEPTH_INTERVAL_MS = 100;
 /** After a hand-over that failed (ms): the queue is away, and asking faster does not bring it back. */
@@ -98,7 +100,7 @@ export class Dispatcher implements Role {
 
   /** Whether more may be read: the queue is not too deep, reachable, and memory has room. */
   get hasRoom(): boolean {
-    const chunksToCome = (this.#ready.length + this.#handingOver) / TIMERS_PER_CHUNK_MAX;
+    const chunksToCome = (this.#ready.length + this.#readyFirst.length + this.#handingOver) / TIMERS_PER_CHUNK_MAX;
     return (
       this.#chunksWaiting + chunksToCome < this.#options.queueChunksMax &&
       this.#heldCount < HELD_MAX &&
@@ -109,7 +111,6 @@ export class Dispatcher implements Role {
   /** Hands timers that are due to the queue at once, before all that wait there. */
   handOverFirst(timers: readonly DueTimer[]): void {
     if (timers.length === 0 || this.#isStopped) return;
-    this.#options.metrics.timersAheadOfBacklog.inc(timers.length);
     this.#heldCount += timers.length;
     this.#beginHandOver(timers, 'first');
   }
@@ -148,7 +149,7 @@ export class Dispatcher implements Role {
     if (this.#agenda.size > 0 && !this.#isStopped) {
       // Node rounds waits down to whole milliseconds: up instead, so that the alarm never rings in vain.
       const waitMs = Math.ceil(this.#agenda.findNext() - soon);
-      this.#wakeTimer = setTimeout(() => this.#release(), Math.max(1, waitMs));
+      this.#wakeTimer = setTimeout(() => this.#release(), Math.min(ALARM_MAX_MS, Math.max(1, waitMs)));
     }
   }
 
@@ -173,6 +174,7 @@ export class Dispatcher implements Role {
   }
 
   #beginHandOver(timers: readonly DueTimer[], place: 'last' | 'first'): void {
+    if (place === 'first') this.#options.metrics.timersAheadOfBacklog.inc(timers.length);
     this.#handovers += 1;
     this.#handingOver += timers.length;
     const handover = this.#dispatch(timers, place).finally(() => {

@@ -54,7 +54,7 @@ export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
     }),
     timersHeld: new Gauge({
       name: 'scheduler_timers_held',
-      help: 'Timers that wait in memory until they are due.',
+      help: 'Timers that wait in memory until shortly before they are due.',
       registers,
     }),
     timersDispatched: new Counter({
@@ -69,7 +69,7 @@ export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
     }),
     timersAheadOfBacklog: new Counter({
       name: 'scheduler_timers_ahead_of_backlog_total',
-      help: "Timers that were handed over before those that waited, in their tenant's turn.",
+      help: "Timers that were handed over before those that waited: in their tenant's turn, or on time behind a backlog.",
       registers,
     }),
     dispatchFailures: new Counter({
@@ -85,7 +85,7 @@ export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
     }),
     dispatchLatenessSeconds: new Histogram({
       name: 'scheduler_dispatch_lateness_seconds',
-      help: 'Hand-over to the queue minus due time.',
+      help: 'Hand-over to the queue minus due time; 0 when it came before.',
       buckets: LATENCY_BUCKETS_SECONDS,
       registers,
     }),

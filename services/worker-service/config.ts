@@ -36,8 +36,9 @@ export const WorkerSettings = Type.Object({
   WORKER_CHUNKS_AT_ONCE: Type.Integer({
     minimum: 1,
     maximum: 64,
-    default: 6,
-    description: 'Chunks that are being started at once.',
+    default: 16,
+    description:
+      'Chunks in hand at once, from the queue to the start of their last timer; some wait for it up to 55 ms.',
   }),
   // A third must hold a chunk.
   WORKER_ATTEMPTS_MAX: Type.Integer({

@@ -4,6 +4,7 @@ import {
   isDatabaseUnavailable,
   isStatementTimeout,
   readEarlyHints,
+  readMonotonicMs,
   restartTimers,
   type StartedTimer,
   startTimers,
@@ -19,6 +20,7 @@ export interface ConsumerOptions {
   database: Database;
   clock: DatabaseClock;
   connection: QueueConnection;
+  /** Chunks in hand at once, those included of which hints are not yet due. */
   chunksAtOnce: number;
   attemptsMax: number;
   leaseMarginMs: number;
@@ -43,14 +45,17 @@ const ROOM_CHECK_INTERVAL_MS = 50;
 const START_WINDOW_MS = 16;
 /** Timers that one statement starts. */
 const STARTS_PER_STATEMENT_MAX = 256;
-/** Statements under way at once that start timers and do not wait for somebody's lock. */
+/** Statements under way at once that start timers and do not wait for somebody's lock, and all of them. */
 const QUICK_STARTS_MAX = 2;
+const STARTS_MAX = 6;
 
 /** A chunk that there is room for, and how many of its hints are not yet dealt with. */
 interface PendingChunk {
+  isFirst: boolean;
   left: number;
-  /** What comes of it, then. */
-  answer: () => void;
+  /** That of a part which could not be started because Postgres was away counts more than any other. */
+  isLeft: boolean;
+  error: unknown;
   resolve: (processed: Processed) => void;
   reject: (error: unknown) => void;
 }
@@ -71,7 +76,7 @@ export class Consumer {
   /** Of chunks that go before those that wait: their statements do not wait for the others' either. */
   readonly #firstStarts: Batcher<DueHints<PendingChunk>>;
   #inFlight = 0;
-  /** Room promised to starts whose answer is awaited. */
+  /** Room promised to hints that are not yet due, and to starts whose answer is awaited. */
   #reserved = 0;
   /** Tasks taken over, until their outcomes are written, and places kept for more. */
   readonly #takenOver = new Set<string>();
@@ -88,14 +93,14 @@ export class Consumer {
         weigh: (part) => part.hints.length,
         weightMax: STARTS_PER_STATEMENT_MAX,
         quickMax: QUICK_STARTS_MAX,
-        batchesMax: options.chunksAtOnce,
+        batchesMax: STARTS_MAX,
       });
     this.#starts = openStarts();
     this.#firstStarts = openStarts();
     this.#early = new EarlyHints({
       clock: options.clock,
       windowMs: START_WINDOW_MS,
-      onDue: (parts) => this.#starts.add(...parts),
+      onDue: (parts) => this.#startDue(parts),
     });
     this.#chunks = new ChunkConsumer(
       options.connection,
@@ -179,11 +184,16 @@ export class Consumer {
     if (hints.length === 0) return 'done';
     this.#reserved += hints.length;
     return new Promise((resolve, reject) => {
-      const chunk: PendingChunk = { left: hints.length, answer: () => resolve('done'), resolve, reject };
+      const chunk = { isFirst, left: hints.length, isLeft: false, error: undefined, resolve, reject };
       const due = this.#early.hold(chunk, hints);
-      const starts = isFirst ? this.#firstStarts : this.#starts;
-      if (due.length > 0) starts.add({ chunk, hints: due });
+      if (due.length > 0) this.#startDue([{ chunk, hints: due }]);
     });
+  }
+
+  #startDue(parts: readonly DueHints<PendingChunk>[]): void {
+    const { first = [], others = [] } = Object.groupBy(parts, ({ chunk }) => (chunk.isFirst ? 'first' : 'others'));
+    if (first.length > 0) this.#firstStarts.add(...first);
+    if (others.length > 0) this.#starts.add(...others);
   }
 
   async #startParts(parts: readonly DueHints<PendingChunk>[]): Promise<void> {
@@ -220,9 +230,9 @@ export class Consumer {
       // The chunk goes back to the queue: lost, it would be found again only seconds after Postgres is back.
       this.#options.logger.debug({ err: error, timers: hints.length }, 'could not start timers; trying again');
       await new Promise((resolve) => setTimeout(resolve, UNAVAILABLE_PAUSE_MS));
-      chunk.answer = () => chunk.resolve('left');
+      chunk.isLeft = true;
     } else {
-      chunk.answer = () => chunk.reject(error);
+      chunk.error = error;
     }
     this.#settle(part);
   }
@@ -230,7 +240,12 @@ export class Consumer {
   #settle({ chunk, hints }: DueHints<PendingChunk>): void {
     this.#reserved -= hints.length;
     chunk.left -= hints.length;
-    if (chunk.left === 0) chunk.answer();
+    if (chunk.left === 0) {
+      // A doubled hint is harmless, so the chunk goes back whole.
+      if (chunk.isLeft) chunk.resolve('left');
+      else if (chunk.error === undefined) chunk.resolve('done');
+      else chunk.reject(chunk.error);
+    }
     this.#wakeWaiters();
   }
 
@@ -251,10 +266,12 @@ export class Consumer {
   }
 
   async #start(hints: readonly Hint[], startRows: typeof restartTimers = startTimers): Promise<StartedTimer[]> {
-    const { database, leaseMarginMs, metrics } = this.#options;
-    const beganAt = performance.now();
+    const { database, clock, leaseMarginMs, metrics } = this.#options;
+    const sentAt = readMonotonicMs();
     const started = await startRows(database.relaxed, hints, TIMEOUT_MS_DEFAULT, leaseMarginMs);
-    metrics.startSeconds.observe((performance.now() - beganAt) / 1000);
+    const receivedAt = readMonotonicMs();
+    metrics.startSeconds.observe((receivedAt - sentAt) / 1000);
+    if (started.length > 0) clock.observe(sentAt, started[0]!.started_at, receivedAt);
     metrics.startChunkTimers.observe(hints.length);
     this.#take(started, performance.now());
     return started;

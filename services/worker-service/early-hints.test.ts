@@ -56,6 +56,17 @@ describe('early hints', () => {
     expect(letGo).toEqual([]);
   });
 
+  it('are let go at the next alarm when the clock was set back by hours meanwhile', () => {
+    const clock = new DatabaseClock();
+    const { hold, letGo } = openEarlyHints(clock);
+    hold('a', 10, 40);
+    const now = readMonotonicMs();
+    clock.observe(now, now - 7_200_000, now);
+    vi.advanceTimersByTime(50);
+    expect(letGo.flatMap(({ parts }) => parts)).toEqual([{ chunk: 'a', ids: ['a10', 'a40'] }]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   it('are not held when they are due much later, or when the clock is unknown', () => {
     const { hold } = openEarlyHints();
     expect(hold('a', 1_500, 500)).toEqual(['a1500']);

@@ -16,7 +16,10 @@ export interface EarlyHintsOptions<Chunk> {
   onDue: (parts: readonly DueHints<Chunk>[]) => void;
 }
 
-/** A hint that is due later than this is not waited for (ms): schedulers hand over far less early, so a clock was set. */
+/**
+ * A hint that is due later than this is not waited for (ms): schedulers hand over far less early, so a clock was set. The
+ * start asks the database's clock itself.
+ */
 const WAIT_MAX_MS = 1_000;
 
 /**
@@ -52,7 +55,8 @@ export class EarlyHints<Chunk> {
     clearTimeout(this.#alarm);
     const now = clock.nowAtLeast();
     const windowLeftMs = this.#letGoAt + windowMs - performance.now();
-    const due = windowLeftMs <= 0 ? this.#agenda.take(now) : [];
+    const wasClockSetBack = this.#agenda.findNext() > now + WAIT_MAX_MS;
+    const due = windowLeftMs <= 0 ? this.#agenda.take(wasClockSetBack ? Number.POSITIVE_INFINITY : now) : [];
     if (due.length > 0) {
       this.#letGoAt = performance.now();
       const chunks = Map.groupBy(due, (item) => item.chunk);
@@ -60,6 +64,7 @@ export class EarlyHints<Chunk> {
     }
     const waitMs = Math.max(this.#agenda.findNext() - now, this.#letGoAt + windowMs - performance.now());
     // Node rounds waits down to whole milliseconds: up instead, so that the alarm never rings in vain.
-    if (this.#agenda.size > 0) this.#alarm = setTimeout(() => this.#letGo(), Math.max(1, Math.ceil(waitMs)));
+    if (this.#agenda.size === 0) return;
+    this.#alarm = setTimeout(() => this.#letGo(), Math.min(WAIT_MAX_MS, Math.max(1, Math.ceil(waitMs))));
   }
 }

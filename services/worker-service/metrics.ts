@@ -66,7 +66,7 @@ export function createWorkerMetrics(registry: Registry): WorkerMetrics {
     }),
     hintsEarly: new Counter({
       name: 'worker_hints_early_total',
-      help: 'Hints that came before their due time; the worker waited. An alarm that a scheduler misjudges the clock.',
+      help: 'Hints that the database called early when the worker tried to start them; it waited. An alarm that the clock is misjudged, or that a worker is older than the schedulers.',
       registers,
     }),
     timersPostponed: new Counter({

@@ -61,7 +61,7 @@ describe('read ahead and dispatch', () => {
   it('hand over together what comes due within the window', async () => {
     const rig = await open({ windowMs: 300, lookAheadMs: 5_000 });
     rig.start();
-    const soon = Date.now() + 1_000;
+    const soon = Date.now() + 3_000;
     await store(Array.from({ length: 50 }, (_, index) => makeTimer({ dueAt: soon + index * 4 })));
     const [last] = await store([makeTimer({ dueAt: soon + 400 })]);
     await waitUntil('all are handed over', () => rig.handedOver.length === 51);

@@ -270,13 +270,13 @@ describe('the consumer', () => {
 
   it('waits for what came early before it stops', async () => {
     const run = vi.fn<(timer: StartedTimer) => void>();
-    const { consumer, chunks } = await openConsumer({ run });
+    const { consumer, chunks, metrics } = await openConsumer({ run });
     consumer.start();
-    const later = Date.now() + 500;
-    const hints = await storeTimers(64, (index) => ({ dueAt: later + index }));
+    const hints = await storeTimers(64, () => ({ dueAt: Date.now() + 900 }));
     await chunks.dispatch(hints);
     await waitUntil('it is fetched', async () => (await chunks.readFigures()).active === 1);
     await consumer.stop();
     expect(run).toHaveBeenCalledTimes(64);
+    expect((await metrics.hintsEarly.get()).values[0]!.value).toBe(0);
   });
 });
