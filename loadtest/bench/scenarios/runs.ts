@@ -10,9 +10,10 @@ interface Task {
   action: { type: 'noop'; durationMs?: number };
 }
 
-/** Runs of one batch, so that a batch makes some thousand tasks at most. */
+/** Runs of one batch, so that a batch makes some thousand timers at most, and no more tasks than the api takes. */
 const RUNS_PER_BATCH = 500;
 const ROOTS_PER_BATCH_MAX = 5_000;
+const TASKS_PER_BATCH_MAX = 50_000;
 const BATCHES_AT_ONCE = 4;
 const POLL_MS = 250;
 /** No task ends for so long: the run has failed (ms). */
@@ -74,7 +75,11 @@ async function runAll(engine: PunctualEngine, tasks: Task[], options: OwnScenari
   const runs = options.count;
   const workflow = await engine.client.send<{ id: string }>('POST', '/v1/workflows', { name: 'bench', tasks });
   const roots = tasks.filter((task) => task.after === undefined).length;
-  const perBatch = Math.min(RUNS_PER_BATCH, Math.floor(ROOTS_PER_BATCH_MAX / roots));
+  const perBatch = Math.min(
+    RUNS_PER_BATCH,
+    Math.floor(ROOTS_PER_BATCH_MAX / roots),
+    Math.floor(TASKS_PER_BATCH_MAX / tasks.length),
+  );
   const expected = runs * tasks.length;
   const readCost = startCostClock(engine);
   const beganAt = performance.now();
