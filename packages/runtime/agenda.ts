@@ -1,4 +1,7 @@
-/** Items by the time when they are wanted, in whole ticks: a timer wheel without a size. Both `add` and `take` are cheap at any number of items. */
+/**
+ * Items by the time when they are wanted, in whole ticks. Looking for the next goes through all ticks: meant for what is
+ * wanted within some hundred of them, however many items those have.
+ */
 export class Agenda<Item> {
   readonly #byTick = new Map<number, Item[]>();
   #size = 0;
