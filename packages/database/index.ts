@@ -19,7 +19,7 @@ export {
   readPendingMigrations,
 } from './migrate.ts';
 export { type AbandonedAttempt, cancelRunningTimers } from './queries/cancel-running-timers.ts';
-export { type CancelledTimer, cancelTimers, TIMERS_PER_CANCEL_MAX } from './queries/cancel-timers.ts';
+export { type CancelledTimer, cancelLoneTimers, cancelTimers, TIMERS_PER_CANCEL_MAX } from './queries/cancel-timers.ts';
 export { changeTimers, fireTimer, TIMERS_PER_CHANGE_MAX, type TimerEdit } from './queries/change-timers.ts';
 export { claimRunExternalIds, findRunsByExternalId, type RunExternalId } from './queries/claim-run-external-ids.ts';
 export {

@@ -1,5 +1,6 @@
 import type { Queryable } from '../connect.ts';
 import { nameStatement } from '../statement.ts';
+import { ENDED_COLUMNS, type TimerRecord } from './timer-record.ts';
 
 /** What became of one timer that somebody wanted cancelled. */
 export interface CancelledTimer {
@@ -16,11 +17,9 @@ const COLUMNS = `id, tenant_id, run_id, workflow_id, due_at, created_at, version
 // already (runs before timers).
 // IS NOT DISTINCT FROM keeps the planner from `timers_list`: before the first ANALYZE it takes a tenant's whole index
 // for a single row, and would walk through all timers of the tenant in due order instead of looking up the ids.
-const cancelRows = nameStatement<CancelledTimer>(
-  'cancel_timers',
-  `WITH wanted AS MATERIALIZED (
+const writeCancel = (condition: string, shown: string) => `WITH wanted AS MATERIALIZED (
      SELECT id FROM timers
-     WHERE id = ANY ($2::uuid[]) AND tenant_id IS NOT DISTINCT FROM $1::uuid AND state IN ('scheduled', 'paused')
+     WHERE id = ANY ($2::uuid[]) AND tenant_id IS NOT DISTINCT FROM $1::uuid AND state IN ('scheduled', 'paused')${condition}
      ORDER BY id FOR UPDATE
    ), gone AS (
      DELETE FROM timers AS t USING wanted AS w WHERE t.id = w.id
@@ -30,11 +29,17 @@ const cancelRows = nameStatement<CancelledTimer>(
    ), history AS (
      INSERT INTO finished_timers (${COLUMNS}, state, finished_at)
      SELECT ${COLUMNS.replace('version,', 'version + 1,')}, 'cancelled', clock_timestamp() FROM gone
+     RETURNING *
    ), ledger AS (
      INSERT INTO ledger_entries (tenant_id, partition, cancelled)
      SELECT tenant_id, partition, count(*) FROM gone GROUP BY tenant_id, partition
    )
-   SELECT id, run_id, task_key FROM gone`,
+   SELECT ${shown} FROM history`;
+
+const cancelRows = nameStatement<CancelledTimer>('cancel_timers', writeCancel('', 'id, run_id, task_key'));
+const cancelLoneRows = nameStatement<TimerRecord>(
+  'cancel_lone_timers',
+  writeCancel(' AND run_id IS NULL', ENDED_COLUMNS),
 );
 
 /** Timers that one cancel may name. */
@@ -46,8 +51,23 @@ export async function cancelTimers(
   tenantId: string,
   ids: readonly string[],
 ): Promise<CancelledTimer[]> {
+  return cancelRows(database, [tenantId, sortIds(ids)]);
+}
+
+/**
+ * As `cancelTimers`, but leaves out tasks of runs, so no run needs to be locked. Returns the timers as they are now.
+ */
+export async function cancelLoneTimers(
+  database: Queryable,
+  tenantId: string,
+  ids: readonly string[],
+): Promise<TimerRecord[]> {
+  return cancelLoneRows(database, [tenantId, sortIds(ids)]);
+}
+
+function sortIds(ids: readonly string[]): string[] {
   if (ids.length > TIMERS_PER_CANCEL_MAX) {
     throw new RangeError(`${ids.length} timers in one cancel; at most ${TIMERS_PER_CANCEL_MAX}`);
   }
-  return cancelRows(database, [tenantId, [...new Set(ids)].toSorted()]);
+  return [...new Set(ids)].toSorted();
 }

@@ -2,10 +2,11 @@ import type { Queryable } from '../connect.ts';
 import { nameStatement } from '../statement.ts';
 import { LIVE_COLUMNS, type TimerRecord } from './timer-record.ts';
 
-/** A change of a timer that was seen in `version`. What is undefined stays. JSON as text. */
+/** A change of a timer. What is undefined stays. JSON as text. */
 export interface TimerEdit {
   id: string;
-  version: number;
+  /** The one in which the timer was seen; null for a change that does not depend on what is there. */
+  version: number | null;
   /** A new due time (epoch ms) and the rule it came from; `delay` is null for a due time named outright. */
   due?: { dueAt: number; delay: string | null };
   payload?: string;
@@ -16,9 +17,9 @@ export interface TimerEdit {
 /** Timers that one change may name. */
 export const TIMERS_PER_CHANGE_MAX = 1000;
 
-// Locks the timers in the order given (sorted by id). The version named, and the state, decide whether the change or
-// a start that came at the same moment wins: a row that was started has another version and state when this statement
-// gets its lock, and one that was changed has another version when the start gets its.
+// Locks the timers in the order given (sorted by id). The state, and the version where one is named, decide whether the
+// change or a start that came at the same moment wins: a row that was started has another version and state when this
+// statement gets its lock, and one that was changed has another version when the start gets its.
 // A new due time moves the wake time of a scheduled timer, never behind the scheduler's cursor; without one the wake
 // time stays, because it may be that of a retry.
 // IS NOT DISTINCT FROM: see `cancel_timers`.
@@ -35,14 +36,14 @@ const updateRows = nameStatement<TimerRecord>(
        retry = CASE WHEN e.retry IS NULL THEN t.retry ELSE e.retry::json END
      FROM unnest($2::uuid[], $3::int[], $4::float8[], $5::text[], $6::text[], $7::text[], $8::text[])
        AS e(id, version, due_at, delay, payload, action, retry)
-     WHERE t.id = e.id AND t.version = e.version AND t.tenant_id IS NOT DISTINCT FROM $1::uuid AND t.state IN ('scheduled', 'paused')
+     WHERE t.id = e.id AND t.version = coalesce(e.version, t.version) AND t.tenant_id IS NOT DISTINCT FROM $1::uuid AND t.state IN ('scheduled', 'paused')
      RETURNING t.*
    )
    SELECT ${LIVE_COLUMNS} FROM changed`,
 );
 
 /**
- * Changes those of a tenant's timers that still have the version named and have not started. Returns them as they are
+ * Changes those of a tenant's timers that have not started and, where one is named, still have the version. Returns them as they are
  * now; the others were changed, started or ended meanwhile, or never were.
  */
 export async function changeTimers(

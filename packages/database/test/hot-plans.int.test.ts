@@ -1,4 +1,5 @@
 import {
+  cancelLoneTimers,
   cancelTimers,
   createTimers,
   finishTimers,
@@ -75,7 +76,12 @@ describe('in a database that was never analyzed', () => {
         await cancelTimers(
           on,
           DEFAULT_TENANT_ID,
-          timers.slice(10).map(({ id }) => id),
+          timers.slice(10, 15).map(({ id }) => id),
+        );
+        await cancelLoneTimers(
+          on,
+          DEFAULT_TENANT_ID,
+          timers.slice(15).map(({ id }) => id),
         );
       };
       const first = Array.from({ length: 20 }, () => makeTimer());

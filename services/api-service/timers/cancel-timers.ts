@@ -1,5 +1,6 @@
 import {
   advanceRuns,
+  cancelLoneTimers,
   cancelTimers,
   endRunTimers,
   lockRuns,
@@ -29,7 +30,12 @@ export async function cancelEach(
   if (client) await lockRuns(client, await readRunIdsOfTimers(client, tenantId, pending));
   // A timer that ran, and by the end of the round waits for its retry, can be cancelled after all.
   for (let round = 0; round < ROUNDS_MAX && pending.length > 0; round += 1) {
-    await cancelWaiting(context, tenantId, pending, client);
+    for (const record of await cancelLoneTimers(database, tenantId, pending)) {
+      results.set(record.id, { status: 200, timer: await renderRecord(context, record, database) });
+    }
+    pending = pending.filter((id) => !results.has(id));
+    if (pending.length === 0) break;
+    await cancelTasks(context, tenantId, pending, client);
     const records = await readTimers(database, tenantId, pending);
     for (const id of pending) {
       const record = records.get(id);
@@ -47,8 +53,8 @@ export async function cancelEach(
   return ids.map((id) => results.get(id) ?? { error: createRestless() });
 }
 
-/** Cancels those that wait. Runs are locked before their timers. */
-async function cancelWaiting(
+/** Cancels tasks of runs that wait. Runs are locked before their timers. */
+async function cancelTasks(
   context: ApiContext,
   tenantId: string,
   ids: readonly string[],
@@ -60,12 +66,11 @@ async function cancelWaiting(
     return cancelled.map((timer) => ({ ...timer, state: 'cancelled' as const }));
   };
   const runIds = await readRunIdsOfTimers(client ?? hot, tenantId, ids);
+  if (runIds.length === 0) return;
   if (client) {
     const runs = await lockRuns(client, runIds);
     await advanceRuns(client, context.workflowVersions, runs, await end(client));
-  } else if (runIds.length > 0) {
-    await endRunTimers(hot, context.workflowVersions, runIds, end);
   } else {
-    await cancelTimers(hot, tenantId, ids);
+    await endRunTimers(hot, context.workflowVersions, runIds, end);
   }
 }

@@ -1,5 +1,5 @@
 import type { TimerChange } from '@punctual/contracts';
-import { changeTimers, type Queryable, readTimers, type TimerEdit, type TimerRecord } from '@punctual/database';
+import { changeTimers, readTimers, type TimerEdit, type TimerRecord } from '@punctual/database';
 import type { Action, DelayRule, Fault } from '@punctual/domain';
 import { type ApiContext, readAnchorAt } from '../context.ts';
 import { createInvalidRequest } from '../plugins/problems.ts';
@@ -17,9 +17,10 @@ export interface ChangeRequest {
 }
 
 /**
- * Changes timers, each by itself: reads them, reckons, and writes on condition that nothing happened in between; what
- * lost that race is read again. An attempt that started first wins, and then the answer says so. No two of the requests
- * may name the same timer.
+ * Changes timers, each by itself. What does not depend on the timer as it is, is written at once. The others are read,
+ * reckoned, and written on condition that nothing happened in between; what lost that race is read again, and so is what
+ * could not be written at once, to say why. An attempt that started first wins, and then the answer says so. No two of
+ * the requests may name the same timer.
  */
 export async function applyChanges(
   context: ApiContext,
@@ -29,6 +30,16 @@ export async function applyChanges(
   const { hot } = context.database;
   const results = new Map<ChangeRequest, ItemResult>();
   let pending = requests;
+  const write = async (edits: readonly TimerEdit[]) => {
+    if (edits.length === 0) return;
+    const changed = new Map((await changeTimers(hot, tenantId, edits)).map((record) => [record.id, record]));
+    for (const request of pending) {
+      const record = changed.get(request.id);
+      if (record) results.set(request, { status: 200, timer: await renderRecord(context, record) });
+    }
+    pending = pending.filter((request) => !results.has(request));
+  };
+  await write(requests.flatMap((request) => prepareBlindEdit(context, request) ?? []));
   for (let round = 0; round < ROUNDS_MAX && pending.length > 0; round += 1) {
     const records = await readTimers(
       hot,
@@ -41,13 +52,8 @@ export async function applyChanges(
       if (edit instanceof ProblemError) results.set(request, { error: edit });
       else edits.push(edit);
     }
-    const changed = new Map((await changeTimers(hot, tenantId, edits)).map((record) => [record.id, record]));
     pending = pending.filter((request) => !results.has(request));
-    for (const request of pending) {
-      const record = changed.get(request.id);
-      if (record) results.set(request, { status: 200, timer: await renderRecord(context, record) });
-    }
-    pending = pending.filter((request) => !results.has(request));
+    await write(edits);
   }
   return requests.map((request) => results.get(request) ?? { error: createRestless() });
 }
@@ -64,30 +70,42 @@ async function prepareEdit(
     return new ProblemError(412, 'version_mismatch', `The timer has version ${record.version} by now.`);
   }
   const edit: TimerEdit = { id, version: record.version };
-  const faults = [
-    ...(await addDueTime(context, change, record, context.database.hot, edit)),
+  const zone = change.delay === undefined ? undefined : await readVersionOf(context, record, context.database.hot);
+  const faults = addChange(context, change, edit, {
+    createdAt: record.createdAt,
+    timeZone: record.timeZone ?? zone?.timeZone,
+  });
+  return faults.length > 0 ? createInvalidRequest(faults) : edit;
+}
+
+/** An edit that is right whatever the timer is like, or undefined: then somebody has to look at the timer first. */
+function prepareBlindEdit(context: ApiContext, { id, change, matches }: ChangeRequest): TimerEdit | undefined {
+  if (change.delay !== undefined || change.version !== undefined || matches !== undefined) return undefined;
+  const edit: TimerEdit = { id, version: null };
+  return addChange(context, change, edit, undefined).length > 0 ? undefined : edit;
+}
+
+/** What a rule is reckoned from. */
+interface Waiting {
+  createdAt: number;
+  timeZone: string | undefined;
+}
+
+function addChange(context: ApiContext, change: TimerChange, edit: TimerEdit, waiting: Waiting | undefined): Fault[] {
+  if (change.retry !== undefined) edit.retry = JSON.stringify(change.retry);
+  return [
+    ...addDueTime(context, change, edit, waiting),
     ...addPayload(change, edit),
     ...addAction(context, change, edit),
   ];
-  if (faults.length > 0) return createInvalidRequest(faults);
-  if (change.retry !== undefined) edit.retry = JSON.stringify(change.retry);
-  return edit;
 }
 
 /** A rule counts from the anchor, which may make it due at once; an instant is compared with the present. */
-async function addDueTime(
-  context: ApiContext,
-  change: TimerChange,
-  record: TimerRecord,
-  database: Queryable,
-  edit: TimerEdit,
-): Promise<Fault[]> {
+function addDueTime(context: ApiContext, change: TimerChange, edit: TimerEdit, waiting: Waiting | undefined): Fault[] {
   const delay = change.delay as DelayRule | undefined;
   if (delay === undefined && change.dueAt === undefined) return [];
-  const version = await readVersionOf(context, record, database);
-  const timeZone = record.timeZone ?? version?.timeZone;
-  const anchorAt = delay === undefined ? readAnchorAt(context) : record.createdAt;
-  const due = chooseDueTime({ delay, dueAt: change.dueAt, timeZone }, anchorAt, context);
+  const anchorAt = delay === undefined ? readAnchorAt(context) : waiting!.createdAt;
+  const due = chooseDueTime({ delay, dueAt: change.dueAt, timeZone: waiting?.timeZone }, anchorAt, context);
   if (due.kind === 'fault') return due.faults;
   if (due.kind === 'skip') {
     return [{ pointer: '/delay', detail: 'The date is past and the rule says to skip it; cancel the timer instead.' }];
