@@ -73,6 +73,7 @@ export {
   type TenantReadFrom,
 } from './queries/read-due-of-tenants.ts';
 export { type DueTimer, type DueTimers, FIRST_ID, type ReadFrom, readDueTimers } from './queries/read-due-timers.ts';
+export { type FirstWake, readFirstWakes } from './queries/read-first-wakes.ts';
 export {
   LEDGER_LINES_MAX,
   LEDGER_SAMPLES_MAX,

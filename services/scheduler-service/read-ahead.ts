@@ -13,6 +13,7 @@ import type { Dispatcher } from './dispatcher.ts';
 import type { SchedulerMetrics } from './metrics.ts';
 import type { RecentHints } from './recent-hints.ts';
 import { TenantTurns } from './tenant-turns.ts';
+import { WakeFloors } from './wake-floors.ts';
 
 export interface ReadAheadOptions {
   database: Database;
@@ -28,6 +29,8 @@ export interface ReadAheadOptions {
   redispatchAfterMs: number;
   /** How late a row may be committed and still be found by the next read (ms); later ones are found by the sweep. */
   lateCommitMs?: number;
+  /** How often a sweep begins at the beginning of a partition, and not at its floor (ms). */
+  floorCheckIntervalMs?: number;
   metrics: SchedulerMetrics;
   logger: Logger;
 }
@@ -46,6 +49,11 @@ const SHALLOW_MS = 60;
 const DEEP_READS_EVERY = 10;
 /** Least number of rows a partition that one read asks for, however many partitions there are. */
 const ROWS_PER_PARTITION_MIN = 16;
+/**
+ * Partitions that one read begins at their beginning: each may have to pass index entries of millions of rows that are gone
+ * while an old snapshot is held, and one statement over all of them would run out of time.
+ */
+const NEW_PARTITIONS_PER_READ = 8;
 const ERROR_PAUSE_MS = 250;
 
 /** Where reading stands in a partition that has more due timers than one read fetches. */
@@ -66,6 +74,7 @@ export class ReadAhead implements Role {
   readonly #lateCommitMs: number;
   readonly #loop: Loop;
   readonly #turns: TenantTurns;
+  readonly #floors: WakeFloors;
   readonly #warnSeldom: (error: unknown) => void;
   /** Of partitions that are behind. */
   readonly #cursors = new Map<number, Cursor>();
@@ -86,6 +95,7 @@ export class ReadAhead implements Role {
   constructor(options: ReadAheadOptions) {
     this.#options = options;
     this.#turns = new TenantTurns(options.database);
+    this.#floors = new WakeFloors(options.database, options.floorCheckIntervalMs);
     this.#lateCommitMs = options.lateCommitMs ?? LATE_COMMIT_MS_DEFAULT;
     this.#warnSeldom = limitRate(
       (error: unknown) => options.logger.warn({ err: error }, 'could not look for lost hints; trying again'),
@@ -126,7 +136,7 @@ export class ReadAhead implements Role {
     if (partitions.length === 0) return;
     if (this.#cursors.size > 0) await this.#tryAside(() => this.#takeTurns(partitions));
     else this.#turns.reset();
-    if (dispatcher.hasRoom) await this.#read(partitions);
+    if (dispatcher.hasRoom) await this.#read(this.#chooseRead(partitions));
     else metrics.readPauses.inc();
     const slice = this.#chooseSwept(partitions, now);
     if (slice.length > 0) await this.#tryAside(() => this.#sweep(slice));
@@ -157,7 +167,17 @@ export class ReadAhead implements Role {
       if (!this.#known.has(partition)) this.#cursors.set(partition, { wakeAt: 0, id: FIRST_ID });
     }
     this.#known = owned;
+    this.#floors.keep(owned);
     return partitions;
+  }
+
+  #chooseRead(partitions: readonly number[]): readonly number[] {
+    let begun = 0;
+    return partitions.filter((partition) => {
+      if (this.#cursors.get(partition)?.wakeAt !== 0) return true;
+      begun += 1;
+      return begun <= NEW_PARTITIONS_PER_READ;
+    });
   }
 
   async #read(partitions: readonly number[]): Promise<void> {
@@ -166,7 +186,7 @@ export class ReadAhead implements Role {
     const since = isDeep ? this.#deepReadAt : this.#readAt;
     const backMs = isDeep ? this.#lateCommitMs : Math.min(this.#lateCommitMs, SHALLOW_MS);
     const recentFrom = clock.isKnown ? Math.floor(Math.min(clock.now(), since)) - backMs : 0;
-    const limit = Math.max(ROWS_PER_PARTITION_MIN, Math.ceil(rowsMax / partitions.length));
+    const limit = Math.max(ROWS_PER_PARTITION_MIN, Math.ceil(rowsMax / this.#known.size));
     const from = partitions.map((partition): ReadFrom => {
       const cursor = this.#cursors.get(partition);
       return { partition, wakeAt: cursor?.wakeAt ?? recentFrom, id: cursor?.id ?? FIRST_ID };
@@ -177,12 +197,13 @@ export class ReadAhead implements Role {
     this.#reads += 1;
     this.#moveCursors(partitions, timers, limit);
     const fresh = this.#takeNew(timers);
-    if (this.#cursors.size === 0) {
+    const isBacklog = (timer: DueTimer) => this.#cursors.has(timer.partition);
+    const backlog = this.#cursors.size > 0 ? fresh.filter(isBacklog) : [];
+    if (backlog.length === 0) {
       dispatcher.hold(fresh);
       return;
     }
-    const isBacklog = (timer: DueTimer) => this.#cursors.has(timer.partition);
-    dispatcher.hold(fresh.filter(isBacklog), true);
+    dispatcher.hold(backlog, true);
     dispatcher.hold(fresh.filter((timer) => !isBacklog(timer)));
   }
 
@@ -221,7 +242,10 @@ export class ReadAhead implements Role {
   async #sweep(partitions: readonly number[]): Promise<void> {
     const { rowsMax, dispatcher, metrics } = this.#options;
     const limit = Math.max(ROWS_PER_PARTITION_MIN, Math.ceil(rowsMax / this.#known.size));
-    const from = partitions.map((partition): ReadFrom => ({ partition, wakeAt: 0, id: FIRST_ID }));
+    await this.#floors.raise(partitions);
+    const from = partitions.map(
+      (partition): ReadFrom => ({ partition, wakeAt: this.#floors.get(partition), id: FIRST_ID }),
+    );
     const { timers } = await this.#fetch(from, -this.#lateCommitMs, limit);
     for (const partition of partitions) this.#overdueFrom.delete(partition);
     for (const { partition, overdueFrom } of timers) {
@@ -272,6 +296,7 @@ export class ReadAhead implements Role {
     const sentAt = readMonotonicMs();
     const { timers, serverAt } = await readDueTimers(database.hot, from, untilMs, limit);
     const receivedAt = readMonotonicMs();
+    // failpoint: scheduler.read
     clock.observe(sentAt, serverAt, receivedAt);
     metrics.readSeconds.observe((receivedAt - sentAt) / 1000);
     metrics.timersRead.inc(timers.length);
