@@ -24,6 +24,8 @@ export type RedisOptions = {
   port?: number;
   /** In Redis' notation: "256mb". By default no limit. Above it writes fail; nothing is ever evicted. */
   maxmemory?: string;
+  /** Further arguments, as on Redis' command line: `['--replicaof', '127.0.0.1 7000']`. */
+  more?: readonly string[];
   /** Remove the folder at the end, however this process ends. Refused for a folder that holds anything. */
   ephemeral?: boolean;
   /** Gets each line that Redis logs (warnings only), and a line for everything unusual that is done for it. */
@@ -137,6 +139,7 @@ function listArguments(dir: string, port: number, isEphemeral: boolean, options:
     ...['--appendonly', appendonly ? 'yes' : 'no'],
     // Snapshots fork the process; the append-only file alone says more, and what is ephemeral needs neither.
     ...(isEphemeral || appendonly ? ['--save', ''] : []),
+    ...(options.more ?? []),
   ];
 }
 

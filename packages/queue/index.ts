@@ -3,3 +3,4 @@ export { decodeChunk, encodeChunk, type Hint, TIMERS_PER_CHUNK_MAX } from './chu
 export { ChunkConsumer } from './chunk-consumer.ts';
 export { ChunkQueue, type QueueFigures, QueueUnreachedError } from './chunk-queue.ts';
 export { nameChunkQueue, QUEUE_SCHEMA, REDIS_PREFIX_DEFAULT } from './names.ts';
+export { parseRedisUrl, type RedisAddress, RedisUrlError } from './redis-address.ts';

@@ -1,7 +1,7 @@
 export { BACKENDS, createTestQueue, type TestQueue } from './backends.ts';
 export { emptyRedis } from './empty-redis.ts';
 export { createTestLogger } from './logger.ts';
-export { type ServerProxy, startProxy } from './proxy.ts';
+export { type Disturbance, type ServerProxy, startProxy } from './proxy.ts';
 export { type Answer, type ReceivedRequest, type Receiver, startReceiver } from './receiver.ts';
 export { beginRuns, storeWorkflow } from './runs.ts';
 export { stopAutovacuum } from './stop-autovacuum.ts';

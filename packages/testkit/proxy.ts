@@ -1,6 +1,17 @@
 import { connect, createServer, type Socket } from 'node:net';
 
-/** A way to a server that a test can cut, while others go on using the server. */
+/** What a disturbed way does to what passes. Absent: nothing of the kind. */
+export interface Disturbance {
+  /** Each piece arrives so much later, in order (ms): `latencyMs`, and up to `jitterMs` more. */
+  latencyMs?: number;
+  jitterMs?: number;
+  /** Nothing passes in that direction, and nobody is told: a host that swallows packets. */
+  swallow?: 'toServer' | 'toClient' | 'both';
+  /** One in so many pieces tears its connection down instead of arriving. */
+  resetOneIn?: number;
+}
+
+/** A way to a server that a test can cut or disturb, while others go on using the server. */
 export interface ServerProxy {
   /** The server's URL, by way of the proxy. */
   url: string;
@@ -8,35 +19,53 @@ export interface ServerProxy {
   cut(): Promise<void>;
   /** From now on connections open, but nothing passes in either direction: a host that swallows packets. */
   stall(): void;
-  /** As at the beginning. What was stalled stays lost: its connections are closed. */
+  /** As `disturbance` says from now on, for connections open and to come. */
+  disturb(disturbance: Disturbance): void;
+  /** Leads to another server from now on; open connections are closed. */
+  retarget(url: string): Promise<void>;
+  /** As at the beginning. What was swallowed stays lost: all connections are closed. */
   restore(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Listens on loopback and passes everything on to the server of `targetUrl`. */
-export async function startProxy(targetUrl: string): Promise<ServerProxy> {
-  const target = new URL(targetUrl);
+/** Listens on loopback and passes everything on to the server of `targetUrl`. `random` yields numbers in [0, 1). */
+export async function startProxy(targetUrl: string, random: () => number = Math.random): Promise<ServerProxy> {
+  let target = new URL(targetUrl);
   const sockets = new Set<Socket>();
-  let isStalled = false;
+  let disturbance: Disturbance = {};
   const server = createServer((socket) => {
     track(socket);
-    if (isStalled) return;
     const upstream = connect(Number(target.port), target.hostname);
     track(upstream);
-    for (const [from, to] of [
-      [socket, upstream],
-      [upstream, socket],
-    ] as const) {
-      from.on('data', (bytes) => {
-        if (!isStalled) to.write(bytes);
-      });
-      from.on('close', () => to.destroy());
-    }
+    pass(socket, upstream, 'toServer');
+    pass(upstream, socket, 'toClient');
   });
   const track = (socket: Socket) => {
     sockets.add(socket);
+    socket.setNoDelay(true);
     socket.on('error', () => socket.destroy());
     socket.on('close', () => sockets.delete(socket));
+  };
+  const pass = (from: Socket, to: Socket, direction: 'toServer' | 'toClient') => {
+    // When the last piece that was put off arrives (monotonic ms): none may overtake it.
+    let lastAt = 0;
+    from.on('data', (bytes: Buffer) => {
+      const { swallow, resetOneIn, latencyMs = 0, jitterMs = 0 } = disturbance;
+      if (swallow === 'both' || swallow === direction) return;
+      if (resetOneIn !== undefined && random() * resetOneIn < 1) {
+        from.resetAndDestroy();
+        to.resetAndDestroy();
+        return;
+      }
+      const now = performance.now();
+      if (latencyMs + jitterMs === 0 && lastAt <= now) {
+        to.write(bytes);
+        return;
+      }
+      lastAt = Math.max(lastAt, now + latencyMs + random() * jitterMs);
+      setTimeout(() => to.write(bytes), lastAt - now);
+    });
+    from.on('close', () => to.destroy());
   };
   const listen = (port: number) => new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   const close = async () => {
@@ -53,11 +82,19 @@ export async function startProxy(targetUrl: string): Promise<ServerProxy> {
     url: url.toString(),
     cut: close,
     stall() {
-      isStalled = true;
+      disturbance = { swallow: 'both' };
+    },
+    disturb(wanted) {
+      disturbance = wanted;
+    },
+    async retarget(url) {
+      target = new URL(url);
+      await close();
+      await listen(port);
     },
     async restore() {
       await close();
-      isStalled = false;
+      disturbance = {};
       await listen(port);
     },
     close,

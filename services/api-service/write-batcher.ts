@@ -78,7 +78,9 @@ export class WriteBatcher<Item, Result> {
     this.#options.onBatch?.(batch.length);
     let results: Result[];
     try {
+      // failpoint: api.storing
       results = await this.#options.store(batch.map((waiting) => waiting.item));
+      // failpoint: api.stored
     } catch (error) {
       if (batch.length > 1 && classifyDatabaseError(error) === 'data') {
         // One after another: which one is refused is the matter of a defect, not of load.

@@ -15,7 +15,12 @@ export const SchedulerSettings = Type.Object({
     minLength: 1,
     description: 'Postgres 18, as `postgres://user:password@host:port/name`.',
   }),
-  REDIS_URL: Type.Optional(Type.String({ description: 'Redis for the queue; absent: BullMQ on Postgres.' })),
+  REDIS_URL: Type.Optional(
+    Type.String({
+      description:
+        'Redis for the queue: `redis://[user:password@]host[:port][/db]`, `redis+sentinel://host[:port],…/name` or `redis+cluster://host[:port],…`; `rediss` for TLS. Absent: BullMQ on Postgres.',
+    }),
+  ),
   REDIS_PREFIX: Type.String({ default: 'punctual', description: "Before each of the queue's keys in Redis." }),
   LOG_LEVEL: Type.Union(
     (['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const).map((level) => Type.Literal(level)),

@@ -190,7 +190,9 @@ export class Dispatcher implements Role {
   async #dispatch(timers: readonly DueTimer[], place: 'last' | 'first'): Promise<void> {
     const { queue, clock, metrics, logger, onLost } = this.#options;
     try {
+      // failpoint: scheduler.dispatching
       const chunks = await queue.dispatch(timers, place);
+      // failpoint: scheduler.dispatched
       this.#chunksWaiting += chunks;
       const now = clock.now();
       for (const timer of timers) metrics.dispatchLatenessSeconds.observe(Math.max(0, now - timer.overdueFrom) / 1000);

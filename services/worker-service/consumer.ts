@@ -268,7 +268,9 @@ export class Consumer {
   async #start(hints: readonly Hint[], startRows: typeof restartTimers = startTimers): Promise<StartedTimer[]> {
     const { database, clock, leaseMarginMs, metrics } = this.#options;
     const sentAt = readMonotonicMs();
+    // failpoint: worker.starting
     const started = await startRows(database.relaxed, hints, TIMEOUT_MS_DEFAULT, leaseMarginMs);
+    // failpoint: worker.started
     const receivedAt = readMonotonicMs();
     metrics.startSeconds.observe((receivedAt - sentAt) / 1000);
     if (started.length > 0) clock.observe(sentAt, started[0]!.started_at, receivedAt);

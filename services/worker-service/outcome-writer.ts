@@ -166,6 +166,7 @@ export class OutcomeWriter {
         },
       );
       started = result.started;
+      // failpoint: worker.unlocked
       return this.#countEnded(result.ended);
     } catch (error) {
       for (const { id, runId } of starting) unsure.set(id, runId);
@@ -228,7 +229,9 @@ export class OutcomeWriter {
     const { metrics, logger, onWritten } = this.#options;
     const beganAt = performance.now();
     try {
+      // failpoint: worker.writing
       const written = await write(faults > 0 ? items.map(withoutTexts) : items);
+      // failpoint: worker.written
       metrics.outcomeSeconds.observe((performance.now() - beganAt) / 1000);
       metrics.outcomeBatchTimers.observe(items.length);
       if (written < items.length) metrics.outcomesVoid.inc(items.length - written);

@@ -91,7 +91,9 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
 
   onConnection(connection: Connection): void {
     this.#connection = connection;
+    // failpoint: worker.sending
     connection.client.dispatch(this.#request, this);
+    // failpoint: worker.sent
   }
 
   onConnectionError(error: Error): void {
@@ -105,6 +107,7 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
   onResponseStart(_controller: unknown, status: number, headers: Record<string, string | string[] | undefined>): void {
     // 103 and its like come before the answer; any number of them is within the deadline.
     if (this.#isSettled || status < 200) return;
+    // failpoint: worker.answered
     this.#status = status;
     this.#headers = headers;
     this.#announcedBytes = Number(headers['content-length'] ?? 0);

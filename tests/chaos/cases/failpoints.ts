@@ -1,0 +1,63 @@
+import type { ChaosCase } from '../chaos-case.ts';
+import type { Role } from '../system/managed-service.ts';
+
+/** Every place at which a process may die, as named by a comment in the code. */
+export const FAILPOINTS: readonly { name: string; role: Role; text: string }[] = [
+  { name: 'api.storing', role: 'api', text: 'new timers are about to be stored' },
+  { name: 'api.stored', role: 'api', text: 'they are committed, and nobody was told' },
+  { name: 'scheduler.read', role: 'scheduler', text: 'due timers were read' },
+  { name: 'scheduler.dispatching', role: 'scheduler', text: 'they are about to go to the queue' },
+  { name: 'scheduler.dispatched', role: 'scheduler', text: 'they are in the queue' },
+  { name: 'worker.starting', role: 'worker', text: 'a chunk came, and its timers are about to be started' },
+  { name: 'worker.started', role: 'worker', text: 'the start is committed, and nothing was sent' },
+  { name: 'worker.sending', role: 'worker', text: 'a request is about to be sent' },
+  { name: 'worker.sent', role: 'worker', text: 'a request is on its way' },
+  { name: 'worker.answered', role: 'worker', text: 'the answer is here' },
+  { name: 'worker.writing', role: 'worker', text: 'outcomes are about to be written' },
+  { name: 'worker.written', role: 'worker', text: 'outcomes are committed' },
+  {
+    name: 'worker.unlocked',
+    role: 'worker',
+    text: 'outcomes of tasks are committed, and the tasks started that they unlock',
+  },
+];
+
+const CRASHES = 20;
+const CRASHES_SHORT = 2;
+const CRASH_LIMIT_MS = 240_000;
+/** A process passes the place so often before it dies, at most. */
+const PASSES_MAX = 30;
+
+/** Death at each step between commit, read, dispatch, start, send, outcome and acknowledgement. */
+export const failpoints: readonly ChaosCase[] = FAILPOINTS.map(
+  ({ name, role, text }): ChaosCase => ({
+    name: `crash:${name}`,
+    summary: `every ${role} dies when ${text}, again and again, ${CRASHES} times in all`,
+    system: { api: 2 },
+    allowsRepeats: role === 'worker',
+    async fault({ system, random, choose, last }) {
+      const services = system.listServices(role);
+      const crashes = choose(CRASHES, CRASHES_SHORT);
+      const arm = () => {
+        for (const service of services)
+          service.tweak({ failpoint: { name, passes: 1 + Math.floor(random() * PASSES_MAX) } });
+      };
+      arm();
+      // Those that run were started without the failpoint.
+      for (const service of services) service.kill('SIGKILL');
+      const countCrashes = () => services.reduce((sum, { ends }) => sum + ends, 0) - services.length;
+      const deadline = Date.now() + CRASH_LIMIT_MS;
+      while (countCrashes() < crashes) {
+        if (Date.now() > deadline) throw new Error(`only ${countCrashes()} of ${crashes} crashes came at ${name}`);
+        await last(100);
+        arm();
+      }
+      for (const service of services) {
+        service.tweak(undefined);
+        service.kill('SIGKILL');
+      }
+      await last(1_000);
+      await Promise.all(services.map((service) => service.waitUntilReady()));
+    },
+  }),
+);

@@ -1,0 +1,25 @@
+import type { ChaosCase } from '../chaos-case.ts';
+import { clocks } from './clocks.ts';
+import { crowds } from './crowds.ts';
+import { failOvers } from './fail-overs.ts';
+import { failpoints } from './failpoints.ts';
+import { freezes } from './freezes.ts';
+import { kills } from './kills.ts';
+import { network } from './network.ts';
+import { none } from './none.ts';
+import { races } from './races.ts';
+import { servers } from './servers.ts';
+
+/** The fault matrix. */
+export const CASES: readonly ChaosCase[] = [
+  ...none,
+  ...kills,
+  ...failpoints,
+  ...freezes,
+  ...servers,
+  ...failOvers,
+  ...network,
+  ...clocks,
+  ...races,
+  ...crowds,
+];

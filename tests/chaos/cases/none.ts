@@ -1,0 +1,11 @@
+import type { ChaosCase } from '../chaos-case.ts';
+
+/** Nothing happens: what every other case is compared with. */
+export const none: readonly ChaosCase[] = [
+  {
+    name: 'none',
+    summary: 'no fault at all: no repeat is allowed',
+    allowsRepeats: false,
+    fault: ({ choose, last }) => last(choose(30_000, 3_000)),
+  },
+];

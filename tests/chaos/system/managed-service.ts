@@ -1,0 +1,166 @@
+import { appendFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { signalTree } from '@punctual/e2e';
+import { findFreePort, LocalServerError, type RunningService, startService } from '@punctual/local-servers';
+import { describeTweaks } from '../preload/describe-tweaks.ts';
+import type { Tweaks } from '../preload/tweaks.ts';
+
+export const ROLES = ['api', 'scheduler', 'worker'] as const;
+export type Role = (typeof ROLES)[number];
+
+export interface ManagedServiceOptions {
+  name: string;
+  role: Role;
+  entry: string;
+  env: NodeJS.ProcessEnv;
+  logFile: string;
+  tweaks?: Tweaks | undefined;
+  log: (line: string) => void;
+}
+
+/** As orchestrators do: at once, and after a failed start a little later (ms). */
+const RESPAWN_PAUSE_MS = 200;
+const RESPAWN_FAILED_PAUSE_MS = 1_000;
+/** Of the lines at level warn and above, those that are kept to be shown. */
+const WARNINGS_KEPT_MAX = 50;
+/** Pino's number for the level. */
+const WARN_LEVEL = 40;
+
+/** A service as an orchestrator would keep it: when its process ends, another takes its place, on the same port. */
+export class ManagedService {
+  readonly name: string;
+  readonly role: Role;
+  /** Ends of its process that nobody here asked for by `stop`. */
+  ends = 0;
+  /** Bytes logged so far, and the latest lines of some weight. */
+  loggedBytes = 0;
+  readonly warnings: string[] = [];
+  readonly #options: ManagedServiceOptions;
+  readonly #port: number;
+  #tweaks: Tweaks | undefined;
+  #running: RunningService | undefined;
+  #ready = Promise.withResolvers<void>();
+  #isReady = false;
+  #isStopping = false;
+  /** Settles when a process may take the place of one that ended. */
+  #release = Promise.resolve();
+  #letGo: (() => void) | undefined;
+  #living: Promise<void> | undefined;
+
+  private constructor(options: ManagedServiceOptions, port: number) {
+    this.#options = options;
+    this.#port = port;
+    this.#tweaks = options.tweaks;
+    this.name = options.name;
+    this.role = options.role;
+  }
+
+  /** Resolves when it is ready. Rejects when it does not start. */
+  static async start(options: ManagedServiceOptions): Promise<ManagedService> {
+    const service = new ManagedService(options, await findFreePort());
+    await service.#startProcess();
+    service.#living = service.#keepAlive();
+    return service;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** Of the process at this moment; undefined between two. */
+  get pid(): number | undefined {
+    return this.#running?.pid;
+  }
+
+  /** What the next process is to be like. */
+  tweak(tweaks: Tweaks | undefined): void {
+    this.#tweaks = tweaks;
+  }
+
+  /** Kills the process, if there is one; another will follow. */
+  kill(signal: NodeJS.Signals = 'SIGKILL'): void {
+    if (this.#running?.kill(signal)) this.#markGone();
+  }
+
+  /** From now on nobody takes the place of a process that ends. */
+  hold(): void {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#release = promise;
+    this.#letGo = resolve;
+  }
+
+  /** The end of `hold`. */
+  release(): void {
+    this.#letGo?.();
+  }
+
+  freeze(): void {
+    if (this.pid !== undefined) signalTree(this.pid, 'SIGSTOP');
+  }
+
+  thaw(): void {
+    if (this.pid !== undefined) signalTree(this.pid, 'SIGCONT');
+  }
+
+  /** Resolves when there is a process that says it is ready. */
+  waitUntilReady(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  /** Ends it for good, in order. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.release();
+    this.thaw();
+    await this.#running?.stop();
+    await this.#living;
+  }
+
+  async #keepAlive(): Promise<void> {
+    while (!this.#isStopping) {
+      await this.#running?.exited;
+      if (this.#isStopping) return;
+      this.#running = undefined;
+      this.ends += 1;
+      this.#markGone();
+      await Promise.all([sleep(RESPAWN_PAUSE_MS), this.#release]);
+      while (!this.#isStopping && this.#running === undefined) {
+        await this.#startProcess().catch(async (error: unknown) => {
+          if (!(error instanceof LocalServerError)) this.#options.log(`${this.name}: ${error}`);
+          await sleep(RESPAWN_FAILED_PAUSE_MS);
+        });
+      }
+    }
+  }
+
+  async #startProcess(): Promise<void> {
+    const { name, entry, env, logFile } = this.#options;
+    const running = await startService({
+      name,
+      entry,
+      env: { ...env, ...describeTweaks(this.#tweaks) },
+      port: this.#port,
+      logFile,
+      onLine: (line) => this.#keepLine(line),
+      log: () => {},
+    });
+    this.#running = running;
+    this.#isReady = true;
+    this.#ready.resolve();
+    if (this.#isStopping) await running.stop();
+  }
+
+  #markGone(): void {
+    if (this.#isReady) this.#ready = Promise.withResolvers<void>();
+    this.#isReady = false;
+  }
+
+  #keepLine(line: string): void {
+    this.loggedBytes += line.length + 1;
+    appendFileSync(this.#options.logFile, `${line}\n`);
+    const level = Number(/"level":(\d+)/.exec(line)?.[1] ?? WARN_LEVEL);
+    if (level < WARN_LEVEL) return;
+    this.warnings.push(`${this.name}: ${line}`);
+    if (this.warnings.length > WARNINGS_KEPT_MAX) this.warnings.shift();
+  }
+}
