@@ -52,3 +52,18 @@ test('a connection that breaks fails its own request, and the next one has anoth
   await expect(client.send('GET', '/', '')).rejects.toThrow('broke');
   expect(await client.send('GET', '/', '')).toEqual({ status: 200, body: 'ok' });
 });
+
+test('the order of those that wait stays while the list of them is cut', async () => {
+  const paths: string[] = [];
+  const client = await open(2, (request, response) => {
+    paths.push(request.url!);
+    response.setHeader('content-length', 0).end();
+  });
+  // More than the list holds before it is cut.
+  await Promise.all(Array.from({ length: 12_000 }, (_, index) => client.send('GET', `/${index}`, '')));
+  expect(paths).toHaveLength(12_000);
+  expect(new Set(paths).size).toBe(12_000);
+  // Two connections may overtake one another by one request.
+  const places = paths.map((path, index) => Math.abs(Number(path.slice(1)) - index));
+  expect(Math.max(...places)).toBeLessThan(3);
+});

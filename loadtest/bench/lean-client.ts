@@ -8,6 +8,9 @@ export interface LeanAnswer {
   body: string;
 }
 
+/** Requests that have gone from the list of those that wait before it is made shorter: `shift` moves all the others each time. */
+const GONE_MAX = 10_000;
+
 interface Exchange {
   request: string;
   resolve: (answer: LeanAnswer) => void;
@@ -26,6 +29,8 @@ export class LeanClient {
   readonly #idle: Connection[] = [];
   readonly #all = new Set<Connection>();
   readonly #waiting: Exchange[] = [];
+  /** How many of these have gone already, from the front. */
+  #gone = 0;
 
   /** `url`: `http`, host and port. Connections are opened as they are needed, and opened again when they break. */
   constructor(url: string, connectionsMax: number) {
@@ -58,7 +63,7 @@ export class LeanClient {
         this.#all.delete(connection);
         const at = this.#idle.indexOf(connection);
         if (at >= 0) this.#idle.splice(at, 1);
-        if (this.#waiting.length > 0) this.#sendNext(this.#open());
+        if (this.#waiting.length > this.#gone) this.#sendNext(this.#open());
       },
     });
     this.#all.add(connection);
@@ -67,9 +72,17 @@ export class LeanClient {
 
   #sendNext(connection: Connection | undefined): void {
     if (connection === undefined) return;
-    const exchange = this.#waiting.shift();
-    if (exchange === undefined) this.#idle.push(connection);
-    else connection.begin(exchange);
+    const exchange = this.#waiting[this.#gone];
+    if (exchange === undefined) {
+      this.#idle.push(connection);
+      return;
+    }
+    this.#gone += 1;
+    if (this.#gone === this.#waiting.length || this.#gone > GONE_MAX) {
+      this.#waiting.splice(0, this.#gone);
+      this.#gone = 0;
+    }
+    connection.begin(exchange);
   }
 }
 

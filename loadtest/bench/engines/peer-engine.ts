@@ -13,7 +13,7 @@ export interface PeerOptions {
 const PROGRAM = join(import.meta.dirname, '../peers/peer-process.ts');
 const PUT_TIMEOUT_MS = 600_000;
 /** After the last create, for the last answer (ms). */
-const ANSWERS_TIMEOUT_MS = 60_000;
+const ANSWERS_TIMEOUT_MS = 300_000;
 
 /**
  * A peer: one producer, which uses the library directly, and worker processes. Its creates cost no HTTP request, as
