@@ -16,6 +16,8 @@ const client = new LeanClient(apiUrl!, CONNECTIONS);
 const action = JSON.stringify({ type: 'http', url: sinkUrl });
 const headers = rest[4]!.split(',').map((key) => `content-type: application/json\r\nauthorization: Bearer ${key}\r\n`);
 let sent = 0;
+// A benchmark that gave up leaves nobody behind who goes on creating.
+process.stdin.on('end', () => process.exit(1)).resume();
 const result = await runOpenLoop(rate, seconds, async () => {
   const dueAt = new Date(Math.round(Date.now() + minDelayMs + Math.random() * (maxDelayMs - minDelayMs))).toISOString();
   const body = `{"dueAt":"${dueAt}","action":${action},"payload":"${PAYLOAD}"}`;
@@ -24,3 +26,4 @@ const result = await runOpenLoop(rate, seconds, async () => {
 });
 console.log(JSON.stringify(result));
 client.close();
+process.stdin.destroy();
