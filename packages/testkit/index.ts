@@ -1,5 +1,15 @@
 export { BACKENDS, createTestQueue, type TestQueue } from './backends.ts';
+export { type DnsAnswer, type DnsServer, startDnsServer } from './dns-server.ts';
 export { emptyRedis } from './empty-redis.ts';
+export { GOOD_CERTIFICATE, SELF_SIGNED_CERTIFICATE, TEST_AUTHORITY, TEST_KEY } from './hostile/certificates.ts';
+export {
+  HOSTILE_TIMEOUT_MS_MAX,
+  type HostileEndpoint,
+  type HostileEndpoints,
+  type HostileStats,
+  startHostileEndpoints,
+} from './hostile/hostile-endpoints.ts';
+export { type HostileProcess, startHostileProcess } from './hostile/hostile-process.ts';
 export { createTestLogger } from './logger.ts';
 export { type Disturbance, type ServerProxy, startProxy } from './proxy.ts';
 export { type Answer, type ReceivedRequest, type Receiver, startReceiver } from './receiver.ts';

@@ -20,6 +20,8 @@ export interface Receiver {
   requests: ReceivedRequest[];
   /** Replaces what it answers from now on. */
   answer: (request: ReceivedRequest) => Answer | Promise<Answer>;
+  /** Connections that were accepted. */
+  connectionCount: number;
   /** Requests that have not been answered. */
   readonly openCount: number;
   /** Answers those that hang with 200. */
@@ -27,8 +29,11 @@ export interface Receiver {
   close(): Promise<void>;
 }
 
-/** Starts one that answers as `answer` says; 200 when absent. */
-export async function startReceiver(answer: Receiver['answer'] = () => ({})): Promise<Receiver> {
+/** Starts one that answers as `answer` says, 200 when absent; at another address of loopback, or a certain port, if told. */
+export async function startReceiver(
+  answer: Receiver['answer'] = () => ({}),
+  { address = '127.0.0.1', port = 0 } = {},
+): Promise<Receiver> {
   const hanging = new Set<ServerResponse>();
   let openCount = 0;
   const server = createServer((message, response) => {
@@ -59,10 +64,17 @@ export async function startReceiver(answer: Receiver['answer'] = () => ({})): Pr
   });
   // A loaded machine must not make the endpoint close connections that the worker still uses.
   server.keepAliveTimeout = 60_000;
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  server.on('connection', () => {
+    receiver.connectionCount += 1;
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, address, resolve);
+  });
   const receiver: Receiver = {
-    url: `http://127.0.0.1:${(server.address() as { port: number }).port}`,
+    url: `http://${address}:${(server.address() as { port: number }).port}`,
     requests: [],
+    connectionCount: 0,
     answer,
     get openCount() {
       return openCount;
