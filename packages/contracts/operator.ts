@@ -77,7 +77,13 @@ const instanceFields = {
   details: Type.Record(Type.String(), Type.Unknown()),
 };
 
-export const WorkerInstance = Type.Object(instanceFields);
+export const WorkerInstance = Type.Object({
+  ...instanceFields,
+  details: Type.Record(Type.String(), Type.Unknown(), {
+    description:
+      '`attemptsInFlight` of at most `attemptsMax`; `circuitsOpen`, how many endpoints it takes to be dead, and in `openCircuits` up to 20 of them, each with its `origin` and `tenantId`, the `failures` in a row, and `since` when and `until` when nothing is sent there.',
+  }),
+});
 
 export const SchedulerInstance = Type.Object({
   ...instanceFields,

@@ -34,6 +34,7 @@ const UNITS: readonly [pattern: RegExp, unit: string][] = [
   [/_attempts_/, 'attempts'],
   [/_chunks_/, 'chunks'],
   [/_partitions?_/, 'partitions'],
+  [/_circuits_/, 'circuits'],
   [/_pool_waiting$/, 'queries'],
 ];
 

@@ -25,19 +25,35 @@ const timer = {
 
 function openRunner(query: () => Promise<{ rows: object[] }>) {
   const outcomes: Outcome[] = [];
-  const perform = vi.fn(async () => ({ outcome: 'succeeded' as const, durationMs: 1 }));
+  const perform = vi.fn(async () => ({ outcome: 'succeeded' as const, contact: 'answered', durationMs: 1 }));
   const ignore = { inc: () => {}, observe: () => {} };
+  const timersHeldByCircuit = { inc: vi.fn() };
+  const left: (number | undefined)[] = [];
+  const circuits = {
+    mustWait: vi.fn(() => false),
+    admit: vi.fn(() => 'passed'),
+    report: vi.fn(),
+    suggestPostponeMs: () => 1_234,
+  };
   const options = {
     database: { hot: { query } },
     workflowVersions: {},
     secrets: { peek: () => [] },
     http: { perform },
-    gate: { enter: () => 'entered', leave: () => {} },
+    gate: { enter: () => 'entered', leave: (_origin: string, heldMs: number | undefined) => left.push(heldMs) },
+    circuits,
+    circuitHoldMaxMs: 60_000,
     onOutcome: (outcome: Outcome) => outcomes.push(outcome),
-    metrics: { outcomes: ignore, attemptSeconds: ignore, latenessSeconds: ignore, timersPostponed: ignore },
+    metrics: {
+      outcomes: ignore,
+      attemptSeconds: ignore,
+      latenessSeconds: ignore,
+      timersPostponed: ignore,
+      timersHeldByCircuit,
+    },
     logger: { error: () => {} },
   } as unknown as AttemptRunnerOptions;
-  return { runner: new AttemptRunner(options), outcomes, perform };
+  return { runner: new AttemptRunner(options), outcomes, perform, circuits, left, timersHeldByCircuit };
 }
 
 test('a lost attempt of a cancelled run is not sent again', async () => {
@@ -65,4 +81,58 @@ test('an attempt that is sent at once asks the database for nothing', async () =
   await runner.run(timer, performance.now());
   expect(perform).toHaveBeenCalledOnce();
   expect(query).not.toHaveBeenCalled();
+});
+
+const standing = async () => ({ rows: [{ stands: true }] });
+const ORIGIN = 'http://127.0.0.1:9';
+
+test('an attempt whose circuit is open takes no slot, is not sent, and comes back when the circuit says', async () => {
+  const { runner, outcomes, perform, circuits, left, timersHeldByCircuit } = openRunner(standing);
+  circuits.mustWait.mockReturnValue(true);
+  await runner.run(timer, performance.now());
+  expect(perform).not.toHaveBeenCalled();
+  expect(left).toEqual([]);
+  expect(circuits.report).not.toHaveBeenCalled();
+  expect(outcomes).toMatchObject([{ kind: 'postponed', version: timer.version, waitMs: 1_234 }]);
+  expect(timersHeldByCircuit.inc).toHaveBeenCalledOnce();
+});
+
+test('an attempt whose circuit opened while it waited for its slot is not sent, and its slot tells nothing of the pace', async () => {
+  const { runner, outcomes, perform, circuits, left } = openRunner(standing);
+  circuits.admit.mockReturnValue('wait');
+  await runner.run(timer, performance.now());
+  expect(perform).not.toHaveBeenCalled();
+  expect(left).toEqual([undefined]);
+  expect(circuits.report).not.toHaveBeenCalled();
+  expect(outcomes).toMatchObject([{ kind: 'postponed', waitMs: 1_234 }]);
+});
+
+test('an attempt that was undone while it waited for its slot is not taken for the probe', async () => {
+  const { runner, circuits } = openRunner(async () => ({ rows: [] }));
+  await runner.run(timer, performance.now() - 5_000);
+  expect(circuits.admit).not.toHaveBeenCalled();
+});
+
+test('what an attempt tells of its endpoint is reported once, also when it could not be made', async () => {
+  const { runner, perform, circuits, left, outcomes } = openRunner(standing);
+  circuits.admit.mockReturnValue('probe');
+  await runner.run(timer, performance.now());
+  expect(circuits.report.mock.calls).toEqual([[timer.tenant_id, ORIGIN, 'answered', 'probe']]);
+  expect(left).toEqual([expect.any(Number)]);
+  perform.mockRejectedValue(new Error('a fault of ours'));
+  await runner.run(timer, performance.now());
+  expect(circuits.report.mock.calls.slice(1)).toEqual([[timer.tenant_id, ORIGIN, 'unknown', 'probe']]);
+  expect(outcomes.map(({ kind }) => kind)).toEqual(['finished', 'postponed']);
+});
+
+test('a timer is held back for a limited time after its due time; then its attempts are made, open circuit or not', async () => {
+  const { runner, perform, circuits, outcomes } = openRunner(standing);
+  circuits.mustWait.mockReturnValue(true);
+  circuits.admit.mockReturnValue('wait');
+  await runner.run({ ...timer, due_at: timer.started_at - 59_999 }, performance.now());
+  expect(perform).not.toHaveBeenCalled();
+  await runner.run({ ...timer, due_at: timer.started_at - 60_000 }, performance.now());
+  expect(perform).toHaveBeenCalledOnce();
+  expect(circuits.report.mock.calls).toEqual([[timer.tenant_id, ORIGIN, 'answered', 'passed']]);
+  expect(outcomes.map(({ kind }) => kind)).toEqual(['postponed', 'finished']);
 });

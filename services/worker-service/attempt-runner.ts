@@ -5,8 +5,10 @@ import type { WorkerMetrics } from './metrics.ts';
 import { type AttemptResult, decideOutcome, giveUpLost, type Outcome, postpone } from './outcome.ts';
 import { ActionPreparer, describeTimer, type PreparedAction, type PreparedTimer } from './prepared-action.ts';
 import type { SigningSecrets } from './signing-secrets.ts';
-import type { HttpTarget } from './targets/http-target.ts';
+import type { Contact } from './targets/http-outcome.ts';
+import type { AttemptRequest, HttpTarget } from './targets/http-target.ts';
 import { performNoop } from './targets/noop-target.ts';
+import type { OriginCircuits } from './targets/origin-circuits.ts';
 import type { OriginGate } from './targets/origin-gate.ts';
 
 export interface AttemptRunnerOptions {
@@ -15,6 +17,9 @@ export interface AttemptRunnerOptions {
   secrets: SigningSecrets;
   http: HttpTarget;
   gate: OriginGate;
+  circuits: OriginCircuits;
+  /** How long after its due time a timer is held back by a circuit; then its attempts are made whatever came of others' (ms). */
+  circuitHoldMaxMs: number;
   /** Takes each timer's outcome, exactly once. */
   onOutcome: (outcome: Outcome) => void;
   metrics: WorkerMetrics;
@@ -29,6 +34,8 @@ export interface AttemptRunnerOptions {
 const SENT_UNCHECKED_MS = 100;
 /** How long a timer is postponed that could not be sent because something of ours failed (ms). */
 const OWN_FAULT_POSTPONE_MS = 1_000;
+
+type HttpAction = Extract<PreparedAction, { type: 'http' }>;
 
 /**
  * Performs one attempt of a timer that was started here. Whatever happens, exactly one outcome follows, unless the
@@ -96,11 +103,13 @@ export class AttemptRunner {
   async #performHttp(
     timer: StartedTimer,
     prepared: PreparedTimer,
-    action: Extract<PreparedAction, { type: 'http' }>,
+    action: HttpAction,
     startedAt: number,
   ): Promise<AttemptResult | undefined> {
-    const { database, http, gate, secrets, metrics, onOutcome } = this.#options;
+    const { database, http, gate, circuits, circuitHoldMaxMs, secrets, metrics, onOutcome } = this.#options;
     const signingSecrets = secrets.peek(timer.tenant_id) ?? (await secrets.read(timer.tenant_id));
+    const mayBeHeld = timer.started_at - timer.due_at < circuitHoldMaxMs;
+    if (mayBeHeld && circuits.mustWait(timer.tenant_id, action.origin)) return this.#holdBack(timer, action.origin);
     const entry = gate.enter(action.origin);
     if ((typeof entry === 'string' ? entry : await entry) === 'full') {
       metrics.timersPostponed.inc();
@@ -108,32 +117,59 @@ export class AttemptRunner {
       return undefined;
     }
     const enteredAt = performance.now();
+    let isSent = false;
     try {
       if (enteredAt - startedAt > SENT_UNCHECKED_MS && !(await isStillStarted(database.hot, timer))) {
         metrics.timersPostponed.inc();
         onOutcome(postpone(timer, 0));
         return undefined;
       }
+      // Asked again: the circuit may have opened while this one waited for its slot.
+      const admission = mayBeHeld ? circuits.admit(timer.tenant_id, action.origin) : 'passed';
+      if (admission === 'wait') return this.#holdBack(timer, action.origin);
+      isSent = true;
       this.#observeLateness(timer, startedAt);
-      const hasBody = action.method !== 'GET' && action.method !== 'HEAD';
-      return await http.perform({
-        url: action.url,
-        method: action.method,
-        headers: action.headers,
-        body: hasBody ? (action.body ?? describeTimer(timer)) : undefined,
-        timeoutMs: prepared.timeoutMs,
-        timerId: timer.id,
-        attempt: timer.attempt,
-        dueAt: timer.due_at,
-        signingSecrets,
-      });
+      let contact: Contact = 'unknown';
+      try {
+        const result = await http.perform(describeRequest(timer, prepared.timeoutMs, action, signingSecrets));
+        contact = result.contact;
+        return result;
+      } finally {
+        circuits.report(timer.tenant_id, action.origin, contact, admission);
+      }
     } finally {
-      gate.leave(action.origin, performance.now() - enteredAt);
+      gate.leave(action.origin, isSent ? performance.now() - enteredAt : undefined);
     }
+  }
+
+  #holdBack(timer: StartedTimer, origin: string): undefined {
+    const { circuits, metrics, onOutcome } = this.#options;
+    metrics.timersHeldByCircuit.inc();
+    onOutcome(postpone(timer, circuits.suggestPostponeMs(timer.tenant_id, origin)));
   }
 
   #observeLateness(timer: StartedTimer, startedAt: number): void {
     const sinceStartMs = performance.now() - startedAt;
     this.#options.metrics.latenessSeconds.observe((timer.started_at - timer.wake_at + sinceStartMs) / 1000);
   }
+}
+
+function describeRequest(
+  timer: StartedTimer,
+  timeoutMs: number,
+  action: HttpAction,
+  signingSecrets: readonly string[],
+): AttemptRequest {
+  const hasBody = action.method !== 'GET' && action.method !== 'HEAD';
+  return {
+    url: action.url,
+    method: action.method,
+    headers: action.headers,
+    body: hasBody ? (action.body ?? describeTimer(timer)) : undefined,
+    timeoutMs,
+    timerId: timer.id,
+    attempt: timer.attempt,
+    dueAt: timer.due_at,
+    signingSecrets,
+  };
 }

@@ -60,6 +60,20 @@ export const WorkerSettings = Type.Object({
     description:
       'Requests under way at once to one origin (scheme, host and port); half as many more may wait in memory, and others as long as it takes them 100 ms.',
   }),
+  WORKER_CIRCUIT_FAILURES: Type.Integer({
+    minimum: 0,
+    maximum: 10_000,
+    default: 20,
+    description:
+      "Attempts in a row without an answer after which a tenant's timers for an origin wait until it answers again, using up no attempts; 0: never. A few timers should be able to use up theirs.",
+  }),
+  WORKER_CIRCUIT_HOLD_MAX_MS: Type.Integer({
+    minimum: 0,
+    maximum: 86_400_000,
+    default: 3_600_000,
+    description:
+      'How long after its due time a timer may be made to wait so; then its attempts are made whether the origin answers or not.',
+  }),
   WORKER_LEASE_MARGIN_MS: Type.Integer({
     minimum: 1_000,
     maximum: 600_000,

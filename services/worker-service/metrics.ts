@@ -13,6 +13,9 @@ export interface WorkerMetrics {
   hintsDropped: Counter;
   hintsEarly: Counter;
   timersPostponed: Counter;
+  timersHeldByCircuit: Counter;
+  circuitsOpen: Gauge;
+  circuitsOpened: Counter;
   outcomesVoid: Counter;
   outcomeWriteFailures: Counter;
   outcomesAbandoned: Counter;
@@ -72,6 +75,21 @@ export function createWorkerMetrics(registry: Registry): WorkerMetrics {
     timersPostponed: new Counter({
       name: 'worker_timers_postponed_total',
       help: 'Started timers given back unsent because their origin had no room.',
+      registers,
+    }),
+    timersHeldByCircuit: new Counter({
+      name: 'worker_timers_postponed_by_circuit_total',
+      help: 'Started timers given back unsent because the circuit of their endpoint was open.',
+      registers,
+    }),
+    circuitsOpen: new Gauge({
+      name: 'worker_circuits_open',
+      help: 'Endpoints that this worker takes to be dead, counted for each tenant that calls them.',
+      registers,
+    }),
+    circuitsOpened: new Counter({
+      name: 'worker_circuits_opened_total',
+      help: 'Circuits that opened; those whose probe failed are not counted again.',
       registers,
     }),
     outcomesVoid: new Counter({

@@ -17,10 +17,11 @@ import type { Registry } from 'prom-client';
 import { AttemptRunner } from './attempt-runner.ts';
 import { WAITING_SHARE, type WorkerConfig } from './config.ts';
 import { Consumer } from './consumer.ts';
-import { createWorkerMetrics } from './metrics.ts';
+import { createWorkerMetrics, type WorkerMetrics } from './metrics.ts';
 import { OutcomeWriter } from './outcome-writer.ts';
 import { SigningSecrets } from './signing-secrets.ts';
 import { createHttpTarget } from './targets/http-target.ts';
+import { createOriginCircuits, type OpenCircuit } from './targets/origin-circuits.ts';
 import { createOriginGate } from './targets/origin-gate.ts';
 
 export interface WorkerOptions {
@@ -42,6 +43,8 @@ const GATE_WAIT_MAX_MS = 5_000;
 const GATE_WAIT_SHARE = 1 / 3;
 /** An origin's queue that is worked off within this time may be long, and holds back new starts; a slower one neither (ms). */
 const BRIEF_MS = 100;
+/** Lines about circuits: one of each kind in this time (ms). */
+const CIRCUIT_LOG_INTERVAL_MS = 10_000;
 /** A worker whose queue client says it stopped fetching, for this long, is stuck (ms). */
 const QUEUE_STUCK_MS = 60_000;
 
@@ -94,6 +97,10 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       briefMs: BRIEF_MS,
       waitMaxMs: Math.min(GATE_WAIT_MAX_MS, config.WORKER_LEASE_MARGIN_MS * GATE_WAIT_SHARE),
     });
+    const circuits = createOriginCircuits({
+      failuresToOpen: config.WORKER_CIRCUIT_FAILURES,
+      ...watchCircuits(metrics, logger),
+    });
     const writer = new OutcomeWriter({
       database,
       workflowVersions,
@@ -114,6 +121,8 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       secrets: new SigningSecrets(database),
       http,
       gate,
+      circuits,
+      circuitHoldMaxMs: config.WORKER_CIRCUIT_HOLD_MAX_MS,
       onOutcome: (outcome) => writer.add(outcome),
       metrics,
       logger,
@@ -146,7 +155,13 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       name: 'heartbeat',
       run: async () => {
         await synchronizeClock(database.hot, clock);
-        const details = { attemptsInFlight: consumer.inFlight, attemptsMax: config.WORKER_ATTEMPTS_MAX };
+        circuits.forgetIdle();
+        const details = {
+          attemptsInFlight: consumer.inFlight,
+          attemptsMax: config.WORKER_ATTEMPTS_MAX,
+          circuitsOpen: circuits.openCount,
+          openCircuits: circuits.listOpen(),
+        };
         await beatServiceInstance(database.hot, { ...instance, details });
       },
       pauseMs: () => HEARTBEAT_INTERVAL_MS,
@@ -204,6 +219,29 @@ function splitList(text: string): string[] {
     .split(',')
     .map((item) => item.trim())
     .filter((item) => item !== '');
+}
+
+/** Counts circuits and tells of them, of a flood of them now and then: endpoints that are dead are their owners' matter. */
+function watchCircuits(metrics: WorkerMetrics, logger: Logger) {
+  const tellOpened = limitRate(
+    (circuit: OpenCircuit) => logger.warn({ circuit }, 'an endpoint gives no answer; its timers wait until it does'),
+    CIRCUIT_LOG_INTERVAL_MS,
+  );
+  const tellClosed = limitRate(
+    (circuit: OpenCircuit) => logger.info({ circuit }, 'an endpoint answers again, or nobody called it any more'),
+    CIRCUIT_LOG_INTERVAL_MS,
+  );
+  return {
+    onOpened: (circuit: OpenCircuit) => {
+      metrics.circuitsOpened.inc();
+      metrics.circuitsOpen.inc();
+      tellOpened(circuit);
+    },
+    onClosed: (circuit: OpenCircuit) => {
+      metrics.circuitsOpen.dec();
+      tellClosed(circuit);
+    },
+  };
 }
 
 // BullMQ's worker ends its loop by itself only when it is closed; one that ended otherwise fetches nothing any more.

@@ -1,6 +1,12 @@
 import type { Dispatcher } from 'undici';
 import type { Connection, ConnectionPool, ConnectionUser } from './connection-pool.ts';
-import { type AttemptOutcome, classifyStatus, describeNetworkError, describeStatus } from './http-outcome.ts';
+import {
+  type AttemptOutcome,
+  type Contact,
+  classifyStatus,
+  describeNetworkError,
+  describeStatus,
+} from './http-outcome.ts';
 import { RESPONSE_BODY_BYTES_MAX, readResponseText } from './response-text.ts';
 import { readRetryAfterMs } from './retry-after.ts';
 
@@ -9,9 +15,16 @@ import { readRetryAfterMs } from './retry-after.ts';
  * read than a new connection does to open, and what is beyond RESPONSE_BODY_BYTES_MAX is thrown away.
  */
 export const RESPONSE_DRAINED_BYTES_MAX = 65_536;
+/**
+ * The shortest time-out that tells something of an endpoint when it passes without an answer (ms). A timer may ask for
+ * less than a connection across the world takes, and that must not make its endpoint look dead.
+ */
+export const TELLING_TIMEOUT_MS = 1_000;
 
 export interface AttemptResult {
   outcome: AttemptOutcome;
+  /** What it tells of the endpoint. */
+  contact: Contact;
   /** Status of the answer, when its headers arrived. */
   httpStatus: number | undefined;
   /** One plain line, at most ERROR_LENGTH_MAX characters; undefined for a success. */
@@ -70,13 +83,13 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
 
   start(): void {
     if (!this.#pool.acquire(this.#origin, this)) {
-      this.#fail('retryable', 'Too many requests are waiting for a connection to this host.');
+      this.#fail('retryable', 'Too many requests are waiting for a connection to this host.', 'unknown');
     }
   }
 
   /** Ends the attempt as if the connection had failed. */
   abort(): void {
-    this.#fail('retryable', 'The worker stopped before the answer was complete.');
+    this.#fail('retryable', 'The worker stopped before the answer was complete.', 'unknown');
   }
 
   expire(): void {
@@ -86,7 +99,8 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
         : this.#sentAt !== undefined
           ? 'There was no answer'
           : 'There was no connection';
-    this.#fail('timedOut', `${phase} within ${this.#timeoutMs} ms.`);
+    const contact = this.#timeoutMs < TELLING_TIMEOUT_MS ? 'unknown' : 'unanswered';
+    this.#fail('timedOut', `${phase} within ${this.#timeoutMs} ms.`, contact);
   }
 
   onConnection(connection: Connection): void {
@@ -135,20 +149,21 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
   onResponseError(_controller: unknown, error: Error): void {
     if (this.#isSettled) return;
     const described = describeNetworkError(error);
-    this.#fail(described.outcome, described.error);
+    this.#fail(described.outcome, described.error, described.contact);
   }
 
   #settleByAnswer(isComplete: boolean): void {
     const status = this.#status ?? 0;
     const outcome = classifyStatus(status);
-    this.#settle(outcome, outcome === 'succeeded' ? undefined : describeStatus(status), isComplete);
+    this.#settle(outcome, outcome === 'succeeded' ? undefined : describeStatus(status), 'answered', isComplete);
   }
 
-  #fail(outcome: AttemptOutcome, error: string): void {
-    if (!this.#isSettled) this.#settle(outcome, error, false);
+  #fail(outcome: AttemptOutcome, error: string, contact: Contact): void {
+    // Headers that came are an answer, whatever became of the rest.
+    if (!this.#isSettled) this.#settle(outcome, error, this.#status === undefined ? contact : 'answered', false);
   }
 
-  #settle(outcome: AttemptOutcome, error: string | undefined, isReusable: boolean): void {
+  #settle(outcome: AttemptOutcome, error: string | undefined, contact: Contact, isReusable: boolean): void {
     this.#isSettled = true;
     clearTimeout(this.#deadline);
     if (this.#connection === undefined) this.#pool.withdraw(this.#origin, this);
@@ -156,6 +171,7 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
     else this.#pool.discard(this.#connection);
     this.#onSettled({
       outcome,
+      contact,
       httpStatus: this.#status,
       error,
       retryAfterMs:

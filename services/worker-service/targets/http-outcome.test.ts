@@ -52,8 +52,26 @@ describe('describeNetworkError', () => {
 
   it('makes a blocked address and a request that cannot be sent final', () => {
     const blocked = new EgressBlockedError('x'.repeat(600), 'host', '10.0.0.7');
-    expect(describeNetworkError(blocked)).toEqual({ outcome: 'blocked', error: 'x'.repeat(ERROR_LENGTH_MAX) });
+    expect(describeNetworkError(blocked)).toEqual({
+      outcome: 'blocked',
+      error: 'x'.repeat(ERROR_LENGTH_MAX),
+      contact: 'unknown',
+    });
     expect(describeNetworkError(new errors.InvalidArgumentError('x')).outcome).toBe('permanent');
     expect(describeNetworkError(new errors.NotSupportedError('x')).outcome).toBe('permanent');
+  });
+
+  it('tells an endpoint that gave no answer from one that answered badly, and from a fault of ours', () => {
+    for (const code of ['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'ESERVFAIL', 'CERT_HAS_EXPIRED', 'UND_ERR_SOCKET']) {
+      expect([code, describeNetworkError(withCode(code)).contact]).toEqual([code, 'unanswered']);
+    }
+    expect(describeNetworkError(undefined).contact).toBe('unanswered');
+    for (const code of ['UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'ERR_ASSERTION']) {
+      expect([code, describeNetworkError(withCode(code)).contact]).toEqual([code, 'answered']);
+    }
+    expect(describeNetworkError(new errors.HTTPParserError('x')).contact).toBe('answered');
+    for (const code of ['EBUSY', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'UND_ERR_INVALID_ARG']) {
+      expect([code, describeNetworkError(withCode(code)).contact]).toEqual([code, 'unknown']);
+    }
   });
 });

@@ -3,6 +3,12 @@ import { errors } from 'undici';
 /** How an attempt ended. `blocked`: the settings forbid the address, and nothing was sent. */
 export type AttemptOutcome = 'succeeded' | 'retryable' | 'permanent' | 'timedOut' | 'blocked';
 
+/**
+ * What an attempt tells of its endpoint. `answered`: it gave an answer, be it the worst. `unanswered`: it was tried and
+ * gave none. `unknown`: neither can be said, because nothing was tried, or something of ours failed.
+ */
+export type Contact = 'answered' | 'unanswered' | 'unknown';
+
 /** The longest `error` of an attempt (characters). */
 export const ERROR_LENGTH_MAX = 500;
 
@@ -49,6 +55,10 @@ const NETWORK_ERRORS: Readonly<Record<string, string>> = {
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'The TLS certificate cannot be verified.',
   ERR_TLS_CERT_ALTNAME_INVALID: 'The TLS certificate is for another host.',
 };
+// The endpoint said something, though nothing that makes sense.
+const ANSWER_ERRORS: ReadonlySet<string> = new Set(['UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH']);
+// This process is out of lookups, open files or memory, which is nothing that the endpoint did.
+const OWN_ERRORS: ReadonlySet<string> = new Set(['EBUSY', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']);
 // A code is shown only in the shape that codes have, so that no text of a peer or of a library slips through.
 const CODE = /^[A-Z][A-Z0-9_]{1,60}$/;
 
@@ -56,24 +66,30 @@ const CODE = /^[A-Z][A-Z0-9_]{1,60}$/;
 export function describeNetworkError(error: unknown): {
   outcome: 'retryable' | 'permanent' | 'blocked';
   error: string;
+  contact: Contact;
 } {
   const code = readCode(error);
   switch (code) {
     case 'PUNCTUAL_EGRESS_BLOCKED':
-      return { outcome: 'blocked', error: (error as Error).message.slice(0, ERROR_LENGTH_MAX) };
+      return {
+        outcome: 'blocked',
+        error: (error as Error).message.slice(0, ERROR_LENGTH_MAX),
+        contact: 'unknown',
+      };
     // undici refused the method or a header before anything was sent: the next attempt would fare the same.
     case 'UND_ERR_INVALID_ARG':
     case 'UND_ERR_NOT_SUPPORTED':
-      return { outcome: 'permanent', error: 'The request has an invalid method or header.' };
+      return { outcome: 'permanent', error: 'The request has an invalid method or header.', contact: 'unknown' };
     default:
   }
   // undici also meets an answer that makes no sense with a failed assertion.
   if (error instanceof errors.HTTPParserError || code === 'ERR_ASSERTION') {
-    return { outcome: 'retryable', error: 'The answer is not valid HTTP.' };
+    return { outcome: 'retryable', error: 'The answer is not valid HTTP.', contact: 'answered' };
   }
-  if (code === undefined) return { outcome: 'retryable', error: 'The connection failed.' };
+  if (code === undefined) return { outcome: 'retryable', error: 'The connection failed.', contact: 'unanswered' };
   const known = Object.hasOwn(NETWORK_ERRORS, code) ? NETWORK_ERRORS[code] : undefined;
-  return { outcome: 'retryable', error: known ?? `The connection failed (${code}).` };
+  const contact = ANSWER_ERRORS.has(code) ? 'answered' : OWN_ERRORS.has(code) ? 'unknown' : 'unanswered';
+  return { outcome: 'retryable', error: known ?? `The connection failed (${code}).`, contact };
 }
 
 /** An AggregateError, of all addresses tried, has the code of the first of them. */

@@ -155,6 +155,7 @@ function rememberChecks(policy: EgressPolicy): (url: string) => UrlCheck {
 function refuse(outcome: 'blocked' | 'permanent', error: string): AttemptResult {
   return {
     outcome,
+    contact: 'unknown',
     httpStatus: undefined,
     error,
     retryAfterMs: undefined,

@@ -199,6 +199,20 @@ describe('suggestPostponeMs', () => {
     }
   });
 
+  it('does not follow slots that were given back unused', () => {
+    const gate = createGate();
+    fill(gate);
+    gate.leave(A, undefined);
+    expect(gate.enter(A)).toBeInstanceOf(Promise);
+    expect(gate.suggestPostponeMs(A)).toBe(4 * (HOLD_ASSUMED_MS / 2));
+    vi.advanceTimersByTime(10_000);
+    const hanging = createGate({ waitMaxMs: 60_000 });
+    fill(hanging);
+    vi.advanceTimersByTime(10_000);
+    hanging.leave(A, undefined);
+    expect(hanging.suggestPostponeMs(A)).toBe(3 * 5_000);
+  });
+
   it('grows while an origin hangs, although no attempt ends to be counted', () => {
     const gate = createGate({ waitMaxMs: 60_000 });
     fill(gate);

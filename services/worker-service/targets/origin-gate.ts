@@ -32,8 +32,8 @@ export interface OriginGate {
    * order of arrival, for at most `waitMaxMs`, or a few times `briefMs` beyond the short queue.
    */
   enter(origin: string): 'entered' | 'full' | Promise<'entered' | 'full'>;
-  /** Gives a slot back; `heldMs` is how long it was held. */
-  leave(origin: string, heldMs: number): void;
+  /** Gives a slot back; `heldMs` is how long it was held, undefined when nothing was sent, which tells nothing of the pace. */
+  leave(origin: string, heldMs: number | undefined): void;
   /**
    * How long to postpone a timer of an origin that is full (ms, POSTPONE_MIN_MS to POSTPONE_MAX_MS). Each call gets the
    * next place in a queue that moves at the origin's own pace, so that postponed timers come back one after another
@@ -99,8 +99,9 @@ export function createOriginGate(options: OriginGateOptions): OriginGate {
     return holdMs === undefined ? undefined : Math.min(holdMs, HOLD_ASSUMED_MS);
   };
 
-  const forget = (name: string, holdMs: number): void => {
+  const forget = (name: string, holdMs: number | undefined): void => {
     origins.delete(name);
+    if (holdMs === undefined) return;
     if (pastHoldMs.size >= PACES_REMEMBERED_MAX) pastHoldMs.delete(pastHoldMs.keys().next().value!);
     pastHoldMs.set(name, holdMs);
   };
@@ -132,8 +133,10 @@ export function createOriginGate(options: OriginGateOptions): OriginGate {
     leave(name, heldMs) {
       const origin = origins.get(name);
       if (origin === undefined) throw new Error('A slot was left that nobody had entered.');
-      origin.holdMs = origin.holdMs === undefined ? heldMs : origin.holdMs + NEWEST_WEIGHT * (heldMs - origin.holdMs);
-      origin.lastLeftAt = now();
+      if (heldMs !== undefined) {
+        origin.holdMs = origin.holdMs === undefined ? heldMs : origin.holdMs + NEWEST_WEIGHT * (heldMs - origin.holdMs);
+        origin.lastLeftAt = now();
+      }
       const [next] = origin.waiting;
       // The slot passes to the one who waited longest; `inFlight` stays as it is.
       if (next !== undefined) next.answer('entered');
