@@ -49,6 +49,7 @@ const BROKEN_RELATIONS: readonly [
   ['scheduler', readSchedulerConfig, { SCHEDULER_LEASE_RENEW_MS: '1501' }],
   ['scheduler', readSchedulerConfig, { SCHEDULER_READ_INTERVAL_MS: '76' }],
   ['worker', readWorkerConfig, { WORKER_ATTEMPTS_MAX: '671' }],
+  ['worker', readWorkerConfig, { WORKER_DNS_SERVERS: 'dns.example' }],
 ];
 
 /** Variables that commands read without a schema: name, what is accepted, default, who reads it, meaning. */

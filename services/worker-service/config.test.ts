@@ -25,4 +25,20 @@ describe("the worker's settings", () => {
     expect(readFaults({ ...settings, WORKER_ATTEMPTS_MAX: '321' })).toEqual([]);
     expect(readFaults({ ...settings, WORKER_ATTEMPTS_MAX: '320' })).toHaveLength(1);
   });
+
+  it('take DNS servers as addresses, with or without a port, and only a few', () => {
+    const settings = { DATABASE_URL };
+    for (const good of ['', '127.0.0.1', ' 127.0.0.1:5353 , [::1]:53', '::1', '10.0.0.1,10.0.0.2,10.0.0.3']) {
+      expect(readFaults({ ...settings, WORKER_DNS_SERVERS: good }), good).toEqual([]);
+    }
+    for (const bad of [
+      'dns.example',
+      '127.0.0.1:0x',
+      '127.0.0.1:99999',
+      '1,2',
+      '10.0.0.1,10.0.0.2,10.0.0.3,10.0.0.4',
+    ]) {
+      expect(readFaults({ ...settings, WORKER_DNS_SERVERS: bad }), bad).toHaveLength(1);
+    }
+  });
 });

@@ -1,3 +1,4 @@
+import { Resolver } from 'node:dns';
 import { TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
 import { type RelationCheck, readConfig } from '@punctual/runtime';
 import Type, { type Static } from 'typebox';
@@ -32,6 +33,11 @@ export const WorkerSettings = Type.Object({
       'CIDRs, separated by commas, that may be called although they are private, loopback, link-local or reserved.',
   }),
   EGRESS_DENY: Type.String({ default: '', description: 'CIDRs, separated by commas, that may never be called.' }),
+  WORKER_DNS_SERVERS: Type.String({
+    default: '',
+    description:
+      "DNS servers, separated by commas, as `address` or `address:port`, that alone are asked for the addresses of endpoints. Absent: the operating system's, and for names that these do not know its hosts file and whatever else it looks at.",
+  }),
   WORKER_POOL_SIZE: Type.Integer({
     minimum: 2,
     maximum: 50,
@@ -96,16 +102,43 @@ export type WorkerConfig = Static<typeof WorkerSettings>;
 export const countPlacesOfOneSource = (attemptsMax: number): number => Math.floor((attemptsMax * 2) / 3);
 /** Attempts that may wait in memory for room at one origin, as a share of those that may be under way there. */
 export const WAITING_SHARE = 0.5;
+/** DNS servers are asked one after the other when they do not answer; attempts do not last for more of them. */
+const DNS_SERVERS_MAX = 3;
 
 const checkRelations: RelationCheck<WorkerConfig> = (config) => {
+  const faults: string[] = [];
   const heldByOneOrigin = Math.ceil(config.WORKER_ATTEMPTS_PER_ORIGIN * (1 + WAITING_SHARE));
   const least = Math.ceil(((heldByOneOrigin + TIMERS_PER_CHUNK_MAX) * 3) / 2);
-  return config.WORKER_ATTEMPTS_MAX >= least
-    ? []
-    : [
-        `WORKER_ATTEMPTS_MAX must be at least ${least}: two thirds of it must hold one and a half times WORKER_ATTEMPTS_PER_ORIGIN, as a slow origin can, and a chunk of ${TIMERS_PER_CHUNK_MAX} for all others.`,
-      ];
+  if (config.WORKER_ATTEMPTS_MAX < least) {
+    faults.push(
+      `WORKER_ATTEMPTS_MAX must be at least ${least}: two thirds of it must hold one and a half times WORKER_ATTEMPTS_PER_ORIGIN, as a slow origin can, and a chunk of ${TIMERS_PER_CHUNK_MAX} for all others.`,
+    );
+  }
+  const dnsServers = splitList(config.WORKER_DNS_SERVERS);
+  if (dnsServers.length > DNS_SERVERS_MAX || !dnsServers.every(isDnsServer)) {
+    faults.push(
+      `WORKER_DNS_SERVERS must name at most ${DNS_SERVERS_MAX} addresses, each with or without a port, as 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:5353.`,
+    );
+  }
+  return faults;
 };
+
+/** The entries of a setting that is a list separated by commas. */
+export function splitList(text: string): string[] {
+  return text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+}
+
+function isDnsServer(text: string): boolean {
+  try {
+    new Resolver().setServers([text]);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** Throws ConfigError, with every fault, when the environment does not do. */
 export function readWorkerConfig(environment: Readonly<Record<string, string | undefined>>): WorkerConfig {

@@ -15,8 +15,9 @@ import { ChunkQueue } from '@punctual/queue';
 import { type Health, type Logger, Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, openOps, VERSION } from '@punctual/runtime';
 import type { Registry } from 'prom-client';
 import { AttemptRunner } from './attempt-runner.ts';
-import { WAITING_SHARE, type WorkerConfig } from './config.ts';
+import { splitList, WAITING_SHARE, type WorkerConfig } from './config.ts';
 import { Consumer } from './consumer.ts';
+import { createHostResolver } from './egress/host-resolver.ts';
 import { createWorkerMetrics, type WorkerMetrics } from './metrics.ts';
 import { OutcomeWriter } from './outcome-writer.ts';
 import { SigningSecrets } from './signing-secrets.ts';
@@ -86,8 +87,10 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
     const clock = new DatabaseClock();
     await synchronizeClock(database.hot, clock);
     const workflowVersions = new WorkflowVersions();
+    const dnsServers = splitList(config.WORKER_DNS_SERVERS);
     const http = createHttpTarget({
       egressPolicy,
+      resolveHost: createHostResolver(dnsServers.length > 0 ? { mode: 'servers', servers: dnsServers } : {}),
       userAgent: `punctual/${VERSION}`,
       maxConnectionsPerOrigin: config.WORKER_ATTEMPTS_PER_ORIGIN,
     });
@@ -212,13 +215,6 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
     for (const close of opened.toReversed()) await close();
     throw error;
   }
-}
-
-function splitList(text: string): string[] {
-  return text
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '');
 }
 
 /** Counts circuits and tells of them, of a flood of them now and then: endpoints that are dead are their owners' matter. */

@@ -1,11 +1,11 @@
 import { createEgressPolicy } from '@punctual/domain';
-import { waitUntil } from '@punctual/testkit';
+import { startDnsServer, waitUntil } from '@punctual/testkit';
 import { Client } from 'undici';
 import { describe, expect, it } from 'vitest';
 import { makeRequest, useLoopback } from '../targets/test-support/loopback-target.ts';
-import { formatAnswer, type RawEndpoint } from '../targets/test-support/raw-endpoint.ts';
+import { formatAnswer, type RawEndpoint, type RawEndpointOptions } from '../targets/test-support/raw-endpoint.ts';
 import { createGuardedConnector } from './guarded-connector.ts';
-import type { ResolvedAddress, ResolveHost } from './host-resolver.ts';
+import { createHostResolver, type ResolvedAddress, type ResolveHost } from './host-resolver.ts';
 
 const { createTarget, startEndpoint } = useLoopback();
 const answerOk = { onRequest: (socket: import('node:net').Socket) => void socket.write(formatAnswer(200, 'ok')) };
@@ -16,8 +16,10 @@ const outside: ResolvedAddress = { address: '127.0.0.2', family: 4 };
 const inside: ResolvedAddress = { address: '127.0.0.1', family: 4 };
 
 /** A host outside and a canary inside, on the same port, as an attacker would arrange it. */
-async function startHosts(): Promise<{ host: RawEndpoint; canary: RawEndpoint; url: string }> {
-  const host = await startEndpoint({ ...answerOk, address: outside.address });
+async function startHosts(
+  onRequest: RawEndpointOptions['onRequest'] & {} = answerOk.onRequest,
+): Promise<{ host: RawEndpoint; canary: RawEndpoint; url: string }> {
+  const host = await startEndpoint({ onRequest, address: outside.address });
   const canary = await startEndpoint({ ...answerOk, address: inside.address, port: host.port });
   return { host, canary, url: `http://name.example:${host.port}/` };
 }
@@ -62,6 +64,41 @@ describe('the guard', () => {
     expect(lookups).toBe(10);
     expect(host.connectionCount).toBe(5);
     expect(canary.connectionCount).toBe(0);
+  });
+
+  it('lets no connection through to the inside of a name that alternates, over hundreds of attempts at once', async () => {
+    const { host, canary, url } = await startHosts(
+      (socket) => void socket.end(formatAnswer(200, 'ok', { connection: 'close' })),
+    );
+    const { port } = new URL(url);
+    let queries = 0;
+    const dns = await startDnsServer((_name, family) => {
+      if (family === 6) return [];
+      queries += 1;
+      return [queries % 2 === 1 ? outside.address : inside.address];
+    });
+    let nowMs = 0;
+    const target = createTarget({
+      egressPolicy: policy,
+      maxConnectionsPerOrigin: 64,
+      // Answers are kept for a second of this clock, which passes with each look at it.
+      resolveHost: createHostResolver({ mode: 'servers', servers: [dns.address], now: () => (nowMs += 1_000) }),
+    });
+    try {
+      const outcomes = new Map<string, number>();
+      for (let round = 0; round < 20; round += 1) {
+        const names = Array.from({ length: 30 }, (_, index) => `rebind-${index % 7}.example`);
+        const results = await Promise.all(names.map((name) => target.perform(makeRequest(`http://${name}:${port}/`))));
+        for (const { outcome } of results) outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+      }
+      expect([...outcomes.keys()].toSorted()).toEqual(['blocked', 'succeeded']);
+      expect(Math.min(...outcomes.values())).toBeGreaterThan(60);
+      expect(host.requests).toHaveLength(outcomes.get('succeeded')!);
+      expect(canary.connectionCount).toBe(0);
+    } finally {
+      await target.destroy();
+      await dns.close();
+    }
   });
 
   it('blocks literal addresses in any spelling without a lookup', async () => {

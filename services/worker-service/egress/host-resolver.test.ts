@@ -1,6 +1,5 @@
-import { createSocket, type Socket } from 'node:dgram';
-import { waitUntil } from '@punctual/testkit';
-import { afterEach, describe, expect, it } from 'vitest';
+import { type DnsAnswer, type DnsServer, startDnsServer, waitUntil } from '@punctual/testkit';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
   ADDRESSES_KEPT_MS,
   createHostResolver,
@@ -10,59 +9,22 @@ import {
   SYSTEM_LOOKUPS_MAX,
 } from './host-resolver.ts';
 
-const TYPE_A = 1;
-const TYPE_AAAA = 28;
-const NO_SUCH_NAME = 3;
-const SERVER_FAILED = 2;
-
-const opened: Socket[] = [];
+const opened: DnsServer[] = [];
 afterEach(async () => {
-  for (const socket of opened.splice(0)) await new Promise<void>((resolve) => socket.close(() => resolve()));
+  for (const server of opened.splice(0)) await server.close();
 });
 
-/** A DNS server on loopback that knows a few names by heart, and never answers for those that begin with `stalled`. */
-async function startDnsServer(): Promise<{ server: string; queries: string[] }> {
-  const queries: string[] = [];
-  const socket = createSocket('udp4');
-  opened.push(socket);
-  socket.on('message', (query, peer) => {
-    const labels: string[] = [];
-    let at = 12;
-    for (let length = query[at] ?? 0; length > 0; length = query[at] ?? 0) {
-      labels.push(query.toString('latin1', at + 1, at + 1 + length));
-      at += 1 + length;
-    }
-    const name = labels.join('.').toLowerCase();
-    const type = query.readUInt16BE(at + 1);
-    queries.push(`${name} ${type === TYPE_A ? 'A' : 'AAAA'}`);
-    if (name.startsWith('stalled')) return;
-    const data = chooseAnswer(name, type);
-    const isError = typeof data === 'number';
-    const header = Buffer.from(query.subarray(0, 12));
-    header.writeUInt16BE(0x8180 | (isError ? data : 0), 2);
-    header.writeUInt16BE(!isError && data.length > 0 ? 1 : 0, 6);
-    header.writeUInt32BE(0, 8);
-    const question = query.subarray(12, at + 5);
-    const parts: Uint8Array[] = [header, question];
-    if (!isError && data.length > 0) {
-      const fixed = Buffer.from([0xc0, 12, 0, type, 0, 1, 0, 0, 0, 60, 0, data.length]);
-      parts.push(fixed, data);
-    }
-    socket.send(Buffer.concat(parts), peer.port, peer.address);
+/** Knows a few names by heart, and never answers for those that begin with `stalled`. */
+async function startNames(): Promise<{ server: string; queries: string[] }> {
+  const dns = await startDnsServer((name, family): DnsAnswer => {
+    if (name.startsWith('stalled')) return 'stalls';
+    if (name === 'failing.example') return 'fails';
+    if (name === 'half-failing.example') return family === 4 ? [] : 'fails';
+    if (name === 'both.example') return ['192.0.2.7', '2001:db8::7'];
+    return name === 'only-v4.example' ? ['192.0.2.7'] : 'unknown';
   });
-  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', () => resolve()));
-  return { server: `127.0.0.1:${socket.address().port}`, queries };
-}
-
-/** Bytes of the address, none when the name has no such, or the code of an error. */
-function chooseAnswer(name: string, type: number): Buffer | number {
-  if (name === 'failing.example') return SERVER_FAILED;
-  if (name === 'half-failing.example') return type === TYPE_A ? Buffer.alloc(0) : SERVER_FAILED;
-  const isKnown = name === 'both.example' || name === 'only-v4.example';
-  if (!isKnown) return NO_SUCH_NAME;
-  if (type === TYPE_A) return Buffer.from([192, 0, 2, 7]);
-  if (type === TYPE_AAAA && name === 'both.example') return Buffer.from([0x20, 1, 0xd, 0xb8, ...Array(11).fill(0), 7]);
-  return Buffer.alloc(0);
+  opened.push(dns);
+  return { server: dns.address, queries: dns.queries };
 }
 
 const unknownToSystem: ResolveHost = () => Promise.reject(Object.assign(new Error('unknown'), { code: 'ENOTFOUND' }));
@@ -70,14 +32,14 @@ const v4: ResolvedAddress = { address: '192.0.2.7', family: 4 };
 
 describe('a resolver', () => {
   it('returns the addresses of both families, or of the one that there is', async () => {
-    const { server } = await startDnsServer();
+    const { server } = await startNames();
     const resolveHost = createHostResolver({ servers: [server], lookUpInSystem: unknownToSystem });
     expect(await resolveHost('both.example')).toEqual([v4, { address: '2001:db8::7', family: 6 }]);
     expect(await resolveHost('only-v4.example')).toEqual([v4]);
   });
 
   it('asks the system for what DNS does not know, and for nothing else', async () => {
-    const { server } = await startDnsServer();
+    const { server } = await startNames();
     const asked: string[] = [];
     const resolveHost = createHostResolver({
       servers: [server],
@@ -95,8 +57,18 @@ describe('a resolver', () => {
     expect(asked).toEqual(['printer.local', 'nowhere.invalid']);
   });
 
+  it('asks nobody but the servers that it was told of, where it was told so', async () => {
+    const { server } = await startNames();
+    const lookUpInSystem = vi.fn(unknownToSystem);
+    const resolveHost = createHostResolver({ mode: 'servers', servers: [server], lookUpInSystem });
+    expect(await resolveHost('only-v4.example')).toEqual([v4]);
+    await expect(resolveHost('nowhere.invalid')).rejects.toMatchObject({ code: 'ENOTFOUND' });
+    await expect(resolveHost('localhost')).rejects.toMatchObject({ code: 'ENOTFOUND' });
+    expect(lookUpInSystem).not.toHaveBeenCalled();
+  });
+
   it('answers at once while many other names stall', async () => {
-    const { server, queries } = await startDnsServer();
+    const { server, queries } = await startNames();
     const resolveHost = createHostResolver({ servers: [server], lookUpInSystem: unknownToSystem });
     const stalled = Array.from({ length: 64 }, (_, index) => resolveHost(`stalled-${index}.example`));
     for (const each of stalled) each.catch(() => {});
@@ -111,7 +83,7 @@ describe('a resolver', () => {
   });
 
   it('asks once for a name that many want, and again only after a while', async () => {
-    const { server, queries } = await startDnsServer();
+    const { server, queries } = await startNames();
     let nowMs = 0;
     const resolveHost = createHostResolver({ servers: [server], lookUpInSystem: unknownToSystem, now: () => nowMs });
     await Promise.all(Array.from({ length: 20 }, () => resolveHost('only-v4.example')));
@@ -136,7 +108,7 @@ describe('a resolver', () => {
   });
 
   it('in system mode asks the operating system alone, a few names at a time', async () => {
-    const { server, queries } = await startDnsServer();
+    const { server, queries } = await startNames();
     const answers: (() => void)[] = [];
     const resolveHost = createHostResolver({
       mode: 'system',

@@ -29,9 +29,9 @@ export type ResolveHost = (host: string) => Promise<readonly ResolvedAddress[]>;
 export interface HostResolverOptions {
   /**
    * `dns` (the default) asks DNS without a thread, and the operating system for names that DNS does not know.
-   * `system` always asks the operating system, so that its hosts file comes before DNS.
+   * `servers` asks DNS alone. `system` always asks the operating system, so that its hosts file comes before DNS.
    */
-  mode?: 'dns' | 'system';
+  mode?: 'dns' | 'servers' | 'system';
   /** DNS servers as `address:port`; those of the operating system when absent. */
   servers?: readonly string[];
   /** Asks the operating system; getaddrinfo when absent. */
@@ -59,7 +59,7 @@ export function createHostResolver(options: HostResolverOptions = {}): ResolveHo
     try {
       return await queryBothFamilies(resolver, host);
     } catch (error) {
-      if (!isUnknownToDns(error)) throw error;
+      if (mode === 'servers' || !isUnknownToDns(error)) throw error;
       return lookUpInTurn(host);
     }
   };
