@@ -31,6 +31,7 @@ describe('a connection', () => {
         errors.push(error);
         if (connection) pool.discard(connection);
       },
+      onFlood: () => {},
       abort: () => {},
     };
     pool.acquire('http://127.0.0.1:9', user);

@@ -16,6 +16,12 @@ export const KEEP_ALIVE_MAX_MS = 60_000;
 export const KEEP_ALIVE_MARGIN_MS = 1_000;
 /** The largest headers of an answer (bytes): what Node's own server and client allow. */
 export const RESPONSE_HEADERS_BYTES_MAX = 16_384;
+/**
+ * The most that is read of one answer, all of it (bytes). What is neither header nor body, such as the extensions of
+ * chunks, has no limit of its own, and reading it at the speed of the network would leave no time for others. Far above
+ * what headers and body may have, in chunks of any size.
+ */
+export const RESPONSE_BYTES_MAX = 1_048_576;
 /** Attempts that wait for a connection to one origin. The origin gate keeps them fewer; this is the backstop. */
 export const WAITING_PER_ORIGIN_MAX = 1_024;
 
@@ -25,6 +31,8 @@ export interface ConnectionUser {
   onConnection(connection: Connection): void;
   /** The connection could not be established. Harmless when the request has been told already. */
   onConnectionError(error: Error): void;
+  /** More than RESPONSE_BYTES_MAX have come, and the answer is not complete. */
+  onFlood(): void;
   /** Gives up at once, whatever the phase; the user then withdraws or discards by itself. */
   abort(): void;
 }
@@ -42,6 +50,9 @@ export interface Connection {
   /** The newest socket, also while it is connecting. */
   socket: Socket | undefined;
   user: ConnectionUser | undefined;
+  /** The user of which an answer was first seen to be incomplete, and what the socket had read by then (bytes). */
+  reader: ConnectionUser | undefined;
+  readBefore: number;
 }
 
 interface Origin {
@@ -115,6 +126,7 @@ export class ConnectionPool {
   /** Gives a connection back after a complete answer, for the next request. */
   release(connection: Connection): void {
     connection.user = undefined;
+    connection.reader = undefined;
     const origin = this.#origins.get(connection.origin);
     if (!origin?.connections.has(connection)) return;
     const next = origin.waiting.shift();
@@ -168,7 +180,11 @@ export class ConnectionPool {
   #open(originName: string, origin: Origin): Connection {
     const client = new Client(originName, {
       connect: (options, callback) => {
-        connection.socket = this.#connect(options, callback);
+        connection.socket = this.#connect(options, (...result) => {
+          callback(...result);
+          // After undici's own listener, so most answers are complete by then, and there is nothing to look at.
+          result[1]?.on('readable', () => lookForFlood(connection));
+        });
       },
       allowH2: false,
       pipelining: 1,
@@ -180,7 +196,14 @@ export class ConnectionPool {
       keepAliveTimeoutThreshold: KEEP_ALIVE_MARGIN_MS,
       maxHeaderSize: RESPONSE_HEADERS_BYTES_MAX,
     });
-    const connection: Connection = { origin: originName, client, socket: undefined, user: undefined };
+    const connection: Connection = {
+      origin: originName,
+      client,
+      socket: undefined,
+      user: undefined,
+      reader: undefined,
+      readBefore: 0,
+    };
     origin.connections.add(connection);
     // The peer or the idle timeout closed it. In use, it either reconnects by itself or tells its request of the error.
     client.on('disconnect', () => {
@@ -189,5 +212,16 @@ export class ConnectionPool {
     // undici retries some connection errors without telling the request; here every one ends the attempt.
     client.on('connectionError', (_origin, _targets, error) => connection.user?.onConnectionError(error));
     return connection;
+  }
+}
+
+function lookForFlood(connection: Connection): void {
+  const { user, socket } = connection;
+  if (user === undefined || socket === undefined) return;
+  if (connection.reader !== user) {
+    connection.reader = user;
+    connection.readBefore = socket.bytesRead;
+  } else if (socket.bytesRead - connection.readBefore > RESPONSE_BYTES_MAX) {
+    user.onFlood();
   }
 }

@@ -16,6 +16,11 @@ import { readRetryAfterMs } from './retry-after.ts';
  */
 export const RESPONSE_DRAINED_BYTES_MAX = 65_536;
 /**
+ * Answers that may come before the answer, 103 and its like. Each costs more to read than it does to send, so without a
+ * limit an endpoint could keep a worker busy for as long as its time-out.
+ */
+export const EARLY_ANSWERS_MAX = 16;
+/**
  * The shortest time-out that tells something of an endpoint when it passes without an answer (ms). A timer may ask for
  * less than a connection across the world takes, and that must not make its endpoint look dead.
  */
@@ -64,6 +69,7 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
   #keptBytes = 0;
   #readBytes = 0;
   #announcedBytes = 0;
+  #earlyAnswers = 0;
 
   constructor(
     pool: ConnectionPool,
@@ -114,13 +120,25 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
     this.onResponseError(undefined, error);
   }
 
+  onFlood(): void {
+    if (this.#isSettled) return;
+    if (this.#status !== undefined) this.#settleByAnswer(false);
+    else this.#fail('retryable', 'The answer is too large.', 'answered');
+  }
+
   onRequestStart(): void {
     this.#sentAt = Date.now();
   }
 
   onResponseStart(_controller: unknown, status: number, headers: Record<string, string | string[] | undefined>): void {
-    // 103 and its like come before the answer; any number of them is within the deadline.
-    if (this.#isSettled || status < 200) return;
+    if (this.#isSettled) return;
+    if (status < 200) {
+      this.#earlyAnswers += 1;
+      if (this.#earlyAnswers > EARLY_ANSWERS_MAX) {
+        this.#fail('retryable', 'The endpoint announced its answer too often.', 'answered');
+      }
+      return;
+    }
     // failpoint: worker.answered
     this.#status = status;
     this.#headers = headers;
