@@ -1,13 +1,29 @@
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
+
+/** Tests that compare how long things take: nothing of ours may run beside them. */
+const MEASURING = ['**/*.alone.test.ts'];
 
 export default defineConfig({
   test: {
-    include: ['packages/**/*.test.ts', 'services/**/*.test.ts', 'tests/**/*.test.ts', 'loadtest/**/*.test.ts'],
-    // Most tests wait for something most of their time: three files side by side take half as long on two cores as one
-    // after the other, which is vitest's default there.
-    maxWorkers: 3,
     // For tests that hang. Two processes that start side by side take five seconds when the processor is shared.
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'together',
+          include: ['packages/**/*.test.ts', 'services/**/*.test.ts', 'tests/**/*.test.ts', 'loadtest/**/*.test.ts'],
+          exclude: [...configDefaults.exclude, ...MEASURING],
+          // Most tests wait for something most of their time: three files side by side take half as long on two cores
+          // as one after the other, which is vitest's default there.
+          maxWorkers: 3,
+        },
+      },
+      {
+        extends: true,
+        test: { name: 'alone', include: MEASURING, maxWorkers: 1, sequence: { groupOrder: 1 } },
+      },
+    ],
   },
 });

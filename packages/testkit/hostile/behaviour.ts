@@ -17,6 +17,8 @@ export interface Behaviour {
   /** Follows "an endpoint that". */
   name: string;
   expected: ExpectedAttempt;
+  /** What may come of it as well: on a machine too busy to read a flood in time, or when attempts share one look-up. */
+  alternative?: ExpectedAttempt;
   /** Of the URL; `/` when absent. Behaviours with paths may share a server. */
   path?: string;
   /** A URL of https, over plain TCP unless there is a certificate. */

@@ -21,7 +21,12 @@ export const RESPONSE_HEADERS_BYTES_MAX = 16_384;
  * chunks, has no limit of its own, and reading it at the speed of the network would leave no time for others. Far above
  * what headers and body may have, in chunks of any size.
  */
-export const RESPONSE_BYTES_MAX = 1_048_576;
+export const RESPONSE_BYTES_MAX = 524_288;
+/**
+ * The most that the parser is given at a time (bytes). When it finds headers too large it gives up, and yet goes on to the
+ * end of what was read, with an error for each further header: 64 KB of short ones took 120 ms.
+ */
+const PIECE_BYTES_MAX = 2_048;
 /** Attempts that wait for a connection to one origin. The origin gate keeps them fewer; this is the backstop. */
 export const WAITING_PER_ORIGIN_MAX = 1_024;
 
@@ -181,9 +186,11 @@ export class ConnectionPool {
     const client = new Client(originName, {
       connect: (options, callback) => {
         connection.socket = this.#connect(options, (...result) => {
+          const [, socket] = result;
+          if (socket) readInPieces(socket);
           callback(...result);
           // After undici's own listener, so most answers are complete by then, and there is nothing to look at.
-          result[1]?.on('readable', () => lookForFlood(connection));
+          socket?.on('readable', () => lookForFlood(connection));
         });
       },
       allowH2: false,
@@ -213,6 +220,14 @@ export class ConnectionPool {
     client.on('connectionError', (_origin, _targets, error) => connection.user?.onConnectionError(error));
     return connection;
   }
+}
+
+function readInPieces(socket: Socket): void {
+  const read = socket.read.bind(socket);
+  socket.read = (size?: number) => {
+    if (socket.destroyed) return null;
+    return read(size === undefined && socket.readableLength > PIECE_BYTES_MAX ? PIECE_BYTES_MAX : size);
+  };
 }
 
 function lookForFlood(connection: Connection): void {

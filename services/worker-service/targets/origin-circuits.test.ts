@@ -66,9 +66,12 @@ describe('a healthy endpoint', () => {
   });
 
   it('is not blamed for what tells nothing', async () => {
-    const { circuits, report } = open();
+    const { circuits, admit, report, fail } = open();
     for (let count = 0; count < FAILURES * 2; count += 1) await report('unknown');
     expect(circuits.size).toBe(0);
+    await fail(1);
+    for (let count = 0; count < FAILURES * 2; count += 1) await report('unknown');
+    expect(admit()).toBe('passed');
   });
 
   it('is left alone by the circuit of another, and of another tenant', async () => {
@@ -170,12 +173,17 @@ describe('a dead endpoint', () => {
 
   it('is probed in time although the clock of its host is set back or forth', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
-    const { admit, fail, wait } = open();
+    const { admit, fail, report, wait } = open();
     await fail(FAILURES);
     vi.setSystemTime(Date.now() + 3_600_000);
     expect(admit()).toBe('wait');
     vi.setSystemTime(Date.now() - 7_200_000);
     wait(PROBE_WAITS_MS[0]);
+    expect(admit()).toBe('probe');
+    await report('unanswered', { admission: 'probe' });
+    wait(PROBE_WAITS_MS[1] - 1);
+    expect(admit()).toBe('wait');
+    wait(1);
     expect(admit()).toBe('probe');
   });
 

@@ -30,18 +30,18 @@ const SLACK_MS = 1_000;
 
 /** Calm and storm take turns, so that whatever else this machine does falls on both. */
 const ROUNDS = 3;
-const CALM_MS = 4_000;
-const STORM_MS = 5_000;
+const CALM_MS = 3_000;
+const STORM_MS = 4_000;
 /** Between the last hostile attempt's due time and the next calm: until it has ended (ms). */
 const AFTERMATH_MS = TIMEOUT_MS + SLACK_MS;
 const ROUND_MS = CALM_MS + STORM_MS + AFTERMATH_MS;
 /** Before the first round, so that the worker has grown to its working size (ms). */
 const WARM_UP_MS = STORM_MS + AFTERMATH_MS;
 /** Each kind of hostile endpoint is called so often a second, the healthy one so often. */
-const HOSTILE_RATE = 3;
+const HOSTILE_RATE = 2;
 const HEALTHY_RATE = 100;
 /** All timers are stored before the first is due (ms). */
-const LEAD_MS = 12_000;
+const LEAD_MS = 10_000;
 
 const BATCH_TIMERS = 500;
 const READS_AT_ONCE = 8;
@@ -158,14 +158,14 @@ interface Attempt {
 
 /** What is wrong with the only attempt of a timer. */
 async function findFaults({ id, name }: HostileTimer): Promise<string[]> {
-  const { expected } = hostile.endpoints.find((endpoint) => endpoint.name === name)!;
+  const { expected, alternative } = hostile.endpoints.find((endpoint) => endpoint.name === name)!;
   const { data } = await api.expect<{ data: Attempt[] }>([200], 'GET', `/v1/timers/${id}/attempts`);
   const [attempt, ...more] = data;
   if (attempt === undefined || more.length > 0) return [`${name}: ${data.length} attempts`];
-  const isRight =
-    attempt.outcome === expected.outcome &&
-    attempt.httpStatus === expected.httpStatus &&
-    (expected.error === undefined || attempt.error?.includes(expected.error));
+  const isRight = [expected, ...(alternative ? [alternative] : [])].some(
+    ({ outcome, httpStatus, error = '' }) =>
+      attempt.outcome === outcome && attempt.httpStatus === httpStatus && (attempt.error ?? '').includes(error),
+  );
   return [
     ...(isRight ? [] : [`${name}: ${JSON.stringify(attempt)} is not ${JSON.stringify(expected)}`]),
     ...(attempt.durationMs < TIMEOUT_MS + SLACK_MS ? [] : [`${name}: took ${attempt.durationMs} ms`]),
@@ -194,8 +194,12 @@ it(
     await waitForInstant(roundsAt);
     const atFirst = readResidentBytes(worker.pid);
     let most = atFirst;
+    const mostOfRounds = Array<number>(ROUNDS).fill(0);
     const watch = setInterval(() => {
-      most = Math.max(most, readResidentBytes(worker.pid));
+      const now = readResidentBytes(worker.pid);
+      const round = Math.min(ROUNDS - 1, Math.floor((Date.now() - roundsAt) / ROUND_MS));
+      mostOfRounds[round] = Math.max(mostOfRounds[round]!, now);
+      most = Math.max(most, now);
     }, RSS_INTERVAL_MS);
     try {
       await waitForInstant(roundsAt + ROUNDS * ROUND_MS);
@@ -220,7 +224,7 @@ it(
       calmP99Ms: calmMs,
       stormP99Ms: stormMs,
       residentMb: Math.round(atFirst / 1_048_576),
-      growthMb: Math.round((most - atFirst) / 1_048_576),
+      mostMb: mostOfRounds.map((bytes) => Math.round(bytes / 1_048_576)),
     };
     console.log(JSON.stringify(figures));
 
