@@ -1,3 +1,4 @@
+export { ACTORS, type Actor, AUDIT_ACTIONS, type AuditAction } from './audit/audit-action.ts';
 export {
   type DelayNote,
   type DelayRule,
@@ -45,6 +46,28 @@ export {
   RETRY_DEFAULT,
   type RetryPolicy,
 } from './retry/backoff.ts';
+export {
+  ENCRYPTION_KEYS_MAX,
+  EncryptionKeysError,
+  isSealedText,
+  Keyring,
+  parseEncryptionKeys,
+  readSealingKeyId,
+  SEALED_PREFIX,
+  type SealedBytes,
+  UnreadableSecretError,
+} from './secrets/keyring.ts';
+export {
+  hasMask,
+  isSecretHeader,
+  maskAction,
+  maskActionText,
+  openAction,
+  resealAction,
+  SECRET_MASK,
+  sealAction,
+} from './secrets/secret-headers.ts';
+export { describeSigningSecret, SIGNING_SECRETS_MAX } from './secrets/signing-secret.ts';
 export {
   type Action,
   FINAL_STATES,
