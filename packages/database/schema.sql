@@ -36,6 +36,23 @@ CREATE INDEX attempts_of_timer ON ONLY public.attempts USING btree (timer_id, fi
 
 CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
 
+CREATE TABLE audit_log (
+  id uuid NOT NULL DEFAULT uuidv7(),
+  tenant_id uuid NOT NULL,
+  key_id uuid,
+  created_at timestamp(3) with time zone NOT NULL DEFAULT clock_timestamp(),
+  actor text NOT NULL,
+  action text NOT NULL,
+  target_ids uuid[] NOT NULL,
+  request_ids text NOT NULL,
+  details json,
+  CONSTRAINT audit_log_actor_check CHECK ((actor = ANY (ARRAY['key'::text, 'bootstrap'::text, 'nobody'::text])))
+) PARTITION BY RANGE (created_at);
+CREATE INDEX audit_log_list ON ONLY public.audit_log USING btree (tenant_id, created_at);
+CREATE INDEX audit_log_targets ON ONLY public.audit_log USING gin (target_ids) WHERE (action <> ALL (ARRAY['timer.create'::text, 'timers.batch.create'::text, 'run.create'::text, 'runs.batch.create'::text]));
+
+CREATE TABLE audit_log_default PARTITION OF audit_log DEFAULT;
+
 CREATE TABLE dead_letters (
   id uuid NOT NULL,
   tenant_id uuid NOT NULL,
@@ -200,6 +217,18 @@ CREATE TABLE service_instances (
   CONSTRAINT service_instances_pkey PRIMARY KEY (id),
   CONSTRAINT service_instances_role_check CHECK ((role = ANY (ARRAY['api'::text, 'scheduler'::text, 'worker'::text])))
 );
+
+CREATE TABLE signing_secrets (
+  id uuid NOT NULL,
+  tenant_id uuid NOT NULL,
+  key_id text NOT NULL,
+  ciphertext bytea NOT NULL,
+  created_at timestamp(3) with time zone NOT NULL,
+  expires_at timestamp(3) with time zone,
+  CONSTRAINT signing_secrets_pkey PRIMARY KEY (id),
+  CONSTRAINT signing_secrets_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(id) ON DELETE CASCADE
+);
+CREATE INDEX signing_secrets_list ON public.signing_secrets USING btree (tenant_id, created_at, id);
 
 CREATE TABLE tenants (
   id uuid NOT NULL,
