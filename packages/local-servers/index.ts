@@ -1,3 +1,4 @@
+export { keepEncryptionKeys, makeEncryptionKeys, readEncryptionKeys } from './encryption-key-file.ts';
 export { findFreePort } from './free-port.ts';
 export {
   type GuardedProcess,

@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createDataFolder, explainFolderErrors, listContent, makeTemporaryFolder } from './data-folder.ts';
+import { keepEncryptionKeys, makeEncryptionKeys } from './encryption-key-file.ts';
 import { claimFolder, type FolderClaim } from './folder-claim.ts';
 import { startGuardedProcess } from './guarded-process.ts';
 import { LocalServerError } from './local-server-error.ts';
@@ -91,6 +92,7 @@ export async function startStack(options: StackOptions): Promise<RunningStack> {
   const { databaseUrl, redisUrl } = servers;
   const processes: RunningService[] = [];
   const counts = { api: 0, scheduler: 0, worker: 0 };
+  let encryptionKeys = '';
   let stopped: Promise<void> | undefined;
 
   const stop = () => {
@@ -103,13 +105,16 @@ export async function startStack(options: StackOptions): Promise<RunningStack> {
   };
   const add = async (kind: ServiceKind) => {
     counts[kind] += 1;
-    const service = await startNumbered(options, servers, folder, kind, counts[kind]);
+    const service = await startNumbered(options, { servers, folder, encryptionKeys }, kind, counts[kind]);
     processes.push(service);
     // Asked to stop while this one was starting: nobody else would stop it.
     if (stopped !== undefined) await service.stop();
     return service;
   };
   try {
+    const chooseKeys = () => (isEphemeral ? makeEncryptionKeys() : keepEncryptionKeys(folder));
+    // Api and workers need the same keys. Set but empty: none.
+    encryptionKeys = options.env?.ENCRYPTION_KEYS ?? process.env.ENCRYPTION_KEYS ?? chooseKeys();
     // Whether there is a Redis decides where the queue lives, and so whether Postgres needs tables for it.
     await migrate(options.entries?.migrate ?? ENTRIES.migrate, {
       ...process.env,
@@ -149,8 +154,7 @@ function openFolder(wanted: string | undefined, isEphemeral: boolean): { folder:
 
 function startNumbered(
   options: StackOptions,
-  servers: StackServers,
-  folder: string,
+  { servers, folder, encryptionKeys }: { servers: StackServers; folder: string; encryptionKeys: string },
   kind: ServiceKind,
   number: number,
 ): Promise<RunningService> {
@@ -163,6 +167,7 @@ function startNumbered(
       ...process.env,
       // Some shells export the machine's own name under HOST.
       HOST: '127.0.0.1',
+      ENCRYPTION_KEYS: encryptionKeys,
       ...options.env,
       ...options.envOf?.[kind],
       DATABASE_URL: servers.databaseUrl,
