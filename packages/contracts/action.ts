@@ -1,4 +1,11 @@
-import { ACTION_HEADERS_MAX, ACTION_METHODS, BACKOFF_MAX_MS, RETRIES_MAX, URL_LENGTH_MAX } from '@punctual/domain';
+import {
+  ACTION_HEADERS_MAX,
+  ACTION_METHODS,
+  BACKOFF_MAX_MS,
+  RETRIES_MAX,
+  SECRET_MASK,
+  URL_LENGTH_MAX,
+} from '@punctual/domain';
 import { type Static, Type } from 'typebox';
 import { discriminatedUnion } from './discriminated-union.ts';
 import {
@@ -25,6 +32,7 @@ export const HttpAction = Type.Object(
       Type.Record(Type.String(), Type.String({ maxLength: ACTION_HEADER_VALUE_LENGTH_MAX }), {
         maxProperties: ACTION_HEADERS_MAX,
         propertyNames: { minLength: 1, maxLength: ACTION_HEADER_NAME_LENGTH_MAX },
+        description: `Answers show \`${SECRET_MASK}\` for what carries a secret (Authorization, X-Api-Key and the like). A change that sends the mask back keeps the secret, as long as scheme, host and port of the URL stay.`,
       }),
     ),
     body: Type.Optional(Json),

@@ -1,3 +1,4 @@
+import { ACTORS, AUDIT_ACTIONS } from '@punctual/domain';
 import { type Static, Type } from 'typebox';
 import { CLOSED, Id, Instant, Name } from './primitives.ts';
 
@@ -6,20 +7,14 @@ export const API_KEY_SCOPES = ['read', 'write', 'admin'] as const;
 /** `whsec_` and base64 of 24 to 64 bytes, as Standard Webhooks wants them. */
 const SIGNING_SECRET_LENGTH_MAX = 'whsec_'.length + Math.ceil(64 / 3) * 4;
 
-export const TenantRequest = Type.Object(
-  {
-    name: Name,
-    signingSecret: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: SIGNING_SECRET_LENGTH_MAX,
-        pattern: '^(generate|whsec_[A-Za-z0-9+/]+={0,2})$',
-        description: '`whsec_` and 24 to 64 bytes in base64, or `generate`. Requests to targets are signed with it.',
-      }),
-    ),
-  },
-  CLOSED,
-);
+const SigningSecretText = Type.String({
+  minLength: 1,
+  maxLength: SIGNING_SECRET_LENGTH_MAX,
+  pattern: '^(generate|whsec_[A-Za-z0-9+/]+={0,2})$',
+  description: '`whsec_` and 24 to 64 bytes in base64, or `generate`. Requests to targets are signed with it.',
+});
+
+export const TenantRequest = Type.Object({ name: Name, signingSecret: Type.Optional(SigningSecretText) }, CLOSED);
 export type TenantRequest = Static<typeof TenantRequest>;
 
 const tenantFields = {
@@ -37,6 +32,44 @@ export const CreatedTenant = Type.Object({
   signingSecret: Type.Optional(Type.String({ description: 'Shown in this answer only.' })),
 });
 export type CreatedTenant = Static<typeof CreatedTenant>;
+
+/** A day: time enough to give the new secret to whoever verifies. */
+export const OVERLAP_SECONDS_DEFAULT = 86_400;
+/** 30 days: whoever needs longer to take over a new secret has forgotten it. */
+const OVERLAP_SECONDS_MAX = 2_592_000;
+
+export const SigningSecretRequest = Type.Object(
+  {
+    overlapSeconds: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: OVERLAP_SECONDS_MAX,
+        default: OVERLAP_SECONDS_DEFAULT,
+        description: 'How long the secrets before it go on signing, beside it.',
+      }),
+    ),
+    signingSecret: Type.Optional({ ...SigningSecretText, default: 'generate' }),
+  },
+  CLOSED,
+);
+export type SigningSecretRequest = Static<typeof SigningSecretRequest>;
+
+export const SigningSecretParams = Type.Object({ id: Id, secretId: Id }, CLOSED);
+
+const signingSecretFields = {
+  id: Id,
+  createdAt: Instant,
+  expiresAt: Type.Optional({ ...Instant, description: 'Until when it signs; absent: until it is replaced.' }),
+};
+
+export const SigningSecret = Type.Object(signingSecretFields);
+export type SigningSecret = Static<typeof SigningSecret>;
+
+export const CreatedSigningSecret = Type.Object({
+  ...signingSecretFields,
+  signingSecret: Type.Optional(Type.String({ description: 'Shown in this answer only.' })),
+});
+export type CreatedSigningSecret = Static<typeof CreatedSigningSecret>;
 
 export const ApiKeyRequest = Type.Object(
   {
@@ -97,6 +130,19 @@ export const QueueInfo = Type.Object({
   active: Type.Integer({ description: 'Chunks that workers are starting.' }),
 });
 export type QueueInfo = Static<typeof QueueInfo>;
+
+export const AuditEntry = Type.Object({
+  id: Id,
+  createdAt: { ...Instant, description: "When it was written, by the database's clock, shortly before its commit." },
+  tenantId: Id,
+  actor: Type.Enum([...ACTORS], { description: '`key`: an API key; `nobody`: none was asked for.' }),
+  keyId: Type.Optional(Id),
+  action: Type.Enum([...AUDIT_ACTIONS]),
+  targetIds: Type.Array(Id, { description: 'What was changed.' }),
+  requestIds: Type.Array(Type.String(), { description: 'One for all targets, or one for each, in their order.' }),
+  details: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+});
+export type AuditEntry = Static<typeof AuditEntry>;
 
 const figures = {
   created: Type.Integer(),

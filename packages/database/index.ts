@@ -19,7 +19,13 @@ export {
   readPendingMigrations,
 } from './migrate.ts';
 export { type AbandonedAttempt, cancelRunningTimers } from './queries/cancel-running-timers.ts';
-export { type CancelledTimer, cancelLoneTimers, cancelTimers, TIMERS_PER_CANCEL_MAX } from './queries/cancel-timers.ts';
+export {
+  type CancelledTimer,
+  type CancelRequest,
+  cancelLoneTimers,
+  cancelTimers,
+  TIMERS_PER_CANCEL_MAX,
+} from './queries/cancel-timers.ts';
 export { changeTimers, fireTimer, TIMERS_PER_CHANGE_MAX, type TimerEdit } from './queries/change-timers.ts';
 export { claimRunExternalIds, findRunsByExternalId, type RunExternalId } from './queries/claim-run-external-ids.ts';
 export {
@@ -36,7 +42,14 @@ export {
   type WorkflowHead,
 } from './queries/create-runs.ts';
 export { VERSION_STARTED_AT_ONCE } from './queries/create-started-timers.ts';
-export { createSkippedTimers, createTimers, type NewTimer, TIMERS_PER_INSERT_MAX } from './queries/create-timers.ts';
+export {
+  createRequestedTimers,
+  createSkippedTimers,
+  createTimers,
+  type NewTimer,
+  type RequestedTimer,
+  TIMERS_PER_INSERT_MAX,
+} from './queries/create-timers.ts';
 export { findApiKey } from './queries/find-api-key.ts';
 export {
   type AttemptOutcome,
@@ -83,7 +96,9 @@ export {
   type StuckRun,
 } from './queries/read-ledger.ts';
 export { RUNS_PER_READ_MAX, type RunTimer, type RunWithTimers, readRuns } from './queries/read-runs.ts';
+export { readSigningSecrets, type SigningSecret } from './queries/read-signing-secrets.ts';
 export { readRunIdsOfTimers, readTimers, TIMERS_PER_READ_MAX } from './queries/read-timers.ts';
+export { type Change, type ChangeOrigin, recordChanges } from './queries/record-changes.ts';
 export {
   DEAD_LETTERS_PER_REDRIVE_MAX,
   type RedrivenTimer,
@@ -109,6 +124,12 @@ export {
 export type { TimerRecord } from './queries/timer-record.ts';
 export { type ApiKeySummary, createApiKey, listApiKeys, revokeApiKey } from './repositories/api-keys.repository.ts';
 export { listAttempts, type ShownAttempt } from './repositories/attempts.repository.ts';
+export {
+  type AuditFilter,
+  type AuditPage,
+  ENTRIES_LOOKED_AT_MAX,
+  listAuditEntries,
+} from './repositories/audit-log.repository.ts';
 export { dismissDeadLetter } from './repositories/dead-letters.repository.ts';
 export { INSTANCES_LISTED_MAX, type LiveInstance, listInstances } from './repositories/instances.repository.ts';
 export type { CreatedAfter, StoredPage } from './repositories/keyset.ts';
@@ -135,7 +156,29 @@ export {
   readDeadLettersOfRun,
   readWaitingTimersOfRun,
 } from './repositories/runs.repository.ts';
-export { createTenant, listTenants, type TenantSummary } from './repositories/tenants.repository.ts';
+export {
+  ACTION_TABLES,
+  type ActionTable,
+  type SealedActions,
+  sealStoredActions,
+} from './repositories/seal-actions.ts';
+export {
+  readSealingState,
+  resealSigningSecrets,
+  type SealingState,
+  sealPlainSecrets,
+} from './repositories/seal-signing-secrets.ts';
+export {
+  addSigningSecret,
+  deleteSigningSecret,
+  expireOtherSecrets,
+  listSigningSecrets,
+  lockTenantSecrets,
+  type NewSigningSecret,
+  pruneSigningSecrets,
+  type SigningSecretSummary,
+} from './repositories/signing-secrets.repository.ts';
+export { createTenant, hasTenant, listTenants, type TenantSummary } from './repositories/tenants.repository.ts';
 export {
   countTimers,
   type DueAfter,

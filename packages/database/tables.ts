@@ -1,3 +1,4 @@
+import type { Actor, AuditAction } from '@punctual/domain';
 import type { AttemptOutcome } from './queries/finish-timers.ts';
 
 // What each table's rows look like from here: instants are epoch milliseconds, `json` is its text, `jsonb` is parsed.
@@ -8,8 +9,18 @@ type Labels = Record<string, string>;
 export interface TenantRow {
   id: string;
   name: string;
+  /** In plain text, from versions before 0004; the api moves them to `signing_secrets`. */
   signing_secrets: string[];
   created_at: number;
+}
+
+export interface SigningSecretRow {
+  id: string;
+  tenant_id: string;
+  key_id: string;
+  ciphertext: Buffer;
+  created_at: number;
+  expires_at: number | null;
 }
 
 export interface ApiKeyRow {
@@ -131,6 +142,19 @@ export interface IdempotencyKeyRow {
   created_at: number;
 }
 
+export interface AuditLogRow {
+  id: string;
+  tenant_id: string;
+  key_id: string | null;
+  created_at: number;
+  actor: Actor;
+  action: AuditAction;
+  target_ids: string[];
+  /** With spaces between. */
+  request_ids: string;
+  details: string | null;
+}
+
 interface LedgerCounts {
   created: number;
   succeeded: number;
@@ -167,6 +191,7 @@ export interface Tables {
   installation: { only_row: boolean; partition_count: number; created_at: number };
   tenants: TenantRow;
   api_keys: ApiKeyRow;
+  signing_secrets: SigningSecretRow;
   workflows: WorkflowRow;
   workflow_versions: WorkflowVersionRow;
   runs: RunRow;
@@ -176,6 +201,7 @@ export interface Tables {
   attempts: AttemptRow;
   external_ids: ExternalIdRow;
   idempotency_keys: IdempotencyKeyRow;
+  audit_log: AuditLogRow;
   ledger_entries: LedgerRow;
   ledger_totals: LedgerRow;
   service_instances: ServiceInstanceRow;

@@ -1,6 +1,7 @@
 export { BACKENDS, createTestQueue, type TestQueue } from './backends.ts';
 export { type DnsAnswer, type DnsServer, startDnsServer } from './dns-server.ts';
 export { emptyRedis } from './empty-redis.ts';
+export { makeKeyring, NEWER_TEST_KEYS, TEST_KEYS } from './encryption.ts';
 export { GOOD_CERTIFICATE, SELF_SIGNED_CERTIFICATE, TEST_AUTHORITY, TEST_KEY } from './hostile/certificates.ts';
 export {
   HOSTILE_TIMEOUT_MS_MAX,
@@ -11,6 +12,7 @@ export {
 } from './hostile/hostile-endpoints.ts';
 export { type HostileProcess, startHostileProcess } from './hostile/hostile-process.ts';
 export { createTestLogger } from './logger.ts';
+export { TEST_ORIGIN } from './origin.ts';
 export { type Disturbance, type ServerProxy, startProxy } from './proxy.ts';
 export { type Answer, type ReceivedRequest, type Receiver, startReceiver } from './receiver.ts';
 export { beginRuns, storeWorkflow } from './runs.ts';

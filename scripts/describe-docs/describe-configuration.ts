@@ -42,12 +42,14 @@ const BROKEN_RELATIONS: readonly [
   broken: Environment,
 ][] = [
   ['api', readApiConfig, { AUTH: 'off', HOST: '0.0.0.0' }],
+  ['api', readApiConfig, { ENCRYPTION_KEYS: 'k1:short' }],
   ['api', readApiConfig, { API_CREATE_QUEUE_MAX: '499' }],
   ['api', readApiConfig, { API_CONNECT_TIMEOUT_MS: '2000' }],
   ['api', readApiConfig, { API_INSERTS_MAX: '9' }],
   ['api', readApiConfig, { API_BATCH_BODY_BYTES_MAX: '1048575' }],
   ['scheduler', readSchedulerConfig, { SCHEDULER_LEASE_RENEW_MS: '1501' }],
   ['scheduler', readSchedulerConfig, { SCHEDULER_READ_INTERVAL_MS: '76' }],
+  ['worker', readWorkerConfig, { ENCRYPTION_KEYS: 'k1:short' }],
   ['worker', readWorkerConfig, { WORKER_ATTEMPTS_MAX: '671' }],
   ['worker', readWorkerConfig, { WORKER_DNS_SERVERS: 'dns.example' }],
 ];
@@ -77,6 +79,34 @@ export const OTHER_VARIABLES: readonly (readonly [string, string, string, string
     'The database to read.',
   ],
   ['PUNCTUAL_DATA_DIR', 'text', '.punctual', '`npm run ledger`', 'Where to look for a running standalone.'],
+  [
+    'DATABASE_URL',
+    'text',
+    'the database of the standalone that runs in PUNCTUAL_DATA_DIR',
+    '`npm run reseal`',
+    'The database whose secrets are put under the first key.',
+  ],
+  [
+    'ENCRYPTION_KEYS',
+    'text',
+    'those kept in PUNCTUAL_DATA_DIR, unless DATABASE_URL is set',
+    '`npm run reseal`',
+    'As for api and worker.',
+  ],
+  [
+    'PUNCTUAL_DATA_DIR',
+    'text',
+    '.punctual',
+    '`npm run reseal`',
+    'Where to look for a running standalone, and its keys.',
+  ],
+  [
+    'ENCRYPTION_KEYS',
+    'text',
+    'kept in a file of the data folder',
+    '`npm start` with the embedded Postgres, `npm run stack`',
+    'When set, it takes the place of `encryption-keys` in the data folder, which is made at the first start. With `--ephemeral` keys are made for the one run.',
+  ],
   ['DATABASE_URL', 'text', 'a local Postgres is started', '`npm run stack`', 'Postgres of the stack.'],
   [
     'REDIS_URL',
@@ -135,6 +165,8 @@ export function describeConfiguration(): string {
       OTHER_VARIABLES.map(([name, ...rest]) => [code(name), ...rest]),
     ),
     'The benchmark and the load tests take options, no variables: [loadtest/bench/README.md](../loadtest/bench/README.md), [loadtest/k6/README.md](../loadtest/k6/README.md).',
+    '## Encryption keys',
+    'Signing secrets, and the values of headers that carry secrets, are stored encrypted. `openssl rand -base64 32` makes a key; `ENCRYPTION_KEYS=k2027:…` sets it. What to do with them over the years: [runbooks/rotate-secrets.md](runbooks/rotate-secrets.md). A service that has none starts; then signing secrets can not be made (409 `encryption_key_missing`), and header values are stored as they come. Whoever loses the keys loses the secrets.',
     '## Limits that are no settings',
     describeLimits(),
   ].join('\n\n')}\n`;

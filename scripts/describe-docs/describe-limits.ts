@@ -12,15 +12,17 @@ import {
   PAGE_ITEMS_MAX,
   PAYLOAD_BYTES_MAX,
 } from '../../packages/contracts/index.ts';
-import { IDEMPOTENCY_KEY_TTL_MS, INSTANCE_TTL_MS } from '../../packages/database/index.ts';
+import { ENTRIES_LOOKED_AT_MAX, IDEMPOTENCY_KEY_TTL_MS, INSTANCE_TTL_MS } from '../../packages/database/index.ts';
 import {
   ACTION_HEADERS_BYTES_MAX,
   ACTION_HEADERS_MAX,
   BACKOFF_MAX_MS,
+  ENCRYPTION_KEYS_MAX,
   LOST_IN_A_ROW_MAX,
   RETRIES_MAX,
   RETRY_AFTER_MAX_MS,
   RETRY_DEFAULT,
+  SIGNING_SECRETS_MAX,
   TASKS_PER_WORKFLOW_MAX,
   TIMEOUT_MS_DEFAULT,
   TIMEOUT_MS_MAX,
@@ -53,6 +55,9 @@ export function describeLimits(): string {
     ],
     ['Tasks that the runs of one batch have together', format(TASKS_PER_BATCH_MAX)],
     ['URL of an action', `${format(URL_LENGTH_MAX)} characters`],
+    ['Encryption keys', String(ENCRYPTION_KEYS_MAX)],
+    ['Signing secrets of one tenant that sign at one time', String(SIGNING_SECRETS_MAX)],
+    ['Entries of the audit log that one page of a narrowed list looks at', format(ENTRIES_LOOKED_AT_MAX)],
     ['Headers of an action', `${ACTION_HEADERS_MAX}, and ${format(ACTION_HEADERS_BYTES_MAX)} bytes together`],
     ['`timeoutMs`', `${TIMEOUT_MS_MIN} to ${format(TIMEOUT_MS_MAX)}; ${format(TIMEOUT_MS_DEFAULT)} unless set`],
     ['`retry.maxRetries`', `0 to ${RETRIES_MAX}; ${RETRY_DEFAULT.maxRetries} unless set`],

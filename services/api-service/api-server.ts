@@ -7,6 +7,7 @@ import type {
   RawServerDefault,
 } from 'fastify';
 import type { Static, TSchema } from 'typebox';
+import type { Caller } from './access/caller.ts';
 
 /** Gives handlers the types of what their TypeBox schemas let through. Answers are rendered by hand, hence not typed. */
 export interface SchemaTypes extends FastifyTypeProvider {
@@ -31,6 +32,8 @@ declare module 'fastify' {
     /** The tenant of the key, set before any handler of `/v1` runs. */
     tenantId: string;
     scope: Scope;
+    /** By whom the request is, for the audit log. */
+    caller: Caller;
   }
   interface FastifyContextConfig {
     /**

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { createEgressPolicy } from '@punctual/domain';
+import { createEgressPolicy, parseEncryptionKeys } from '@punctual/domain';
 import { readConfig } from '@punctual/runtime';
 import { type Static, Type } from 'typebox';
 
@@ -28,6 +28,12 @@ export const ApiConfigSchema = Type.Object({
       maxLength: 255,
       pattern: '^[\\x21-\\x7e]+$',
       description: 'A key with scope `admin` of the default tenant, accepted from the first start.',
+    }),
+  ),
+  ENCRYPTION_KEYS: Type.Optional(
+    Type.String({
+      description:
+        'Keys of stored secrets, `id:` and 32 bytes in base64 each, with commas or line breaks between: the first encrypts, all decrypt. The same for every api and worker.',
     }),
   ),
   EGRESS_ALLOW: Type.String({
@@ -143,6 +149,11 @@ function findContradictions(config: ApiConfig): string[] {
   }
   if (config.API_BATCH_BODY_BYTES_MAX < config.API_BODY_BYTES_MAX) {
     faults.push('API_BATCH_BODY_BYTES_MAX must not be less than API_BODY_BYTES_MAX.');
+  }
+  try {
+    parseEncryptionKeys(config.ENCRYPTION_KEYS);
+  } catch (error) {
+    faults.push(`ENCRYPTION_KEYS ${(error as Error).message}`);
   }
   try {
     createEgressPolicy(readEgressRanges(config));

@@ -1,6 +1,6 @@
 import type { QueueInfo } from '@punctual/contracts';
-import type { Database, DatabaseClock, NewTimer, WorkflowVersions } from '@punctual/database';
-import type { EgressPolicy } from '@punctual/domain';
+import type { Database, DatabaseClock, RequestedTimer, WorkflowVersions } from '@punctual/database';
+import type { EgressPolicy, Keyring } from '@punctual/domain';
 import type { Logger } from '@punctual/runtime';
 import type { ApiConfig } from './config.ts';
 import type { ApiMetrics } from './metrics.ts';
@@ -19,12 +19,14 @@ export interface ApiContext {
   /** Fixed at install; ids map to partitions by it. */
   readonly partitionCount: number;
   readonly egressPolicy: EgressPolicy;
+  /** Seals secrets before they are stored; without keys it can not. */
+  readonly keyring: Keyring;
   /** Longest wait of a timer or task (ms). */
   readonly maxWaitMs: number;
   /** The way in for single new timers: concurrent ones share an insert. */
-  readonly timerBatcher: WriteBatcher<NewTimer, boolean>;
+  readonly timerBatcher: WriteBatcher<RequestedTimer, boolean>;
   /** The same for those with external ids. False: the id was taken already. */
-  readonly namedTimerBatcher: TenantBatchers<NewTimer, boolean>;
+  readonly namedTimerBatcher: TenantBatchers<RequestedTimer, boolean>;
   /** The same for those with idempotency keys. */
   readonly keyedTimerBatcher: TenantBatchers<KeyedTimerRequest, KeyedResult>;
   /** Asks the queue for its figures; absent when this process was not told of the queue. May reject. */

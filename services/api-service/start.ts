@@ -8,7 +8,7 @@ import {
   synchronizeClock,
   WorkflowVersions,
 } from '@punctual/database';
-import { createEgressPolicy } from '@punctual/domain';
+import { createEgressPolicy, parseEncryptionKeys } from '@punctual/domain';
 import {
   type CheckResult,
   createMetrics,
@@ -20,6 +20,7 @@ import {
   VERSION,
 } from '@punctual/runtime';
 import type { Registry } from 'prom-client';
+import { SecretMover } from './access/secret-mover.ts';
 import type { ApiServer } from './api-server.ts';
 import { buildApi } from './app.ts';
 import { type ApiConfig, readEgressRanges } from './config.ts';
@@ -108,9 +109,18 @@ async function openApi(options: ApiOptions, database: Database): Promise<Running
     ),
   });
   health.addLoop(clockLoop);
+  const mover = new SecretMover(context);
+  if (context.keyring.primaryKeyId === undefined) {
+    logger.warn(
+      'ENCRYPTION_KEYS is not set: signing secrets can not be made, and header values are stored as they come',
+    );
+  } else {
+    health.addLoop(mover.loop);
+  }
   const app = await buildApi({ context, health, registry });
   const url = await app.listen({ host: config.HOST, port: config.PORT });
   clockLoop.start();
+  if (context.keyring.primaryKeyId !== undefined) mover.start();
   health.markStarted();
   const address = app.server.address();
   const port = typeof address === 'object' && address ? address.port : config.PORT;
@@ -121,7 +131,7 @@ async function openApi(options: ApiOptions, database: Database): Promise<Running
     port,
     health,
     stop: () => {
-      stopping ??= stopApi({ app, context, health, clockLoop });
+      stopping ??= stopApi({ app, context, health, loops: [clockLoop, mover] });
       return stopping;
     },
   };
@@ -132,7 +142,12 @@ function describeQueues(queues: readonly QueueInfo[]): CheckResult {
   return { status: 'ok', waiting: sum('waiting'), active: sum('active') };
 }
 
-async function stopApi(parts: { app: ApiServer; context: ApiContext; health: Health; clockLoop: Loop }): Promise<void> {
+async function stopApi(parts: {
+  app: ApiServer;
+  context: ApiContext;
+  health: Health;
+  loops: readonly { stop(): Promise<void> }[];
+}): Promise<void> {
   const { context } = parts;
   parts.health.markDraining();
   if (context.config.API_DRAIN_DELAY_MS > 0) {
@@ -146,7 +161,7 @@ async function stopApi(parts: { app: ApiServer; context: ApiContext; health: Hea
     context.namedTimerBatcher.flush(),
     context.keyedTimerBatcher.flush(),
   ]);
-  await parts.clockLoop.stop();
+  await Promise.all(parts.loops.map((loop) => loop.stop()));
   await context.database.close();
 }
 
@@ -179,6 +194,7 @@ export async function createApiContext(parts: {
     workflowVersions: new WorkflowVersions(),
     partitionCount: await readPartitionCount(database),
     egressPolicy: createEgressPolicy(readEgressRanges(config)),
+    keyring: parseEncryptionKeys(config.ENCRYPTION_KEYS),
     maxWaitMs: Math.ceil(config.MAX_WAIT_YEARS * DAYS_PER_YEAR) * DAY_MS,
   };
   const keyedTimerBatcher = createKeyedTimerBatcher(context);

@@ -7,6 +7,7 @@ import {
   keepHistoryDays,
   pruneExternalIds,
   pruneIdempotencyKeys,
+  pruneSigningSecrets,
   readMonotonicMs,
 } from '@punctual/database';
 import { type Logger, Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, type Role } from '@punctual/runtime';
@@ -36,10 +37,12 @@ const WALK_INTERVAL_MS = 600_000;
 const EXTERNAL_IDS_MAX = 1_000;
 /** Idempotency keys that one turn forgets. */
 const IDEMPOTENCY_KEYS_MAX = 10_000;
+/** Signing secrets that one turn destroys. A tenant has a handful, and replaces them by the month. */
+const SIGNING_SECRETS_DESTROYED_MAX = 1_000;
 
 /**
  * Keeps tables small: makes the history's days ahead and drops those past retention, folds the ledger's entries into
- * its totals, forgets old idempotency keys and external ids. Every scheduler runs one; they do not get into each
+ * its totals, forgets old idempotency keys and external ids, destroys signing secrets whose time is over. Every scheduler runs one; they do not get into each
  * other's way, and each step is a transaction of its own.
  */
 export class Pruner implements Role {
@@ -83,6 +86,7 @@ export class Pruner implements Role {
     await this.#keepDays();
     const folded = await this.#fold();
     const forgotten = await pruneIdempotencyKeys(database.ordinary, IDEMPOTENCY_KEYS_MAX);
+    await pruneSigningSecrets(database.ordinary, SIGNING_SECRETS_DESTROYED_MAX);
     const isWalking = await this.#walkExternalIds();
     this.#isBehind = folded === LEDGER_ENTRIES_MAX || forgotten === IDEMPOTENCY_KEYS_MAX || isWalking;
   }

@@ -1,4 +1,4 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 const NAME = 'connection.json';
@@ -11,4 +11,15 @@ export async function writeConnectionFile(dataDir: string, databaseUrl: string):
 /** After the Postgres has ended. */
 export async function removeConnectionFile(dataDir: string): Promise<void> {
   await rm(join(dataDir, NAME), { force: true });
+}
+
+/** The database of the standalone that runs in this folder; undefined when none does. */
+export async function readConnectionFile(dataDir: string): Promise<string | undefined> {
+  let text: string;
+  try {
+    text = await readFile(join(dataDir, NAME), 'utf8');
+  } catch {
+    return undefined;
+  }
+  return (JSON.parse(text) as { databaseUrl: string }).databaseUrl;
 }

@@ -1,7 +1,7 @@
 import { join, resolve } from 'node:path';
 import { type RunningApi, startApi } from '@punctual/api-service';
 import { migrateUp } from '@punctual/database';
-import { type RunningPostgres, startPostgres } from '@punctual/local-servers';
+import { keepEncryptionKeys, makeEncryptionKeys, type RunningPostgres, startPostgres } from '@punctual/local-servers';
 import { ChunkQueue, migrateQueue } from '@punctual/queue';
 import { createMetrics, Health, type Logger, VERSION } from '@punctual/runtime';
 import { type RunningScheduler, startScheduler } from '@punctual/scheduler-service';
@@ -56,7 +56,11 @@ export async function startStandalone(options: StandaloneOptions): Promise<Runni
       postgres = await startEmbeddedPostgres(dataDir, isEphemeral, stops);
     }
     const databaseUrl = config.DATABASE_URL ?? postgres!.url;
-    const configs = readServiceConfigs(environment, databaseUrl);
+    // Kept beside the embedded data, and lost only together with it. Beside nothing but a DATABASE_URL a key of our own would
+    // be lost with the container, and all secrets with it: there it has to be set.
+    const chooseKeys = () => (isEphemeral ? makeEncryptionKeys() : keepEncryptionKeys(dataDir));
+    const ENCRYPTION_KEYS = environment.ENCRYPTION_KEYS ?? (postgres && chooseKeys());
+    const configs = readServiceConfigs({ ...environment, ENCRYPTION_KEYS }, databaseUrl);
     const redisUrl = configs.scheduler.REDIS_URL;
     onProgress('Preparing the database …');
     await migrateUp(databaseUrl, { partitionCount: config.PARTITION_COUNT });

@@ -1,6 +1,6 @@
 import { type Database, isStillStarted, type StartedTimer, type WorkflowVersions } from '@punctual/database';
-import { LOST_IN_A_ROW_MAX } from '@punctual/domain';
-import type { Logger } from '@punctual/runtime';
+import { type Keyring, LOST_IN_A_ROW_MAX, UnreadableSecretError } from '@punctual/domain';
+import { type Logger, limitRate, OUTAGE_LOG_INTERVAL_MS } from '@punctual/runtime';
 import type { WorkerMetrics } from './metrics.ts';
 import { type AttemptResult, decideOutcome, giveUpLost, type Outcome, postpone } from './outcome.ts';
 import { ActionPreparer, describeTimer, type PreparedAction, type PreparedTimer } from './prepared-action.ts';
@@ -15,6 +15,8 @@ export interface AttemptRunnerOptions {
   database: Database;
   workflowVersions: WorkflowVersions;
   secrets: SigningSecrets;
+  /** Opens the secrets in actions. */
+  keyring: Keyring;
   http: HttpTarget;
   gate: OriginGate;
   circuits: OriginCircuits;
@@ -34,6 +36,11 @@ export interface AttemptRunnerOptions {
 const SENT_UNCHECKED_MS = 100;
 /** How long a timer is postponed that could not be sent because something of ours failed (ms). */
 const OWN_FAULT_POSTPONE_MS = 1_000;
+/**
+ * How long a timer is postponed whose secrets can not be decrypted here (ms). Only a person can mend that, by giving this
+ * worker its keys; meanwhile each timer of the tenant costs a start and a return in this time.
+ */
+const UNREADABLE_POSTPONE_MS = 30_000;
 
 type HttpAction = Extract<PreparedAction, { type: 'http' }>;
 
@@ -43,10 +50,17 @@ type HttpAction = Extract<PreparedAction, { type: 'http' }>;
  */
 export class AttemptRunner {
   readonly #options: AttemptRunnerOptions;
-  readonly #preparer = new ActionPreparer();
+  readonly #preparer: ActionPreparer;
+  readonly #warnUnreadable: (error: UnreadableSecretError, timerId: string) => void;
 
   constructor(options: AttemptRunnerOptions) {
     this.#options = options;
+    this.#preparer = new ActionPreparer(options.keyring);
+    this.#warnUnreadable = limitRate(
+      (error: UnreadableSecretError, timerId: string) =>
+        options.logger.error({ err: error, timerId }, 'a secret can not be decrypted; its timers are postponed'),
+      OUTAGE_LOG_INTERVAL_MS,
+    );
   }
 
   /** `startedAt`: when this process learned of the start (`performance.now()`). Never rejects. */
@@ -70,6 +84,13 @@ export class AttemptRunner {
       metrics.attemptSeconds.observe(result.durationMs / 1000);
       onOutcome(decideOutcome(timer, result, prepared.retry, Math.random));
     } catch (error) {
+      if (error instanceof UnreadableSecretError) {
+        // Without its signature or its credentials the request would be refused, or worse, be taken for genuine without.
+        metrics.secretsUnreadable.inc();
+        this.#warnUnreadable(error, timer.id);
+        onOutcome(postpone(timer, UNREADABLE_POSTPONE_MS));
+        return;
+      }
       // Not the endpoint's fault: nothing was sent, so the attempt does not count.
       logger.error({ err: error, timerId: timer.id }, 'an attempt could not be made; it is postponed');
       onOutcome(postpone(timer, OWN_FAULT_POSTPONE_MS));
@@ -107,7 +128,7 @@ export class AttemptRunner {
     startedAt: number,
   ): Promise<AttemptResult | undefined> {
     const { database, http, gate, circuits, circuitHoldMaxMs, secrets, metrics, onOutcome } = this.#options;
-    const signingSecrets = secrets.peek(timer.tenant_id) ?? (await secrets.read(timer.tenant_id));
+    let signingSecrets = secrets.peek(timer.tenant_id) ?? (await secrets.read(timer.tenant_id));
     const mayBeHeld = timer.started_at - timer.due_at < circuitHoldMaxMs;
     if (mayBeHeld && circuits.mustWait(timer.tenant_id, action.origin)) return this.#holdBack(timer, action.origin);
     const entry = gate.enter(action.origin);
@@ -119,10 +140,14 @@ export class AttemptRunner {
     const enteredAt = performance.now();
     let isSent = false;
     try {
-      if (enteredAt - startedAt > SENT_UNCHECKED_MS && !(await isStillStarted(database.hot, timer))) {
-        metrics.timersPostponed.inc();
-        onOutcome(postpone(timer, 0));
-        return undefined;
+      if (enteredAt - startedAt > SENT_UNCHECKED_MS) {
+        if (!(await isStillStarted(database.hot, timer))) {
+          metrics.timersPostponed.inc();
+          onOutcome(postpone(timer, 0));
+          return undefined;
+        }
+        // It may have waited for longer than secrets are good.
+        signingSecrets = secrets.peek(timer.tenant_id) ?? (await secrets.read(timer.tenant_id));
       }
       // Asked again: the circuit may have opened while this one waited for its slot.
       const admission = mayBeHeld ? circuits.admit(timer.tenant_id, action.origin) : 'passed';

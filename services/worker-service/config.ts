@@ -1,4 +1,5 @@
 import { Resolver } from 'node:dns';
+import { parseEncryptionKeys } from '@punctual/domain';
 import { TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
 import { type RelationCheck, readConfig } from '@punctual/runtime';
 import Type, { type Static } from 'typebox';
@@ -16,6 +17,12 @@ export const WorkerSettings = Type.Object({
     minLength: 1,
     description: 'Postgres 18, as `postgres://user:password@host:port/name`.',
   }),
+  ENCRYPTION_KEYS: Type.Optional(
+    Type.String({
+      description:
+        'Keys of stored secrets, `id:` and 32 bytes in base64 each, with commas or line breaks between: the first encrypts, all decrypt. The same for every api and worker.',
+    }),
+  ),
   REDIS_URL: Type.Optional(
     Type.String({
       description:
@@ -107,6 +114,11 @@ const DNS_SERVERS_MAX = 3;
 
 const checkRelations: RelationCheck<WorkerConfig> = (config) => {
   const faults: string[] = [];
+  try {
+    parseEncryptionKeys(config.ENCRYPTION_KEYS);
+  } catch (error) {
+    faults.push(`ENCRYPTION_KEYS ${(error as Error).message}`);
+  }
   const heldByOneOrigin = Math.ceil(config.WORKER_ATTEMPTS_PER_ORIGIN * (1 + WAITING_SHARE));
   const least = Math.ceil(((heldByOneOrigin + TIMERS_PER_CHUNK_MAX) * 3) / 2);
   if (config.WORKER_ATTEMPTS_MAX < least) {

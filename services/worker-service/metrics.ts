@@ -16,6 +16,7 @@ export interface WorkerMetrics {
   timersHeldByCircuit: Counter;
   circuitsOpen: Gauge;
   circuitsOpened: Counter;
+  secretsUnreadable: Counter;
   outcomesVoid: Counter;
   outcomeWriteFailures: Counter;
   outcomesAbandoned: Counter;
@@ -90,6 +91,11 @@ export function createWorkerMetrics(registry: Registry): WorkerMetrics {
     circuitsOpened: new Counter({
       name: 'worker_circuits_opened_total',
       help: 'Circuits that opened; those whose probe failed are not counted again.',
+      registers,
+    }),
+    secretsUnreadable: new Counter({
+      name: 'worker_secrets_unreadable_total',
+      help: 'Started timers given back unsent because a secret of theirs could not be decrypted: this worker lacks a key.',
       registers,
     }),
     outcomesVoid: new Counter({

@@ -1,5 +1,5 @@
 import type { StartedTimer, WorkflowVersion } from '@punctual/database';
-import { createId, DEFAULT_TENANT_ID, RETRY_DEFAULT, TIMEOUT_MS_DEFAULT } from '@punctual/domain';
+import { createId, DEFAULT_TENANT_ID, Keyring, RETRY_DEFAULT, TIMEOUT_MS_DEFAULT } from '@punctual/domain';
 import { describe, expect, it } from 'vitest';
 import { ActionPreparer, describeTimer } from './prepared-action.ts';
 
@@ -43,7 +43,7 @@ const version: WorkflowVersion = {
 
 describe('a prepared action', () => {
   it("is the timer's own where it has one, with the usual policy and time-out", () => {
-    const prepared = new ActionPreparer().prepare(
+    const prepared = new ActionPreparer(new Keyring()).prepare(
       makeStarted({ action: '{"type":"http","url":"https://h.example:8443/p"}' }),
       undefined,
     );
@@ -62,7 +62,7 @@ describe('a prepared action', () => {
   });
 
   it("is the task's for a timer of a run, unless the timer was changed", () => {
-    const preparer = new ActionPreparer();
+    const preparer = new ActionPreparer(new Keyring());
     const ofTask = preparer.prepare(makeStarted({ task_key: 'a' }), version);
     expect(ofTask).toMatchObject({
       action: { method: 'PATCH', body: 'null' },
@@ -87,12 +87,14 @@ describe('a prepared action', () => {
   });
 
   it('is refused where there is neither, rather than guessed', () => {
-    expect(() => new ActionPreparer().prepare(makeStarted({ task_key: 'gone' }), version)).toThrow('no such task');
-    expect(() => new ActionPreparer().prepare(makeStarted({}), undefined)).toThrow();
+    expect(() => new ActionPreparer(new Keyring()).prepare(makeStarted({ task_key: 'gone' }), version)).toThrow(
+      'no such task',
+    );
+    expect(() => new ActionPreparer(new Keyring()).prepare(makeStarted({}), undefined)).toThrow();
   });
 
   it('is parsed once for all timers that share it, and forgotten when there are too many', () => {
-    const preparer = new ActionPreparer();
+    const preparer = new ActionPreparer(new Keyring());
     const prepare = (index: number) =>
       preparer.prepare(makeStarted({ action: `{"type":"noop","durationMs":${index}}` }), undefined).action;
     const first = prepare(0);

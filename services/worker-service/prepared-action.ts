@@ -3,8 +3,11 @@ import {
   type Action,
   type ActionMethod,
   completeRetryPolicy,
+  type Keyring,
+  openAction,
   type PartialRetryPolicy,
   type RetryPolicy,
+  SEALED_PREFIX,
   TIMEOUT_MS_DEFAULT,
 } from '@punctual/domain';
 
@@ -31,43 +34,69 @@ export interface PreparedTimer {
 /** Actions kept prepared. Many timers share few actions; each is at most as large as a timer's action may be. */
 const PREPARED_MAX = 1_000;
 
-/** Parses actions and retry policies, once for all timers that share their text. */
+/**
+ * Parses actions and retry policies, once for all timers that share their text, and decrypts the secrets in them: nothing but
+ * this process' memory ever holds those in plain text.
+ */
 export class ActionPreparer {
+  readonly #keyring: Keyring;
   readonly #actions = new Map<string, PreparedAction>();
+  /** Of actions with sealed secrets, by tenant and text: one tenant's secret must open for no other. */
+  readonly #sealedActions = new Map<string, PreparedAction>();
   readonly #taskActions = new WeakMap<StoredTask, PreparedAction>();
+
+  constructor(keyring: Keyring) {
+    this.#keyring = keyring;
+  }
 
   /**
    * `version` is the workflow version of a run's timer. Throws when a timer has neither an action of its own nor a task
-   * of that version, which no code path stores.
+   * of that version, which no code path stores, and UnreadableSecretError when a secret in it can not be decrypted.
    */
   prepare(timer: StartedTimer, version: WorkflowVersion | undefined): PreparedTimer {
     const task = version?.tasks.find((candidate) => candidate.key === timer.task_key);
     const ownRetry = timer.retry === null ? undefined : (JSON.parse(timer.retry) as PartialRetryPolicy);
     return {
-      action: timer.action === null ? this.#prepareTask(task) : this.#prepareText(timer.action),
+      action:
+        timer.action === null
+          ? this.#prepareTask(task, timer.tenant_id)
+          : this.#prepareText(timer.action, timer.tenant_id),
       retry: completeRetryPolicy(ownRetry ?? task?.retry),
       timeoutMs: timer.timeout_ms ?? task?.timeoutMs ?? TIMEOUT_MS_DEFAULT,
     };
   }
 
-  #prepareText(text: string): PreparedAction {
+  #prepareText(text: string, tenantId: string): PreparedAction {
     const known = this.#actions.get(text);
     if (known) return known;
-    const prepared = prepareAction(JSON.parse(text) as Action);
-    if (this.#actions.size >= PREPARED_MAX) this.#actions.delete(this.#actions.keys().next().value!);
-    this.#actions.set(text, prepared);
-    return prepared;
+    if (text.includes(SEALED_PREFIX)) return this.#prepareSealed(text, tenantId);
+    return remember(this.#actions, text, prepareAction(JSON.parse(text) as Action));
   }
 
-  #prepareTask(task: StoredTask | undefined): PreparedAction {
+  #prepareSealed(text: string, tenantId: string): PreparedAction {
+    const name = `${tenantId} ${text}`;
+    const known = this.#sealedActions.get(name);
+    if (known) return known;
+    const action = openAction(JSON.parse(text) as Action, tenantId, this.#keyring);
+    return remember(this.#sealedActions, name, prepareAction(action));
+  }
+
+  // A workflow belongs to one tenant, and its versions are read by their ids.
+  #prepareTask(task: StoredTask | undefined, tenantId: string): PreparedAction {
     if (!task) throw new Error('the timer has no action, and its workflow no such task');
     let prepared = this.#taskActions.get(task);
     if (!prepared) {
-      prepared = prepareAction(task.action);
+      prepared = prepareAction(openAction(task.action, tenantId, this.#keyring));
       this.#taskActions.set(task, prepared);
     }
     return prepared;
   }
+}
+
+function remember(actions: Map<string, PreparedAction>, name: string, prepared: PreparedAction): PreparedAction {
+  if (actions.size >= PREPARED_MAX) actions.delete(actions.keys().next().value!);
+  actions.set(name, prepared);
+  return prepared;
 }
 
 function prepareAction(action: Action): PreparedAction {

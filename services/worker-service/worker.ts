@@ -10,7 +10,7 @@ import {
   synchronizeClock,
   WorkflowVersions,
 } from '@punctual/database';
-import { createEgressPolicy, createId } from '@punctual/domain';
+import { createEgressPolicy, createId, parseEncryptionKeys } from '@punctual/domain';
 import { ChunkQueue } from '@punctual/queue';
 import { type Health, type Logger, Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, openOps, VERSION } from '@punctual/runtime';
 import type { Registry } from 'prom-client';
@@ -65,6 +65,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
     allow: splitList(config.EGRESS_ALLOW),
     deny: splitList(config.EGRESS_DENY),
   });
+  const keyring = parseEncryptionKeys(config.ENCRYPTION_KEYS);
   const database = connectDatabase({
     connectionString: config.DATABASE_URL,
     applicationName: 'punctual-worker',
@@ -121,7 +122,8 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
     const runner = new AttemptRunner({
       database,
       workflowVersions,
-      secrets: new SigningSecrets(database),
+      secrets: new SigningSecrets(database, keyring),
+      keyring,
       http,
       gate,
       circuits,
@@ -164,6 +166,8 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
           attemptsMax: config.WORKER_ATTEMPTS_MAX,
           circuitsOpen: circuits.openCount,
           openCircuits: circuits.listOpen(),
+          // The api moves no stored secret to a key before all workers say that they have it.
+          encryptionKeys: keyring.keyIds,
         };
         await beatServiceInstance(database.hot, { ...instance, details });
       },

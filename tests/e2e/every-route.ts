@@ -26,6 +26,7 @@ const BODIES: Readonly<Record<string, unknown>> = {
   'POST /v1/runs': { workflowId: ID },
   'POST /v1/runs/batch': { workflowId: ID, runs: [{}] },
   'POST /v1/tenants': { name: 't' },
+  'POST /v1/tenants/{id}/signing-secrets': { overlapSeconds: 0 },
   'POST /v1/api-keys': { name: 'k', scope: 'read' },
   'POST /v1/delays/preview': { delay: { type: 'duration', value: 1, unit: 'seconds' } },
 };

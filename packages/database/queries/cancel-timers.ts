@@ -1,5 +1,6 @@
 import type { Queryable } from '../connect.ts';
-import { nameStatement } from '../statement.ts';
+import { nameStatement, toPlainArray } from '../statement.ts';
+import { type ChangeOrigin, enterChanged, originInput, toOriginColumns } from './record-changes.ts';
 import { ENDED_COLUMNS, type TimerRecord } from './timer-record.ts';
 
 /** What became of one timer that somebody wanted cancelled. */
@@ -18,14 +19,17 @@ const COLUMNS = `id, tenant_id, run_id, workflow_id, due_at, created_at, version
 // IS NOT DISTINCT FROM keeps the planner from `timers_list`: before the first ANALYZE it takes a tenant's whole index
 // for a single row, and would walk through all timers of the tenant in due order instead of looking up the ids.
 const writeCancel = (condition: string, shown: string) => `WITH wanted AS MATERIALIZED (
-     SELECT id FROM timers
-     WHERE id = ANY ($2::uuid[]) AND tenant_id IS NOT DISTINCT FROM $1::uuid AND state IN ('scheduled', 'paused')${condition}
-     ORDER BY id FOR UPDATE
+     SELECT t.id, c.entry, c.request_id
+     FROM unnest($2::uuid[], ${originInput(3)}) AS c(id, entry, request_id) JOIN timers AS t ON t.id = c.id
+     WHERE t.tenant_id IS NOT DISTINCT FROM $1::uuid AND t.state IN ('scheduled', 'paused')${condition}
+     ORDER BY t.id FOR UPDATE OF t
    ), gone AS (
      DELETE FROM timers AS t USING wanted AS w WHERE t.id = w.id
      RETURNING ${COLUMNS.split(',')
        .map((c) => `t.${c.trim()}`)
-       .join(', ')}
+       .join(', ')}, w.entry, w.request_id
+   ), audit AS (
+     ${enterChanged('gone', 3)}
    ), history AS (
      INSERT INTO finished_timers (${COLUMNS}, state, finished_at)
      SELECT ${COLUMNS.replace('version,', 'version + 1,')}, 'cancelled', clock_timestamp() FROM gone
@@ -39,19 +43,28 @@ const writeCancel = (condition: string, shown: string) => `WITH wanted AS MATERI
 const cancelRows = nameStatement<CancelledTimer>('cancel_timers', writeCancel('', 'id, run_id, task_key'));
 const cancelLoneRows = nameStatement<TimerRecord>(
   'cancel_lone_timers',
-  writeCancel(' AND run_id IS NULL', ENDED_COLUMNS),
+  writeCancel(' AND t.run_id IS NULL', ENDED_COLUMNS),
 );
 
 /** Timers that one cancel may name. */
 export const TIMERS_PER_CANCEL_MAX = 1000;
 
-/** Cancels those of a tenant's timers that have not started. Returns these; the rest runs, ended, or never was. */
+/** A timer that somebody wants cancelled, and by whom. */
+export interface CancelRequest {
+  id: string;
+  origin: ChangeOrigin;
+}
+
+/**
+ * Cancels those of a tenant's timers that have not started, and enters these in the audit log; those named by their bare ids
+ * go with something else that is entered there. Returns what it cancelled; the rest runs, ended, or never was.
+ */
 export async function cancelTimers(
   database: Queryable,
   tenantId: string,
-  ids: readonly string[],
+  timers: readonly (string | CancelRequest)[],
 ): Promise<CancelledTimer[]> {
-  return cancelRows(database, [tenantId, sortIds(ids)]);
+  return cancelRows(database, toParameters(tenantId, timers));
 }
 
 /**
@@ -60,14 +73,18 @@ export async function cancelTimers(
 export async function cancelLoneTimers(
   database: Queryable,
   tenantId: string,
-  ids: readonly string[],
+  timers: readonly CancelRequest[],
 ): Promise<TimerRecord[]> {
-  return cancelLoneRows(database, [tenantId, sortIds(ids)]);
+  return cancelLoneRows(database, toParameters(tenantId, timers));
 }
 
-function sortIds(ids: readonly string[]): string[] {
-  if (ids.length > TIMERS_PER_CANCEL_MAX) {
-    throw new RangeError(`${ids.length} timers in one cancel; at most ${TIMERS_PER_CANCEL_MAX}`);
+function toParameters(tenantId: string, timers: readonly (string | CancelRequest)[]): unknown[] {
+  if (timers.length > TIMERS_PER_CANCEL_MAX) {
+    throw new RangeError(`${timers.length} timers in one cancel; at most ${TIMERS_PER_CANCEL_MAX}`);
   }
-  return [...new Set(ids)].toSorted();
+  const origins = new Map(
+    timers.map((timer) => (typeof timer === 'string' ? [timer, undefined] : [timer.id, timer.origin])),
+  );
+  const ids = [...origins.keys()].toSorted();
+  return [tenantId, toPlainArray(ids), ...toOriginColumns(ids.map((id) => ({ tenantId, origin: origins.get(id) })))];
 }

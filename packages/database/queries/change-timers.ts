@@ -1,5 +1,6 @@
 import type { Queryable } from '../connect.ts';
 import { nameStatement } from '../statement.ts';
+import { type ChangeOrigin, enterChanged, originInput, toOriginColumns } from './record-changes.ts';
 import { LIVE_COLUMNS, type TimerRecord } from './timer-record.ts';
 
 /** A change of a timer. What is undefined stays. JSON as text. */
@@ -12,6 +13,7 @@ export interface TimerEdit {
   payload?: string;
   action?: string;
   retry?: string;
+  origin: ChangeOrigin;
 }
 
 /** Timers that one change may name. */
@@ -34,16 +36,19 @@ const updateRows = nameStatement<TimerRecord>(
        payload = CASE WHEN e.payload IS NULL THEN t.payload ELSE e.payload::json END,
        action = CASE WHEN e.action IS NULL THEN t.action ELSE e.action::json END,
        retry = CASE WHEN e.retry IS NULL THEN t.retry ELSE e.retry::json END
-     FROM unnest($2::uuid[], $3::int[], $4::float8[], $5::text[], $6::text[], $7::text[], $8::text[])
-       AS e(id, version, due_at, delay, payload, action, retry)
+     FROM unnest($2::uuid[], $3::int[], $4::float8[], $5::text[], $6::text[], $7::text[], $8::text[], ${originInput(9)})
+       AS e(id, version, due_at, delay, payload, action, retry, entry, request_id)
      WHERE t.id = e.id AND t.version = coalesce(e.version, t.version) AND t.tenant_id IS NOT DISTINCT FROM $1::uuid AND t.state IN ('scheduled', 'paused')
-     RETURNING t.*
+     RETURNING t.*, e.entry, e.request_id
+   ), audit AS (
+     ${enterChanged('changed', 9)}
    )
    SELECT ${LIVE_COLUMNS} FROM changed`,
 );
 
 /**
- * Changes those of a tenant's timers that have not started and, where one is named, still have the version. Returns them as they are
+ * Changes those of a tenant's timers that have not started and, where one is named, still have the version, and enters these in
+ * the audit log. Returns them as they are
  * now; the others were changed, started or ended meanwhile, or never were.
  */
 export async function changeTimers(
@@ -64,6 +69,7 @@ export async function changeTimers(
     sorted.map((edit) => edit.payload ?? null),
     sorted.map((edit) => edit.action ?? null),
     sorted.map((edit) => edit.retry ?? null),
+    ...toOriginColumns(sorted.map(({ origin }) => ({ tenantId, origin }))),
   ]);
 }
 
@@ -76,12 +82,21 @@ const fireRow = nameStatement<TimerRecord>(
        wake_at = CASE t.state WHEN 'scheduled' THEN clock_timestamp() ELSE t.wake_at END
      WHERE t.id = $2 AND t.tenant_id IS NOT DISTINCT FROM $1::uuid AND t.state IN ('scheduled', 'paused')
      RETURNING t.*
+   ), marked AS (
+     SELECT fired.id, m.entry, m.request_id FROM fired, unnest(${originInput(3)}) AS m(entry, request_id)
+   ), audit AS (
+     ${enterChanged('marked', 3)}
    )
    SELECT ${LIVE_COLUMNS} FROM fired`,
 );
 
 /** Makes a tenant's timer due now, unless it has started or ended; undefined then. A paused one stays paused. */
-export async function fireTimer(database: Queryable, tenantId: string, id: string): Promise<TimerRecord | undefined> {
-  const [row] = await fireRow(database, [tenantId, id]);
+export async function fireTimer(
+  database: Queryable,
+  tenantId: string,
+  id: string,
+  origin: ChangeOrigin,
+): Promise<TimerRecord | undefined> {
+  const [row] = await fireRow(database, [tenantId, id, ...toOriginColumns([{ tenantId, origin }])]);
   return row;
 }

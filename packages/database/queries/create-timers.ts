@@ -1,5 +1,6 @@
 import type { Queryable } from '../connect.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
+import { type ChangeOrigin, enterAll, originInput, toEntryColumns } from './record-changes.ts';
 
 /** One timer to insert. Instants in epoch ms, JSON as text, absent values as null. */
 export interface NewTimer {
@@ -23,30 +24,44 @@ export interface NewTimer {
   labels: string | null;
 }
 
+/** One that somebody asks for through the api. */
+export interface RequestedTimer extends NewTimer {
+  origin: ChangeOrigin;
+}
+
 /** Rows a single insert may carry; more are a defect of the caller. Bounds statement size and lock time. */
 export const TIMERS_PER_INSERT_MAX = 1000;
 
+const COLUMN_INPUT = `$1::uuid[], $2::uuid[], $3::smallint[], $4::float8[], $5::float8[], $6::uuid[], $7::uuid[],
+       $8::int[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::int[], $16::text[], $17::text[]`;
+const COLUMN_NAMES = `id, tenant_id, partition, due_at, created_at, run_id, workflow_id, workflow_version, task_key, time_zone,
+       delay, action, payload, retry, timeout_ms, external_id, labels`;
+/** The parameter that follows those of `toColumns`. */
+export const PARAMETER_AFTER_COLUMNS = 18;
+
 /** The parameters that `toColumns` makes, as rows. */
-export const INPUT_OF_NEW_TIMERS = `unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::float8[], $5::float8[], $6::uuid[], $7::uuid[],
-       $8::int[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::int[], $16::text[], $17::text[])
-     AS i(id, tenant_id, partition, due_at, created_at, run_id, workflow_id, workflow_version, task_key, time_zone, delay,
-       action, payload, retry, timeout_ms, external_id, labels)`;
+export const INPUT_OF_NEW_TIMERS = `unnest(${COLUMN_INPUT}) AS i(${COLUMN_NAMES})`;
+/** The same for those that somebody asks for, with the entry of the audit log in which each stands. */
+export const INPUT_OF_REQUESTED_TIMERS = `unnest(${COLUMN_INPUT}, ${originInput(PARAMETER_AFTER_COLUMNS)})
+     AS i(${COLUMN_NAMES}, entry, request_id)`;
 
 // `wake_at` is never before the moment of the insert: a scheduler's cursor has then not gone far past it.
-const insertTimers = nameStatement(
-  'create_timers',
-  `WITH input AS (
-     SELECT * FROM ${INPUT_OF_NEW_TIMERS}
-   ), stored AS (
-     INSERT INTO timers (id, tenant_id, partition, due_at, wake_at, created_at, run_id, workflow_id, workflow_version,
-       task_key, time_zone, delay, action, payload, retry, timeout_ms, external_id, labels)
+/** SQL: stores the rows of `source` as timers that wait. */
+export const storeTimers = (
+  source: string,
+) => `INSERT INTO timers (id, tenant_id, partition, due_at, wake_at, created_at, run_id,
+       workflow_id, workflow_version, task_key, time_zone, delay, action, payload, retry, timeout_ms, external_id, labels)
      SELECT id, tenant_id, partition, to_timestamp(due_at / 1000), greatest(to_timestamp(due_at / 1000), clock_timestamp()),
        to_timestamp(created_at / 1000), run_id, workflow_id, workflow_version, task_key, time_zone, delay::json,
        action::json, payload::json, retry::json, timeout_ms, external_id, labels::jsonb
-     FROM input
-   )
-   INSERT INTO ledger_entries (tenant_id, partition, created)
-   SELECT tenant_id, partition, count(*) FROM input GROUP BY tenant_id, partition`,
+     FROM ${source}`;
+/** SQL: books the rows of `source` as created. */
+export const bookCreated = (source: string) => `INSERT INTO ledger_entries (tenant_id, partition, created)
+   SELECT tenant_id, partition, count(*) FROM ${source} GROUP BY tenant_id, partition`;
+
+const insertTimers = nameStatement(
+  'create_timers',
+  `WITH input AS (SELECT * FROM ${INPUT_OF_NEW_TIMERS}), stored AS (${storeTimers('input')}) ${bookCreated('input')}`,
 );
 
 /**
@@ -59,6 +74,28 @@ export async function createTimers(database: Queryable, timers: readonly NewTime
     throw new RangeError(`${timers.length} timers in one insert; at most ${TIMERS_PER_INSERT_MAX}`);
   }
   await insertTimers(database, toColumns(timers));
+}
+
+const insertRequested = nameStatement(
+  'create_requested_timers',
+  `WITH input AS (
+     SELECT * FROM ${INPUT_OF_NEW_TIMERS}
+   ), stored AS (
+     ${storeTimers('input')}
+   ), audit AS (
+     ${enterAll(PARAMETER_AFTER_COLUMNS)}
+   )
+   ${bookCreated('input')}`,
+);
+
+/** As `createTimers`, and the audit log tells by whom they are. */
+export async function createRequestedTimers(database: Queryable, timers: readonly RequestedTimer[]): Promise<void> {
+  if (timers.length === 0) return;
+  if (timers.length > TIMERS_PER_INSERT_MAX) {
+    throw new RangeError(`${timers.length} timers in one insert; at most ${TIMERS_PER_INSERT_MAX}`);
+  }
+  const changes = timers.map(({ id, tenantId, origin }) => ({ targetId: id, tenantId, origin }));
+  await insertRequested(database, [...toColumns(timers), ...toEntryColumns(changes)]);
 }
 
 const insertSkipped = nameStatement(

@@ -1,7 +1,11 @@
 import type { Queryable } from '../connect.ts';
 
-/** Tables whose rows leave a day at a time. */
-const TABLES_BY_DAY = ['finished_timers', 'attempts'] as const;
+/** Tables whose rows leave a day at a time, and the column that tells the day. */
+const TABLES_BY_DAY = [
+  ['finished_timers', 'finished_at'],
+  ['attempts', 'finished_at'],
+  ['audit_log', 'created_at'],
+] as const;
 /** Days for which partitions stand ready. */
 const DAYS_AHEAD = 7;
 /** Days that one call drops at most, a table; the rest waits for the next call. */
@@ -36,7 +40,7 @@ export async function keepHistoryDays(
   const created: string[] = [];
   const dropped: string[] = [];
   if (!lock.rows[0]!.got) return { created, dropped };
-  for (const table of TABLES_BY_DAY) {
+  for (const [table, column] of TABLES_BY_DAY) {
     const { rows } = await client.query<{ name: string }>(
       'SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = $1::regclass',
       [table],
@@ -67,7 +71,7 @@ export async function keepHistoryDays(
     }
     await client.query(
       `DELETE FROM ${table}_default WHERE ctid = ANY (ARRAY(
-         SELECT ctid FROM ${table}_default WHERE finished_at < to_timestamp($1::float8 / 1000) LIMIT ${STRAYS_DELETED_MAX}))`,
+         SELECT ctid FROM ${table}_default WHERE ${column} < to_timestamp($1::float8 / 1000) LIMIT ${STRAYS_DELETED_MAX}))`,
       [now - (retentionDays + 1) * DAY_MS],
     );
   }

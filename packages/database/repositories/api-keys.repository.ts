@@ -62,18 +62,36 @@ export async function listApiKeys(
   return cutRows(await query.execute(), page.limit);
 }
 
-/** Revokes a key; the first time counts. Returns it; undefined when there is none. `revokedAt` in epoch ms. */
+/**
+ * Revokes a key; the first time counts. Returns it, and whether this was the first time; undefined when there is none.
+ * `revokedAt` in epoch ms.
+ */
 export async function revokeApiKey(
   database: Pick<Database, 'kysely'>,
+  client: Queryable,
   id: string,
   revokedAt: number,
   tenantId?: string,
-): Promise<ApiKeySummary | undefined> {
-  return database.kysely
-    .updateTable('api_keys')
-    .set((of) => ({ revoked_at: of.fn.coalesce('revoked_at', toInstant(revokedAt)) }))
-    .where('id', '=', id)
-    .$if(tenantId !== undefined, (update) => update.where('tenant_id', '=', tenantId!))
-    .returning(SUMMARY)
-    .executeTakeFirst();
+): Promise<{ key: ApiKeySummary; isFirst: boolean } | undefined> {
+  const { kysely } = database;
+  const [revoked] = await runQuery(
+    client,
+    kysely
+      .updateTable('api_keys')
+      .set({ revoked_at: toInstant(revokedAt) })
+      .where('id', '=', id)
+      .where('revoked_at', 'is', null)
+      .$if(tenantId !== undefined, (update) => update.where('tenant_id', '=', tenantId!))
+      .returning(SUMMARY),
+  );
+  if (revoked) return { key: revoked, isFirst: true };
+  const [key] = await runQuery(
+    client,
+    kysely
+      .selectFrom('api_keys')
+      .select(SUMMARY)
+      .where('id', '=', id)
+      .$if(tenantId !== undefined, (select) => select.where('tenant_id', '=', tenantId!)),
+  );
+  return key && { key, isFirst: false };
 }

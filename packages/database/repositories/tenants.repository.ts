@@ -8,16 +8,23 @@ import { type CreatedAfter, createdBehind, cutRows, type StoredPage, toInstant }
 export async function createTenant(
   database: Pick<Database, 'kysely'>,
   client: Queryable,
-  tenant: { id: string; name: string; signingSecrets: string[]; createdAt: number },
+  tenant: { id: string; name: string; createdAt: number },
 ): Promise<void> {
   await runQuery(
     client,
     database.kysely.insertInto('tenants').values({
       id: tenant.id,
       name: tenant.name,
-      signing_secrets: tenant.signingSecrets,
+      signing_secrets: [],
       created_at: toInstant(tenant.createdAt),
     }),
+  );
+}
+
+/** Whether there is such a tenant. */
+export async function hasTenant(database: Pick<Database, 'kysely'>, id: string): Promise<boolean> {
+  return (
+    (await database.kysely.selectFrom('tenants').select('id').where('id', '=', id).executeTakeFirst()) !== undefined
   );
 }
 
@@ -31,7 +38,13 @@ export async function listTenants(
 ): Promise<StoredPage<TenantSummary>> {
   let query = database.kysely
     .selectFrom('tenants')
-    .select(['id', 'name', 'created_at', sql<boolean>`cardinality(signing_secrets) > 0`.as('is_signed')])
+    .select(['id', 'name', 'created_at'])
+    .select(
+      sql<boolean>`(cardinality(signing_secrets) > 0 OR EXISTS (SELECT FROM signing_secrets AS s
+        WHERE s.tenant_id = tenants.id AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())))`.as(
+        'is_signed',
+      ),
+    )
     .orderBy('created_at')
     .orderBy('id')
     .limit(page.limit + 1);

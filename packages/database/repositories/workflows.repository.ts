@@ -103,12 +103,11 @@ export async function addWorkflowVersion(
 
 const archiveRow = nameStatement<{ id: string }>(
   'archive_workflow',
-  `UPDATE workflows SET status = 'archived',
-     updated_at = CASE status WHEN 'archived' THEN updated_at ELSE greatest(updated_at, to_timestamp($3::float8 / 1000)) END
-   WHERE id = $1 AND tenant_id = $2 RETURNING id`,
+  `UPDATE workflows SET status = 'archived', updated_at = greatest(updated_at, to_timestamp($3::float8 / 1000))
+   WHERE id = $1 AND tenant_id = $2 AND status <> 'archived' RETURNING id`,
 );
 
-/** Archives a workflow; again when it is already. Its version stays. False when the tenant has no such workflow. */
+/** Archives a workflow. Its version stays. False when the tenant has no such workflow, or it is archived already. */
 export async function archiveWorkflow(
   database: Queryable,
   tenantId: string,

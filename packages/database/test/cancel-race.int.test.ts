@@ -10,7 +10,7 @@ import {
   startTimers,
 } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
-import { makeTimer, useTestDatabase, waitUntil, waitUntilDue } from '@punctual/testkit';
+import { makeTimer, TEST_ORIGIN, useTestDatabase, waitUntil, waitUntilDue } from '@punctual/testkit';
 import { describe, expect, it } from 'vitest';
 
 const CONNECTIONS = 8;
@@ -18,7 +18,11 @@ const db = useTestDatabase(CONNECTIONS);
 
 // Timers without runs are cancelled by either statement.
 const cancel = (ids: readonly string[]): Promise<{ id: string }[]> =>
-  (Math.random() < 0.5 ? cancelTimers : cancelLoneTimers)(db.database.hot, DEFAULT_TENANT_ID, ids);
+  (Math.random() < 0.5 ? cancelTimers : cancelLoneTimers)(
+    db.database.hot,
+    DEFAULT_TENANT_ID,
+    ids.map((id) => ({ id, origin: TEST_ORIGIN })),
+  );
 // Starts commit without waiting for the disk in production, and must be exact all the same.
 const start = (hints: readonly { id: string; version: number }[]) =>
   startTimers(db.database.relaxed, hints, 10_000, 15_000);

@@ -54,7 +54,7 @@ describe("the history's days", () => {
   it('stand ready for today and a week ahead, and those past retention are dropped whole', async () => {
     await keep(JUNE_2101 - 3 * DAY_MS, 3);
     const { created, dropped } = await keep(JUNE_2101, 2);
-    for (const table of ['finished_timers', 'attempts']) {
+    for (const table of ['finished_timers', 'attempts', 'audit_log']) {
       expect(created).toEqual(expect.arrayContaining(nameDays(table, JUNE_2101, 5, DAYS_AHEAD)));
       expect(dropped).toEqual(expect.arrayContaining(nameDays(table, JUNE_2101, -3, -3)));
       expect(await listDays(table)).toEqual([...nameDays(table, JUNE_2101, -2, DAYS_AHEAD), `${table}_default`]);

@@ -11,7 +11,7 @@ import {
   startTimers,
 } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
-import { makeTimer, stopAutovacuum, useTestDatabase, waitUntilDue } from '@punctual/testkit';
+import { makeTimer, stopAutovacuum, TEST_ORIGIN, useTestDatabase, waitUntilDue } from '@punctual/testkit';
 import type pg from 'pg';
 import { beforeAll, describe, expect, it } from 'vitest';
 
@@ -81,7 +81,7 @@ describe('in a database that was never analyzed', () => {
         await cancelLoneTimers(
           on,
           DEFAULT_TENANT_ID,
-          timers.slice(15).map(({ id }) => id),
+          timers.slice(15).map(({ id }) => ({ id, origin: TEST_ORIGIN })),
         );
       };
       const first = Array.from({ length: 20 }, () => makeTimer());

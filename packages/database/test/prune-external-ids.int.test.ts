@@ -1,5 +1,5 @@
 import { createId, DEFAULT_TENANT_ID } from '@punctual/domain';
-import { createTestDatabase, makeTimer, type TestDatabase } from '@punctual/testkit';
+import { createTestDatabase, makeTimer, TEST_ORIGIN, type TestDatabase } from '@punctual/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createNamedTimers, pruneExternalIds } from '../index.ts';
 
@@ -12,7 +12,7 @@ afterAll(() => cloned.drop());
 test('an external id is forgotten when what it named has gone, and only then', async () => {
   const { hot, ordinary } = cloned.database;
   const kept = makeTimer({ externalId: 'kept' });
-  await createNamedTimers(hot, [kept]);
+  await createNamedTimers(hot, [{ ...kept, origin: TEST_ORIGIN }]);
   const gone = ['gone-1', 'gone-2', 'too-young'].map((externalId) => ({ externalId, id: createId() }));
   for (const { externalId, id } of gone) {
     await ordinary.query(`INSERT INTO external_ids VALUES ($1, 'timer', $2, $3, now() - interval '2 days')`, [

@@ -1,4 +1,5 @@
 import { hash, randomBytes } from 'node:crypto';
+import { createInvalidRequest } from '../plugins/problems.ts';
 
 const KEY_PREFIX = 'pk_';
 /** What every key looks like that was ever issued. */
@@ -32,4 +33,13 @@ export function isSigningSecret(text: string): boolean {
   const encoded = text.slice(SECRET_PREFIX.length);
   const bytes = Buffer.from(encoded, 'base64');
   return bytes.toString('base64') === encoded && bytes.length >= SECRET_BYTES_MIN && bytes.length <= SECRET_BYTES_MAX;
+}
+
+/** The secret that a request asks for: its own, or a new one for `generate`. Throws a 400 at `/signingSecret`. */
+export function chooseSigningSecret(wanted: string): string {
+  if (wanted === 'generate') return createSigningSecret();
+  if (isSigningSecret(wanted)) return wanted;
+  throw createInvalidRequest([
+    { pointer: '/signingSecret', detail: 'It must be whsec_ and 24 to 64 bytes in base64.' },
+  ]);
 }

@@ -1,10 +1,12 @@
 import {
+  type ChangeOrigin,
   inTransaction,
   type LockedRun,
   lockRuns,
   type RedrivenTimer,
   readRunIdsOfDeadLetters,
   readTimers,
+  recordChanges,
   redriveTimers,
   reviveRuns,
   type Transaction,
@@ -23,18 +25,33 @@ export async function redriveEach(
   context: ApiContext,
   tenantId: string,
   ids: readonly string[],
+  origin: ChangeOrigin,
   client?: Transaction,
 ): Promise<ItemResult[]> {
-  const work = (transaction: Transaction) => redriveWithin(context, transaction, tenantId, ids);
+  const work = async (transaction: Transaction) => {
+    const redriven = await redriveWithin(context, transaction, tenantId, ids);
+    await recordChanges(
+      transaction,
+      [...redriven.all].map((targetId) => ({ targetId, tenantId, origin })),
+    );
+    return showRedriven(context, transaction, tenantId, ids, redriven);
+  };
   return client ? work(client) : inTransaction(context.database.hot, work);
 }
 
-async function redriveWithin(
+/** Which of those named are live again, and which are not because their run was cancelled. */
+export interface Redriven {
+  all: ReadonlySet<string>;
+  refused: ReadonlySet<string>;
+}
+
+/** The same within a transaction that does more, and tells the audit log of it by itself. */
+export async function redriveWithin(
   context: ApiContext,
   client: Transaction,
   tenantId: string,
   ids: readonly string[],
-): Promise<ItemResult[]> {
+): Promise<Redriven> {
   const letters = await readRunIdsOfDeadLetters(client, tenantId, ids);
   const runIds = letters.flatMap(({ runId }) => (runId === null ? [] : [runId]));
   const runs = new Map((await lockRuns(client, [...new Set(runIds)])).map((run) => [run.id, run]));
@@ -44,15 +61,26 @@ async function redriveWithin(
   const pausedRunIds = [...runs.values()].filter(({ status }) => status === 'paused').map(({ id }) => id);
   const redriven = await redriveTimers(client, tenantId, chosen, pausedRunIds);
   await revive(context, client, runs, redriven);
-  const redrivenIds = new Set(redriven.map(({ id }) => id));
-  const refusedIds = new Set(letters.filter(({ runId }) => isOfCancelledRun(runId)).map(({ id }) => id));
+  return {
+    all: new Set(redriven.map(({ id }) => id)),
+    refused: new Set(letters.filter(({ runId }) => isOfCancelledRun(runId)).map(({ id }) => id)),
+  };
+}
+
+async function showRedriven(
+  context: ApiContext,
+  client: Transaction,
+  tenantId: string,
+  ids: readonly string[],
+  redriven: Redriven,
+): Promise<ItemResult[]> {
   const records = await readTimers(client, tenantId, ids);
   const results: ItemResult[] = [];
   for (const id of ids) {
     const record = records.get(id);
     if (!record) results.push({ error: createTimerNotFound() });
-    else if (redrivenIds.has(id)) results.push({ status: 200, timer: await renderRecord(context, record, client) });
-    else results.push({ error: refusedIds.has(id) ? createRunCancelled() : createNotDead() });
+    else if (redriven.all.has(id)) results.push({ status: 200, timer: await renderRecord(context, record, client) });
+    else results.push({ error: redriven.refused.has(id) ? createRunCancelled() : createNotDead() });
   }
   return results;
 }

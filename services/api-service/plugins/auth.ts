@@ -2,6 +2,7 @@ import { hash, timingSafeEqual } from 'node:crypto';
 import { findApiKey } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
 import type { FastifyRequest } from 'fastify';
+import { BOOTSTRAP, type Caller, NOBODY } from '../access/caller.ts';
 import { API_KEY } from '../access/secrets.ts';
 import type { ApiServer, Scope } from '../api-server.ts';
 import type { ApiContext } from '../context.ts';
@@ -11,6 +12,7 @@ import { ProblemError } from '../problem.ts';
 interface Grant {
   tenantId: string;
   scope: Scope;
+  caller: Caller;
 }
 
 const RANKS: Record<Scope, number> = { read: 0, write: 1, admin: 2 };
@@ -25,14 +27,16 @@ const GRANTS_CACHED_MAX = 10_000;
 /** Longest key that is looked at: longer ones were never issued. */
 const KEY_LENGTH_MAX = 255;
 
-/** Lets in who presents a key: sets `request.tenantId` and `request.scope`, or answers 401 or 403. */
+/** Lets in who presents a key: sets `request.tenantId`, `request.scope` and `request.caller`, or answers 401 or 403. */
 export function addAuth(app: ApiServer, context: Pick<ApiContext, 'config' | 'database'>): void {
   app.decorateRequest('tenantId', '');
   app.decorateRequest('scope', 'read');
+  app.decorateRequest('caller', null as never);
   if (context.config.AUTH === 'off') {
     app.addHook('onRequest', (request, _reply, done) => {
       request.tenantId = DEFAULT_TENANT_ID;
       request.scope = 'admin';
+      request.caller = NOBODY;
       done();
     });
     return;
@@ -62,14 +66,20 @@ function admit(request: FastifyRequest, grant: Grant | undefined): ProblemError 
   const needed = request.routeOptions.config.scope ?? (request.method === 'GET' ? 'read' : 'write');
   if (needed === 'operator') {
     if (!isOperator(grant)) {
-      return new ProblemError(403, 'operator_only', 'This needs an admin key of the default tenant.');
+      return createOperatorOnly();
     }
   } else if (RANKS[grant.scope] < RANKS[needed]) {
     return new ProblemError(403, 'scope_too_small', `This needs a key with the scope "${needed}".`);
   }
   request.tenantId = grant.tenantId;
   request.scope = grant.scope;
+  request.caller = grant.caller;
   return undefined;
+}
+
+/** The answer to whoever wants what is for operators only. */
+export function createOperatorOnly(): ProblemError {
+  return new ProblemError(403, 'operator_only', 'This needs an admin key of the default tenant.');
 }
 
 /** Whether a key may act on the whole installation. */
@@ -125,11 +135,11 @@ class ApiKeyGrants {
 
   async #findGrant(key: string, keyHash: Buffer): Promise<Grant | undefined> {
     if (this.#bootstrapHash && timingSafeEqual(keyHash, this.#bootstrapHash)) {
-      return { tenantId: DEFAULT_TENANT_ID, scope: 'admin' };
+      return { tenantId: DEFAULT_TENANT_ID, scope: 'admin', caller: BOOTSTRAP };
     }
     // Whoever guesses must not keep Postgres busy.
     if (!API_KEY.test(key)) return undefined;
     const row = await findApiKey(this.#context.database.ordinary, keyHash);
-    return row && { tenantId: row.tenant_id, scope: row.scope };
+    return row && { tenantId: row.tenant_id, scope: row.scope, caller: { actor: 'key', keyId: row.id } };
   }
 }

@@ -1,4 +1,12 @@
-import { advanceRuns, cancelTimers, lockRuns, readWaitingTimersOfRun, type Transaction } from '@punctual/database';
+import {
+  advanceRuns,
+  type ChangeOrigin,
+  cancelTimers,
+  lockRuns,
+  readWaitingTimersOfRun,
+  recordChanges,
+  type Transaction,
+} from '@punctual/database';
 import type { ApiContext } from '../context.ts';
 import { ProblemError } from '../problem.ts';
 import { withTransaction } from '../transaction.ts';
@@ -13,6 +21,7 @@ export async function cancelRun(
   client: Transaction | undefined,
   tenantId: string,
   id: string,
+  origin: ChangeOrigin,
 ): Promise<void> {
   await withTransaction(context, client, async (transaction) => {
     // The lock comes before the timers', and makes whoever would begin or return a timer of this run wait.
@@ -29,5 +38,6 @@ export async function cancelRun(
       [{ ...run, status: 'cancelled' }],
       cancelled.map((timer) => ({ ...timer, state: 'cancelled' as const })),
     );
+    await recordChanges(transaction, [{ targetId: id, tenantId, origin }]);
   });
 }

@@ -8,6 +8,7 @@ import {
   type NewTimer,
   type RunExternalId,
   readWorkflowHeads,
+  recordChanges,
   TIMERS_PER_INSERT_MAX,
   type Transaction,
   type WorkflowHead,
@@ -87,6 +88,12 @@ export async function beginRuns(
     begun.set(id, beginRun(beginning, id, order, choosePartition(id, context.partitionCount)));
   }
   await storeRuns(client, [...begun.values()]);
+  await recordChanges(
+    client,
+    candidates
+      .filter(({ id }) => begun.has(id))
+      .map(({ id, order }) => ({ targetId: id, tenantId: order.tenantId, origin: order.origin })),
+  );
   const existing = await readExisting(
     context,
     client,

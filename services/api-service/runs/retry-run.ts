@@ -1,6 +1,6 @@
-import { lockRuns, readDeadLettersOfRun, type Transaction } from '@punctual/database';
+import { type ChangeOrigin, lockRuns, readDeadLettersOfRun, recordChanges, type Transaction } from '@punctual/database';
 import type { ApiContext } from '../context.ts';
-import { redriveEach } from '../dead-letters/redrive.ts';
+import { redriveWithin } from '../dead-letters/redrive.ts';
 import { ProblemError } from '../problem.ts';
 import { withTransaction } from '../transaction.ts';
 import { createRunNotFound } from './show-runs.ts';
@@ -14,6 +14,7 @@ export async function retryRun(
   client: Transaction | undefined,
   tenantId: string,
   id: string,
+  origin: ChangeOrigin,
 ): Promise<void> {
   await withTransaction(context, client, async (transaction) => {
     const [run] = await lockRuns(transaction, [id]);
@@ -23,6 +24,7 @@ export async function retryRun(
     }
     const letters = await readDeadLettersOfRun(transaction, run.id);
     if (letters.length === 0) throw new ProblemError(409, 'nothing_to_retry', 'No task of the run is dead.');
-    await redriveEach(context, tenantId, letters, transaction);
+    await redriveWithin(context, transaction, tenantId, letters);
+    await recordChanges(transaction, [{ targetId: id, tenantId, origin }]);
   });
 }

@@ -1,5 +1,12 @@
 import type { Run } from '@punctual/contracts';
-import { beginReadyTasks, type NewRun, type NewTimer, type RunTimer, type WorkflowVersion } from '@punctual/database';
+import {
+  beginReadyTasks,
+  type ChangeOrigin,
+  type NewRun,
+  type NewTimer,
+  type RunTimer,
+  type WorkflowVersion,
+} from '@punctual/database';
 import { beginTaskStates, computeRunStatus, createId, encodeTaskStates } from '@punctual/domain';
 import { renderRun } from './render-run.ts';
 
@@ -10,6 +17,7 @@ export interface RunOrder {
   input: string | null;
   externalId: string | null;
   labels: string | null;
+  origin: ChangeOrigin;
 }
 
 /** A run about to be stored, with its timers, and what it looks like then. */

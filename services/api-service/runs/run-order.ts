@@ -1,4 +1,5 @@
 import type { RunBatchItem } from '@punctual/contracts';
+import type { ChangeOrigin } from '@punctual/database';
 import type { Fault } from '@punctual/domain';
 import { isTooLarge, PAYLOAD_TOO_LARGE } from '../timers/action-faults.ts';
 import type { RunOrder } from './run-beginning.ts';
@@ -8,6 +9,7 @@ export function prepareRunOrder(
   tenantId: string,
   workflowId: string,
   { input, externalId, labels }: RunBatchItem,
+  origin: ChangeOrigin,
 ): { order: RunOrder } | { fault: Fault } {
   const text = input === undefined ? null : JSON.stringify(input);
   if (text !== null && isTooLarge(text)) return { fault: { pointer: '/input', detail: PAYLOAD_TOO_LARGE } };
@@ -18,6 +20,7 @@ export function prepareRunOrder(
       input: text,
       externalId: externalId ?? null,
       labels: labels ? JSON.stringify(labels) : null,
+      origin,
     },
   };
 }

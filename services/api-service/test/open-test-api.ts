@@ -1,5 +1,5 @@
 import { createLogger, Health, VERSION } from '@punctual/runtime';
-import { createTestDatabase, type TestDatabase } from '@punctual/testkit';
+import { createTestDatabase, TEST_KEYS, type TestDatabase } from '@punctual/testkit';
 import { Registry } from 'prom-client';
 import type { ApiServer } from '../api-server.ts';
 import { buildApi } from '../app.ts';
@@ -39,6 +39,7 @@ export async function openTestApi(settings: Record<string, string> = {}, beside?
     DATABASE_URL: testDatabase.url,
     BOOTSTRAP_API_KEY: TEST_KEY,
     EGRESS_ALLOW: '127.0.0.0/8',
+    ENCRYPTION_KEYS: TEST_KEYS,
     ...settings,
   });
   const logged: Record<string, unknown>[] = [];

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { acquirePartitionLeases, beatServiceInstance, createTimers } from '@punctual/database';
-import { createId, DEFAULT_TENANT_ID } from '@punctual/domain';
-import { makeTimer } from '@punctual/testkit';
+import { createId, DEFAULT_TENANT_ID, describeSigningSecret } from '@punctual/domain';
+import { makeKeyring, makeTimer } from '@punctual/testkit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openTestApi, type TestApi } from './open-test-api.ts';
 
@@ -48,8 +48,14 @@ describe('tenants', () => {
     });
     const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
     expect((await createTenant({ signingSecret: secret })).signingSecret).toBe(secret);
-    const [row] = await query('SELECT signing_secrets FROM tenants WHERE id = $1', [generated.id]);
-    expect(row.signing_secrets).toEqual([generated.signingSecret]);
+    const [row] = await query('SELECT id, key_id, ciphertext FROM signing_secrets WHERE tenant_id = $1', [
+      generated.id,
+    ]);
+    const context = describeSigningSecret(generated.id, row.id);
+    expect(makeKeyring().open({ keyId: row.key_id, ciphertext: row.ciphertext }, context)).toBe(
+      generated.signingSecret,
+    );
+    expect(await dumpTables('tenants', 'signing_secrets')).not.toContain('whsec_');
     const list = await api.request('GET', '/v1/tenants?limit=200');
     expect(JSON.stringify(list.body)).not.toContain('whsec_');
     expect(list.body.data).toContainEqual({

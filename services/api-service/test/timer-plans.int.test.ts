@@ -13,7 +13,7 @@ import {
   startTimers,
 } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
-import { makeTimer, stopAutovacuum, useTestDatabase } from '@punctual/testkit';
+import { makeTimer, stopAutovacuum, TEST_ORIGIN, useTestDatabase } from '@punctual/testkit';
 import { beforeAll, expect, test } from 'vitest';
 
 // One connection a pool: plans are made per connection, and its statistics can be flushed at once.
@@ -74,11 +74,11 @@ test.each(['hot', 'ordinary'] as const)(
         const attempts = await listAttempts(pool, DEFAULT_TENANT_ID, id, { limit: 10, offset: 0 });
         expect(attempts).toHaveLength(1);
       }
-      const edits = live.map((id) => ({ id, version: records.get(id)!.version, payload: '1' }));
+      const edits = live.map((id) => ({ id, version: records.get(id)!.version, payload: '1', origin: TEST_ORIGIN }));
       const seen = await changeTimers(pool, DEFAULT_TENANT_ID, edits);
-      const unseen = edits.map(({ id, payload }) => ({ id, version: null, payload }));
+      const unseen = edits.map((edit) => ({ ...edit, version: null }));
       const changed = [...seen, ...(await changeTimers(pool, DEFAULT_TENANT_ID, unseen))];
-      for (const id of live) await fireTimer(pool, DEFAULT_TENANT_ID, id);
+      for (const id of live) await fireTimer(pool, DEFAULT_TENANT_ID, id, TEST_ORIGIN);
       const redriven = await inTransaction(pool, (client) => redriveTimers(client, DEFAULT_TENANT_ID, dead, []));
       return [records.size, changed.length, redriven.length];
     };

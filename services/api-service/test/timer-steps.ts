@@ -61,7 +61,7 @@ export async function createDeadLetter(api: TestApi, fields: Record<string, unkn
   return body.id;
 }
 
-/** Rows of `timers`, `finished_timers`, `dead_letters`, external ids and ledger entries: all that a request can leave behind. */
+/** Rows of all tables in which a request can leave something behind. */
 export async function countEverything(api: TestApi): Promise<Record<string, number>> {
   const tables = [
     'timers',
@@ -76,6 +76,8 @@ export async function countEverything(api: TestApi): Promise<Record<string, numb
     'runs',
     'tenants',
     'api_keys',
+    'signing_secrets',
+    'audit_log',
   ];
   const counts = tables.map((table) => `(SELECT count(*)::int FROM ${table}) AS ${table}`);
   const { rows } = await api.context.database.ordinary.query<Record<string, number>>(`SELECT ${counts.join(', ')}`);

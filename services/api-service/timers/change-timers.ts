@@ -1,18 +1,20 @@
 import type { TimerChange } from '@punctual/contracts';
-import { changeTimers, readTimers, type TimerEdit, type TimerRecord } from '@punctual/database';
-import type { Action, DelayRule, Fault } from '@punctual/domain';
+import { type ChangeOrigin, changeTimers, readTimers, type TimerEdit, type TimerRecord } from '@punctual/database';
+import { type Action, type DelayRule, type Fault, hasMask } from '@punctual/domain';
 import { type ApiContext, readAnchorAt } from '../context.ts';
 import { createInvalidRequest } from '../plugins/problems.ts';
 import { ProblemError } from '../problem.ts';
-import { findActionFaults, isTooLarge, PAYLOAD_TOO_LARGE } from './action-faults.ts';
+import { isTooLarge, PAYLOAD_TOO_LARGE } from './action-faults.ts';
 import { chooseDueTime } from './due-time.ts';
 import { createRestless, findObstacle, type ItemResult, ROUNDS_MAX } from './item-results.ts';
 import { createTimerNotFound, readVersionOf, renderRecord } from './read-timers.ts';
+import { prepareAction } from './stored-action.ts';
 
 /** A change of one timer. `matches` tells whether the version that is there is the one that is to be changed. */
 export interface ChangeRequest {
   id: string;
   change: TimerChange;
+  origin: ChangeOrigin;
   matches?: (version: number) => boolean;
 }
 
@@ -39,7 +41,7 @@ export async function applyChanges(
     }
     pending = pending.filter((request) => !results.has(request));
   };
-  await write(requests.flatMap((request) => prepareBlindEdit(context, request) ?? []));
+  await write(requests.flatMap((request) => prepareBlindEdit(context, tenantId, request) ?? []));
   for (let round = 0; round < ROUNDS_MAX && pending.length > 0; round += 1) {
     const records = await readTimers(
       hot,
@@ -48,7 +50,7 @@ export async function applyChanges(
     );
     const edits: TimerEdit[] = [];
     for (const request of pending) {
-      const edit = await prepareEdit(context, request, records.get(request.id));
+      const edit = await prepareEdit(context, tenantId, request, records.get(request.id));
       if (edit instanceof ProblemError) results.set(request, { error: edit });
       else edits.push(edit);
     }
@@ -60,7 +62,8 @@ export async function applyChanges(
 
 async function prepareEdit(
   context: ApiContext,
-  { id, change, matches }: ChangeRequest,
+  tenantId: string,
+  { id, change, origin, matches }: ChangeRequest,
   record: TimerRecord | undefined,
 ): Promise<TimerEdit | ProblemError> {
   if (!record) return createTimerNotFound();
@@ -69,34 +72,50 @@ async function prepareEdit(
   if ((change.version !== undefined && change.version !== record.version) || matches?.(record.version) === false) {
     return new ProblemError(412, 'version_mismatch', `The timer has version ${record.version} by now.`);
   }
-  const edit: TimerEdit = { id, version: record.version };
+  const edit: TimerEdit = { id, version: record.version, origin };
   const zone = change.delay === undefined ? undefined : await readVersionOf(context, record, context.database.hot);
-  const faults = addChange(context, change, edit, {
+  const faults = addChange(context, tenantId, change, edit, {
     createdAt: record.createdAt,
     timeZone: record.timeZone ?? zone?.timeZone,
+    // Whoever sends back what was shown sends masks: those keep what is stored.
+    action: needsStoredAction(change) ? await readStoredAction(context, record) : undefined,
   });
   return faults.length > 0 ? createInvalidRequest(faults) : edit;
 }
 
 /** An edit that is right whatever the timer is like, or undefined: then somebody has to look at the timer first. */
-function prepareBlindEdit(context: ApiContext, { id, change, matches }: ChangeRequest): TimerEdit | undefined {
+function prepareBlindEdit(
+  context: ApiContext,
+  tenantId: string,
+  { id, change, origin, matches }: ChangeRequest,
+): TimerEdit | undefined {
   if (change.delay !== undefined || change.version !== undefined || matches !== undefined) return undefined;
-  const edit: TimerEdit = { id, version: null };
-  return addChange(context, change, edit, undefined).length > 0 ? undefined : edit;
+  if (needsStoredAction(change)) return undefined;
+  const edit: TimerEdit = { id, version: null, origin };
+  return addChange(context, tenantId, change, edit, undefined).length > 0 ? undefined : edit;
 }
 
-/** What a rule is reckoned from. */
+const needsStoredAction = ({ action }: TimerChange) => action !== undefined && hasMask(action as Action);
+
+/** What a rule is reckoned from, and the action whose secrets stay. */
 interface Waiting {
   createdAt: number;
   timeZone: string | undefined;
+  action: Action | undefined;
 }
 
-function addChange(context: ApiContext, change: TimerChange, edit: TimerEdit, waiting: Waiting | undefined): Fault[] {
+function addChange(
+  context: ApiContext,
+  tenantId: string,
+  change: TimerChange,
+  edit: TimerEdit,
+  waiting: Waiting | undefined,
+): Fault[] {
   if (change.retry !== undefined) edit.retry = JSON.stringify(change.retry);
   return [
     ...addDueTime(context, change, edit, waiting),
     ...addPayload(change, edit),
-    ...addAction(context, change, edit),
+    ...addAction(context, tenantId, change, edit, waiting?.action),
   ];
 }
 
@@ -120,11 +139,21 @@ function addPayload(change: TimerChange, edit: TimerEdit): Fault[] {
   return isTooLarge(edit.payload) ? [{ pointer: '/payload', detail: PAYLOAD_TOO_LARGE }] : [];
 }
 
-function addAction(context: ApiContext, change: TimerChange, edit: TimerEdit): Fault[] {
+function addAction(
+  context: ApiContext,
+  tenantId: string,
+  change: TimerChange,
+  edit: TimerEdit,
+  stored: Action | undefined,
+): Fault[] {
   if (change.action === undefined) return [];
-  edit.action = JSON.stringify(change.action);
-  return findActionFaults(change.action as Action, edit.action, context).map((fault) => ({
-    ...fault,
-    pointer: `/action${fault.pointer}`,
-  }));
+  const { text, faults } = prepareAction(context, tenantId, change.action as Action, stored);
+  edit.action = text;
+  return faults.map((fault) => ({ ...fault, pointer: `/action${fault.pointer}` }));
+}
+
+async function readStoredAction(context: ApiContext, record: TimerRecord): Promise<Action | undefined> {
+  if (record.action !== null) return JSON.parse(record.action) as Action;
+  const version = await readVersionOf(context, record, context.database.hot);
+  return version?.tasks.find(({ key }) => key === record.taskKey)?.action;
 }

@@ -1,6 +1,8 @@
 import type { TimerRequest } from '@punctual/contracts';
 import {
+  type ChangeOrigin,
   claimTimerExternalIds,
+  createRequestedTimers,
   createSkippedTimers,
   createTimers,
   type Database,
@@ -8,7 +10,9 @@ import {
   inTransaction,
   type NewTimer,
   type Queryable,
+  type RequestedTimer,
   readTimers,
+  recordChanges,
   releaseTimerExternalId,
   type Transaction,
 } from '@punctual/database';
@@ -34,9 +38,10 @@ export async function createTimer(
   context: ApiContext,
   tenantId: string,
   request: TimerRequest,
+  origin: ChangeOrigin,
   client?: Transaction,
 ): Promise<Answer> {
-  const prepared = prepareTimer(context, tenantId, request, readAnchorAt(context));
+  const prepared = prepareTimer(context, tenantId, request, readAnchorAt(context), origin);
   if (prepared.faults) throw createInvalidRequest(prepared.faults);
   const { timer, isSkipped } = prepared;
   for (let offer = 0; offer < OFFERS_MAX; offer += 1) {
@@ -56,7 +61,12 @@ export function createNewTimerAnswer(timer: NewTimer): Answer {
 }
 
 /** Whether the timer was stored; false when its external id is taken. */
-async function store(context: ApiContext, timer: NewTimer, isSkipped: boolean, client?: Transaction): Promise<boolean> {
+async function store(
+  context: ApiContext,
+  timer: RequestedTimer,
+  isSkipped: boolean,
+  client?: Transaction,
+): Promise<boolean> {
   // One that names itself may have to wait for another of its tenant that took the same name.
   const batcher = timer.externalId === null ? context.timerBatcher : context.namedTimerBatcher;
   if (!client && !isSkipped) return batcher.write(timer);
@@ -79,15 +89,15 @@ async function readExisting(context: ApiContext, timer: NewTimer, database: Quer
 
 /** New timers, by what becomes of them. */
 export interface StorePlan {
-  due: readonly NewTimer[];
-  skipped: readonly NewTimer[];
+  due: readonly RequestedTimer[];
+  skipped: readonly RequestedTimer[];
 }
 
 /** Stores new timers in one transaction. Returns the ids of those that were; the others' external ids are taken. */
 export async function storeTimers(database: Pick<Database, 'hot'>, plan: StorePlan): Promise<Set<string>> {
   const isPlain = plan.skipped.length === 0 && plan.due.every((timer) => timer.externalId === null);
   if (!isPlain) return inTransaction(database.hot, (client) => storeTimersWithin(client, plan));
-  await createTimers(database.hot, plan.due);
+  await createRequestedTimers(database.hot, plan.due);
   return new Set(plan.due.map((timer) => timer.id));
 }
 
@@ -98,7 +108,15 @@ export async function storeTimersWithin(client: Transaction, plan: StorePlan): P
   // All of a plan belong to one tenant: that of the request.
   const claimed = claims.length === 0 ? new Set() : await claimTimerExternalIds(client, all[0]!.tenantId, claims);
   const isFree = (timer: NewTimer) => timer.externalId === null || claimed.has(timer.id);
-  await createTimers(client, plan.due.filter(isFree));
-  await createSkippedTimers(client, plan.skipped.filter(isFree));
+  const due = plan.due.filter(isFree);
+  const skipped = plan.skipped.filter(isFree);
+  if (skipped.length === 0) {
+    await createRequestedTimers(client, due);
+  } else {
+    await createTimers(client, due);
+    await createSkippedTimers(client, skipped);
+    const changes = [...due, ...skipped].map(({ id, tenantId, origin }) => ({ targetId: id, tenantId, origin }));
+    await recordChanges(client, changes);
+  }
   return new Set(all.filter(isFree).map((timer) => timer.id));
 }

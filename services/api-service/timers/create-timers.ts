@@ -1,5 +1,12 @@
 import { TimerRequest } from '@punctual/contracts';
-import { findTimersByExternalId, type NewTimer, readTimers, type Transaction } from '@punctual/database';
+import {
+  type ChangeOrigin,
+  findTimersByExternalId,
+  type NewTimer,
+  type RequestedTimer,
+  readTimers,
+  type Transaction,
+} from '@punctual/database';
 import type { Fault } from '@punctual/domain';
 import { type ApiContext, readAnchorAt } from '../context.ts';
 import { classifyDatabaseError } from '../database-faults.ts';
@@ -21,15 +28,16 @@ export async function createBatch(
   context: ApiContext,
   tenantId: string,
   items: readonly unknown[],
+  origin: ChangeOrigin,
   client?: Transaction,
 ): Promise<ItemResult[]> {
   const anchorAt = readAnchorAt(context);
-  const plan: { due: NewTimer[]; skipped: NewTimer[] } = { due: [], skipped: [] };
-  const requests = new Map<NewTimer, TimerRequest>();
+  const plan: { due: RequestedTimer[]; skipped: RequestedTimer[] } = { due: [], skipped: [] };
+  const requests = new Map<RequestedTimer, TimerRequest>();
   const prepared = items.map((item): PreparedTimer => {
     const fault = checkRequest(item);
     if (fault) return { faults: [fault] };
-    const one = prepareTimer(context, tenantId, item as TimerRequest, anchorAt);
+    const one = prepareTimer(context, tenantId, item as TimerRequest, anchorAt, origin);
     if (one.faults) return one;
     (one.isSkipped ? plan.skipped : plan.due).push(one.timer);
     requests.set(one.timer, item as TimerRequest);
@@ -49,7 +57,7 @@ async function store(
   context: ApiContext,
   tenantId: string,
   plan: StorePlan,
-  requests: ReadonlyMap<NewTimer, TimerRequest>,
+  requests: ReadonlyMap<RequestedTimer, TimerRequest>,
   client: Transaction | undefined,
 ): Promise<Map<NewTimer, ItemResult>> {
   const results = new Map<NewTimer, ItemResult>();
@@ -70,7 +78,8 @@ async function store(
   const taken = [...requests.keys()].filter((timer) => !stored.has(timer.id));
   await showStored(context, tenantId, skipped, taken, results, client);
   for (const timer of taken) {
-    if (!results.has(timer)) results.set(timer, await createAlone(context, tenantId, requests.get(timer)!, client));
+    if (results.has(timer)) continue;
+    results.set(timer, await createAlone(context, tenantId, requests.get(timer)!, timer.origin, client));
   }
   return results;
 }
@@ -103,10 +112,11 @@ async function createAlone(
   context: ApiContext,
   tenantId: string,
   request: TimerRequest,
+  origin: ChangeOrigin,
   client: Transaction | undefined,
 ): Promise<ItemResult> {
   try {
-    const { status, body } = await createTimer(context, tenantId, request, client);
+    const { status, body } = await createTimer(context, tenantId, request, origin, client);
     return { status, timer: body as string };
   } catch (error) {
     // Within a transaction nothing else can be done after a failed statement.

@@ -1,4 +1,4 @@
-import { fireTimer, readTimers, type Transaction } from '@punctual/database';
+import { type ChangeOrigin, fireTimer, readTimers, type Transaction } from '@punctual/database';
 import type { ApiContext } from '../context.ts';
 import { createRestless, findObstacle, type ItemResult, ROUNDS_MAX } from './item-results.ts';
 import { createTimerNotFound, renderRecord } from './read-timers.ts';
@@ -8,11 +8,12 @@ export async function fireNow(
   context: ApiContext,
   tenantId: string,
   id: string,
+  origin: ChangeOrigin,
   client?: Transaction,
 ): Promise<ItemResult> {
   const database = client ?? context.database.hot;
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
-    const fired = await fireTimer(database, tenantId, id);
+    const fired = await fireTimer(database, tenantId, id, origin);
     if (fired) return { status: 200, timer: await renderRecord(context, fired, database) };
     const record = (await readTimers(database, tenantId, [id])).get(id);
     if (!record) return { error: createTimerNotFound() };

@@ -1,5 +1,6 @@
 import type { TimerRequest } from '@punctual/contracts';
 import {
+  type ChangeOrigin,
   findTimersByExternalId,
   IDEMPOTENCY_KEYS_PER_TRANSACTION_MAX,
   inTransaction,
@@ -19,6 +20,7 @@ import { storeTimersTogether } from './timer-batcher.ts';
 /** A request for one new timer that named an idempotency key. */
 export interface KeyedTimerRequest extends KeyedRequest {
   timer: TimerRequest;
+  origin: ChangeOrigin;
 }
 
 /** The batcher of single new timers with idempotency keys: timers and kept answers share a transaction on the hot connections. */
@@ -48,7 +50,9 @@ async function createTogether(
   requests: readonly KeyedTimerRequest[],
 ): Promise<KeyedResult[]> {
   const anchorAt = readAnchorAt(context);
-  const prepared = requests.map(({ tenantId, timer }) => prepareTimer(context, tenantId, timer, anchorAt));
+  const prepared = requests.map(({ tenantId, timer, origin }) =>
+    prepareTimer(context, tenantId, timer, anchorAt, origin),
+  );
   const timers = prepared.flatMap((one) => (one.faults || one.isSkipped ? [] : [one.timer]));
   const stored = await storeTimersTogether(client, timers);
   const existing = await readExisting(

@@ -1,9 +1,10 @@
 import type { NewTimer, ShownAttempt, TimerRecord, WorkflowVersion } from '@punctual/database';
+import { maskActionText } from '@punctual/domain';
 
 /** What a timer is shown by. A new one has no more than this. */
 type ShownTimer = NewTimer & Partial<Omit<TimerRecord, keyof NewTimer>>;
 
-/** The JSON text of a timer that was just stored. It is made of the texts that were stored: nothing is rendered twice. */
+/** The JSON text of a timer that was just stored. It is made of the texts that were stored, but for secrets: nothing is rendered twice. */
 export function renderNewTimer(timer: NewTimer): string {
   return render(timer);
 }
@@ -39,7 +40,7 @@ function render(timer: Omit<ShownTimer, 'tenantId' | 'partition'>): string {
   }
   if (timer.delay !== null) text += `,"delay":${timer.delay}`;
   if (timer.timeZone !== null) text += `,"timeZone":"${timer.timeZone}"`;
-  if (timer.action !== null) text += `,"action":${timer.action}`;
+  if (timer.action !== null) text += `,"action":${maskActionText(timer.action)}`;
   if (timer.payload !== null) text += `,"payload":${timer.payload}`;
   if (timer.retry !== null) text += `,"retry":${timer.retry}`;
   if (timer.timeoutMs !== null) text += `,"timeoutMs":${timer.timeoutMs}`;

@@ -1,4 +1,10 @@
-import { createNamedTimers, createTimers, type Database, type NewTimer, type Queryable } from '@punctual/database';
+import {
+  createNamedTimers,
+  createRequestedTimers,
+  type Database,
+  type Queryable,
+  type RequestedTimer,
+} from '@punctual/database';
 import type { ApiConfig } from '../config.ts';
 import type { ApiMetrics } from '../metrics.ts';
 import type { WriteBatcherOptions } from '../write-batcher.ts';
@@ -8,7 +14,7 @@ export function describeTimerBatches(
   config: ApiConfig,
   database: Pick<Database, 'hot'>,
   readMetrics: () => Pick<ApiMetrics, 'createBatchTimers' | 'createRefused'>,
-): WriteBatcherOptions<NewTimer, boolean> {
+): WriteBatcherOptions<RequestedTimer, boolean> {
   return {
     store: async (timers) => {
       const stored = await storeTimersTogether(database.hot, timers);
@@ -24,8 +30,11 @@ export function describeTimerBatches(
 }
 
 /** Stores timers of whatever tenants by one statement. Returns the ids of those whose external ids were not taken. */
-export async function storeTimersTogether(database: Queryable, timers: readonly NewTimer[]): Promise<Set<string>> {
+export async function storeTimersTogether(
+  database: Queryable,
+  timers: readonly RequestedTimer[],
+): Promise<Set<string>> {
   if (timers.some((timer) => timer.externalId !== null)) return createNamedTimers(database, timers);
-  await createTimers(database, timers);
+  await createRequestedTimers(database, timers);
   return new Set(timers.map((timer) => timer.id));
 }

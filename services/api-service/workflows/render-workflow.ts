@@ -1,5 +1,6 @@
-import type { Workflow, WorkflowVersion } from '@punctual/contracts';
-import type { StoredWorkflow, WorkflowVersionRow } from '@punctual/database';
+import type { Workflow, WorkflowTask, WorkflowVersion } from '@punctual/contracts';
+import type { StoredTask, StoredWorkflow, WorkflowVersionRow } from '@punctual/database';
+import { maskAction } from '@punctual/domain';
 
 /** A workflow as the api shows it. */
 export function renderWorkflow(workflow: StoredWorkflow): Workflow {
@@ -9,7 +10,7 @@ export function renderWorkflow(workflow: StoredWorkflow): Workflow {
     version: workflow.version,
     status: workflow.status,
     timeZone: workflow.time_zone,
-    tasks: JSON.parse(workflow.tasks),
+    tasks: showTasks(workflow.tasks),
     ...(workflow.labels && { labels: workflow.labels }),
     createdAt: new Date(workflow.created_at).toISOString(),
     updatedAt: new Date(workflow.updated_at).toISOString(),
@@ -23,7 +24,13 @@ export function renderWorkflowVersion(version: WorkflowVersionRow): WorkflowVers
     version: version.version,
     name: version.name,
     timeZone: version.time_zone,
-    tasks: JSON.parse(version.tasks),
+    tasks: showTasks(version.tasks),
     createdAt: new Date(version.created_at).toISOString(),
   };
+}
+
+/** Stored tasks without the secrets in their actions. */
+function showTasks(text: string): WorkflowTask[] {
+  const tasks = JSON.parse(text) as StoredTask[];
+  return tasks.map((task) => ({ ...task, action: maskAction(task.action) })) as WorkflowTask[];
 }

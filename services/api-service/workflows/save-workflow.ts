@@ -1,8 +1,11 @@
 import type { WorkflowRequest, WorkflowTask } from '@punctual/contracts';
 import {
   addWorkflowVersion,
+  type ChangeOrigin,
   createWorkflow,
   lockWorkflow,
+  recordChanges,
+  type StoredTask,
   type StoredWorkflow,
   type Transaction,
   type WorkflowRow,
@@ -14,6 +17,7 @@ import { ProblemError } from '../problem.ts';
 import { checkTimeZone } from '../timers/due-time.ts';
 import { withTransaction } from '../transaction.ts';
 import { formatETag, matchesVersion } from './etag.ts';
+import { hasMasks, sealTasks } from './seal-tasks.ts';
 import { prefix, validateTask, validateTasks, WORKFLOW_TASKS_BYTES_MAX } from './validate-tasks.ts';
 import { createWorkflowNotFound } from './workflow-problems.ts';
 
@@ -22,6 +26,7 @@ export interface WorkflowTarget {
   tenantId: string;
   id: string;
   ifMatch: string | undefined;
+  origin: ChangeOrigin;
 }
 
 /** What a version says, ready to be stored. */
@@ -39,16 +44,16 @@ export async function addWorkflow(
   client: Transaction | undefined,
   tenantId: string,
   request: WorkflowRequest,
+  origin: ChangeOrigin,
 ): Promise<StoredWorkflow> {
   const createdAt = readAnchorAt(context);
-  const content = prepareVersion(context, request, createdAt);
+  const { name, timeZone, labels } = prepareVersion(context, request, createdAt);
+  const tasks = encodeTasks(sealTasks(context, tenantId, request.tasks, []), '/tasks');
+  const content = { name, timeZone, labels, tasks };
   const id = createId();
-  await createWorkflow(client ?? context.database.ordinary, {
-    ...content,
-    id,
-    tenantId,
-    createdAt,
-    labels: toJson(content.labels),
+  await withTransaction(context, client, async (transaction) => {
+    await createWorkflow(transaction, { ...content, id, tenantId, createdAt, labels: toJson(labels) });
+    await recordChanges(transaction, [{ targetId: id, tenantId, origin }]);
   });
   return {
     id,
@@ -73,7 +78,13 @@ export async function replaceWorkflow(
 ): Promise<StoredWorkflow> {
   // Before the lock: the check of a thousand tasks should keep nobody waiting.
   const content = prepareVersion(context, request, readAnchorAt(context));
-  return changeWorkflow(context, client, target, async () => content);
+  return changeWorkflow(context, client, target, async (locked, workflow) => {
+    const present: readonly StoredTask[] = hasMasks(request.tasks)
+      ? (await context.workflowVersions.read(locked, workflow.id, workflow.version)).tasks
+      : [];
+    const sealed = sealTasks(context, target.tenantId, request.tasks, present);
+    return { ...content, tasks: encodeTasks(sealed, '/tasks') };
+  });
 }
 
 /** Adds one task to a workflow's present tasks by a new version. Throws ProblemError: 400, 404, 409 when archived, 412. */
@@ -96,14 +107,17 @@ export async function addTask(
       ...validateTaskGraph(tasks).map((fault) => ({ ...fault, pointer: fault.pointer.slice(own.length) })),
       ...validateTask(task, { context, timeZone: present.timeZone, anchorAt }),
     ]);
-    return { name: present.name, timeZone: present.timeZone, tasks: encodeTasks(tasks, ''), labels: workflow.labels };
+    // The others are sealed already.
+    const sealed = sealTasks(context, target.tenantId, [task], [], '');
+    const all = encodeTasks([...present.tasks, ...sealed], '');
+    return { name: present.name, timeZone: present.timeZone, tasks: all, labels: workflow.labels };
   });
 }
 
 async function changeWorkflow(
   context: ApiContext,
   client: Transaction | undefined,
-  { tenantId, id, ifMatch }: WorkflowTarget,
+  { tenantId, id, ifMatch, origin }: WorkflowTarget,
   change: (client: Transaction, workflow: WorkflowRow) => Promise<VersionContent>,
 ): Promise<StoredWorkflow> {
   return withTransaction(context, client, async (transaction) => {
@@ -124,6 +138,8 @@ async function changeWorkflow(
       updatedAt: readAnchorAt(context),
       labels: toJson(content.labels),
     });
+    const details = JSON.stringify({ version: saved.version });
+    await recordChanges(transaction, [{ targetId: id, tenantId, origin: { ...origin, details } }]);
     return {
       ...workflow,
       ...saved,
@@ -135,15 +151,15 @@ async function changeWorkflow(
   });
 }
 
-function prepareVersion(context: ApiContext, request: WorkflowRequest, anchorAt: number): VersionContent {
+function prepareVersion(context: ApiContext, request: WorkflowRequest, anchorAt: number) {
   const zone = checkTimeZone(request.timeZone);
   if ('fault' in zone) throw createInvalidRequest([zone.fault]);
   const timeZone = zone.timeZone ?? 'UTC';
   refuseFaults(prefix('/tasks', validateTasks(request.tasks, { context, timeZone, anchorAt })));
-  return { name: request.name, timeZone, tasks: encodeTasks(request.tasks, '/tasks'), labels: request.labels ?? null };
+  return { name: request.name, timeZone, labels: request.labels ?? null };
 }
 
-function encodeTasks(tasks: readonly WorkflowTask[], pointer: string): string {
+function encodeTasks(tasks: readonly StoredTask[], pointer: string): string {
   const text = JSON.stringify(tasks);
   if (Buffer.byteLength(text) > WORKFLOW_TASKS_BYTES_MAX) {
     refuseFaults([

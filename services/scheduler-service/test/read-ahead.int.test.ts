@@ -1,7 +1,7 @@
 import { changeTimers, createTimers, inTransaction, type NewTimer, startTimers } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
 import { TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
-import { createTestQueue, makeTimer, type TestQueue, useTestDatabase, waitUntil } from '@punctual/testkit';
+import { createTestQueue, makeTimer, TEST_ORIGIN, type TestQueue, useTestDatabase, waitUntil } from '@punctual/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HAND_OVER_EARLY_MS } from '../dispatcher.ts';
 import { openRig, type Rig, type RigOptions, WINDOW_MS } from './open-rig.ts';
@@ -153,7 +153,7 @@ describe('read ahead and dispatch', () => {
     const [id] = await storeDue(1, { dueAt: Date.now() + NEVER_MS });
     await rig.turn();
     const [changed] = await changeTimers(db.database.hot, DEFAULT_TENANT_ID, [
-      { id: id!, version: 1, due: { dueAt: Date.now() + 100, delay: null } },
+      { id: id!, version: 1, due: { dueAt: Date.now() + 100, delay: null }, origin: TEST_ORIGIN },
     ]);
     await waitUntil('it is handed over', () => rig.handedOver.length > 0);
     expect(rig.handedOver).toMatchObject([{ id, version: changed!.version }]);

@@ -1,8 +1,6 @@
 import { createHmac } from 'node:crypto';
-import { isReservedHeader } from '@punctual/domain';
+import { isReservedHeader, SIGNING_SECRETS_MAX } from '@punctual/domain';
 
-/** The most secrets that sign one request: the tenant's own and, while it is being replaced, a few before it. */
-export const SIGNING_SECRETS_MAX = 5;
 /** The shortest and longest signing secret, without its prefix (bytes), as Standard Webhooks lays down. */
 export const SIGNING_SECRET_BYTES_MIN = 24;
 export const SIGNING_SECRET_BYTES_MAX = 64;

@@ -1,7 +1,14 @@
 import { createTimers, type Database, FIRST_ID, type NewTimer, readDueTimers } from '@punctual/database';
 import { type BackendName, ChunkQueue, type Hint } from '@punctual/queue';
 import { Health, Loop } from '@punctual/runtime';
-import { createTestLogger, createTestQueue, makeTimer, TEST_PARTITION_COUNT, waitUntil } from '@punctual/testkit';
+import {
+  createTestLogger,
+  createTestQueue,
+  makeTimer,
+  TEST_KEYS,
+  TEST_PARTITION_COUNT,
+  waitUntil,
+} from '@punctual/testkit';
 import { Registry } from 'prom-client';
 import { readWorkerConfig } from '../config.ts';
 import { type RunningWorker, startWorker } from '../worker.ts';
@@ -50,6 +57,7 @@ export async function openWorkerRig(
       REDIS_PREFIX: redisPrefix,
       ...(redisUrl ? { REDIS_URL: redisUrl } : {}),
       EGRESS_ALLOW: '127.0.0.0/8',
+      ENCRYPTION_KEYS: TEST_KEYS,
       ...options.settings,
       ...settings,
     });

@@ -1,12 +1,15 @@
 import { ApiKeyRequest, CreatedApiKey, Problem } from '@punctual/contracts';
-import { createApiKey } from '@punctual/database';
+import { createApiKey, recordChanges } from '@punctual/database';
 import { createId } from '@punctual/domain';
+import { describeOrigin } from '../../access/caller.ts';
 import { createApiKeyText } from '../../access/secrets.ts';
+import { createTenantNotFound } from '../../access/tenant-problems.ts';
 import type { ApiServer } from '../../api-server.ts';
 import { type ApiContext, readAnchorAt } from '../../context.ts';
 import { isOperator } from '../../plugins/auth.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { ProblemError } from '../../problem.ts';
+import { withTransaction } from '../../transaction.ts';
 import { renderApiKey } from './render-api-key.ts';
 
 const schema = {
@@ -27,11 +30,12 @@ export function registerCreateApiKey(app: ApiServer, context: ApiContext): void 
     const answer = await runIdempotently(context, request, async (client) => {
       const { key, prefix, keyHash } = createApiKeyText();
       const stored = { id: createId(), tenantId, name, scope, prefix, createdAt: readAnchorAt(context) };
-      const isStored = await createApiKey(context.database, client ?? context.database.ordinary, {
-        ...stored,
-        keyHash,
+      const origin = describeOrigin(request, 'api-key.create', { scope, prefix });
+      await withTransaction(context, client, async (transaction) => {
+        const isStored = await createApiKey(context.database, transaction, { ...stored, keyHash });
+        if (!isStored) throw createTenantNotFound();
+        await recordChanges(transaction, [{ targetId: stored.id, tenantId, origin }]);
       });
-      if (!isStored) throw new ProblemError(404, 'tenant_not_found', 'There is no such tenant.');
       const body = renderApiKey({
         ...stored,
         tenant_id: tenantId,

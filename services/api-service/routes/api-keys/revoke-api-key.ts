@@ -1,5 +1,6 @@
 import { ApiKey, IdParams, Problem } from '@punctual/contracts';
-import { revokeApiKey } from '@punctual/database';
+import { inTransaction, recordChanges, revokeApiKey } from '@punctual/database';
+import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import { type ApiContext, readAnchorAt } from '../../context.ts';
 import { isOperator } from '../../plugins/auth.ts';
@@ -18,8 +19,14 @@ const schema = {
 export function registerRevokeApiKey(app: ApiServer, context: ApiContext): void {
   app.delete('/v1/api-keys/:id', { schema, config: { scope: 'admin' } }, async (request, reply) => {
     const tenantId = isOperator(request) ? undefined : request.tenantId;
-    const key = await revokeApiKey(context.database, request.params.id, readAnchorAt(context), tenantId);
-    if (!key) throw new ProblemError(404, 'api_key_not_found', 'There is no such API key.');
-    return sendAnswer(reply, { status: 200, body: renderApiKey(key) });
+    const { id } = request.params;
+    const origin = describeOrigin(request, 'api-key.revoke');
+    const revoked = await inTransaction(context.database.ordinary, async (client) => {
+      const found = await revokeApiKey(context.database, client, id, readAnchorAt(context), tenantId);
+      if (found?.isFirst) await recordChanges(client, [{ targetId: id, tenantId: found.key.tenant_id, origin }]);
+      return found;
+    });
+    if (!revoked) throw new ProblemError(404, 'api_key_not_found', 'There is no such API key.');
+    return sendAnswer(reply, { status: 200, body: renderApiKey(revoked.key) });
   });
 }

@@ -1,6 +1,7 @@
 import { DeadLetterParams, Problem } from '@punctual/contracts';
-import { dismissDeadLetter, readTimers } from '@punctual/database';
+import { dismissDeadLetter, inTransaction, readTimers, recordChanges } from '@punctual/database';
 import { Type } from 'typebox';
+import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { ProblemError } from '../../problem.ts';
@@ -21,7 +22,13 @@ export function registerDismissDeadLetter(app: ApiServer, context: ApiContext): 
     async (request, reply) => {
       const { tenantId } = request;
       const { timerId: id } = request.params;
-      if (!(await dismissDeadLetter(context.database.ordinary, tenantId, id))) {
+      const origin = describeOrigin(request, 'dead-letter.dismiss');
+      const isDismissed = await inTransaction(context.database.ordinary, async (client) => {
+        if (!(await dismissDeadLetter(client, tenantId, id))) return false;
+        await recordChanges(client, [{ targetId: id, tenantId, origin }]);
+        return true;
+      });
+      if (!isDismissed) {
         const record = (await readTimers(context.database.hot, tenantId, [id])).get(id);
         if (!record) throw createTimerNotFound();
         // Repeated: it is where it was put the first time.

@@ -1,6 +1,7 @@
 import { DeadLetterParams, NoBody, Problem, RedriveAnswer, RedriveRequest, Timer } from '@punctual/contracts';
 import { DEAD_LETTERS_PER_REDRIVE_MAX, listDeadLetters } from '@punctual/database';
 import type { Static } from 'typebox';
+import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { redriveEach } from '../../dead-letters/redrive.ts';
@@ -24,8 +25,9 @@ export function registerRedriveDeadLetter(app: ApiServer, context: ApiContext): 
     },
     async (request, reply) => {
       const { tenantId, params } = request;
+      const origin = describeOrigin(request, 'dead-letter.redrive');
       const answer = await runIdempotently(context, request, async (client) => {
-        const [result] = await redriveEach(context, tenantId, [params.timerId], client);
+        const [result] = await redriveEach(context, tenantId, [params.timerId], origin, client);
         return createSingleAnswer(result!);
       });
       return sendAnswer(reply, answer);
@@ -47,9 +49,10 @@ export function registerRedriveDeadLetters(app: ApiServer, context: ApiContext):
     },
     async (request, reply) => {
       const { tenantId, body, id } = request;
+      const origin = describeOrigin(request, 'dead-letters.redrive');
       const answer = await runIdempotently(context, request, async (client) => {
         const { ids, hasMore } = await chooseIds(context, tenantId, body);
-        const results = await redriveEach(context, tenantId, ids, client);
+        const results = await redriveEach(context, tenantId, ids, origin, client);
         const redriven = results.filter((result) => !('error' in result)).length;
         return {
           status: 200,

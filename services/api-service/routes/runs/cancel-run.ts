@@ -1,4 +1,5 @@
 import { IdParams, NoBody, Problem, Run } from '@punctual/contracts';
+import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
@@ -18,8 +19,9 @@ const schema = {
 export function registerCancelRun(app: ApiServer, context: ApiContext): void {
   app.post('/v1/runs/:id/cancel', { schema }, async (request, reply) => {
     const { tenantId, params } = request;
+    const origin = describeOrigin(request, 'run.cancel');
     const answer = await runIdempotently(context, request, async (client) => {
-      await cancelRun(context, client, tenantId, params.id);
+      await cancelRun(context, client, tenantId, params.id, origin);
       return { status: 200, body: await showRun(context, client ?? context.database.ordinary, tenantId, params.id) };
     });
     return sendAnswer(reply, answer);

@@ -1,4 +1,6 @@
 import { Problem, RunBatchAnswer, RunBatchItem, RunBatchRequest } from '@punctual/contracts';
+import type { ChangeOrigin } from '@punctual/database';
+import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
@@ -24,7 +26,8 @@ export function registerCreateRunBatch(app: ApiServer, context: ApiContext): voi
   const bodyLimit = context.config.API_BATCH_BODY_BYTES_MAX;
   app.post('/v1/runs/batch', { schema, bodyLimit }, async (request, reply) => {
     const { workflowId, runs } = request.body;
-    const items = runs.map((item) => prepareItem(request.tenantId, workflowId, item));
+    const origin = describeOrigin(request, 'runs.batch.create', { workflowId });
+    const items = runs.map((item) => prepareItem(request.tenantId, workflowId, item, origin));
     const orders = items.filter((item): item is RunOrder => !(item instanceof Error));
     const answer = await runIdempotently(context, request, async (client) => {
       const begun = await withTransaction(context, client, async (transaction) => {
@@ -44,10 +47,15 @@ export function registerCreateRunBatch(app: ApiServer, context: ApiContext): voi
   });
 }
 
-function prepareItem(tenantId: string, workflowId: string, item: unknown): RunOrder | ProblemError {
+function prepareItem(
+  tenantId: string,
+  workflowId: string,
+  item: unknown,
+  origin: ChangeOrigin,
+): RunOrder | ProblemError {
   const fault = checkItem(item);
   if (fault) return createInvalidRequest([fault]);
-  const prepared = prepareRunOrder(tenantId, workflowId, item as RunBatchItem);
+  const prepared = prepareRunOrder(tenantId, workflowId, item as RunBatchItem, origin);
   return 'fault' in prepared ? createInvalidRequest([prepared.fault]) : prepared.order;
 }
 

@@ -1,4 +1,5 @@
 import { Problem, Run, RunRequest } from '@punctual/contracts';
+import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
@@ -21,7 +22,7 @@ export function registerCreateRun(app: ApiServer, context: ApiContext): void {
   const keyedBatcher = createKeyedRunBatcher(context);
   app.post('/v1/runs', { schema }, async (request, reply) => {
     const { workflowId, ...fields } = request.body;
-    const prepared = prepareRunOrder(request.tenantId, workflowId, fields);
+    const prepared = prepareRunOrder(request.tenantId, workflowId, fields, describeOrigin(request, 'run.create'));
     if ('fault' in prepared) throw createInvalidRequest([prepared.fault]);
     const { order } = prepared;
     const answer = await runIdempotently(

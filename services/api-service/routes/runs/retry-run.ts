@@ -1,4 +1,5 @@
 import { IdParams, NoBody, Problem, Run } from '@punctual/contracts';
+import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
@@ -17,8 +18,9 @@ const schema = {
 export function registerRetryRun(app: ApiServer, context: ApiContext): void {
   app.post('/v1/runs/:id/retry', { schema }, async (request, reply) => {
     const { tenantId, params } = request;
+    const origin = describeOrigin(request, 'run.retry');
     const answer = await runIdempotently(context, request, async (client) => {
-      await retryRun(context, client, tenantId, params.id);
+      await retryRun(context, client, tenantId, params.id, origin);
       return { status: 200, body: await showRun(context, client ?? context.database.ordinary, tenantId, params.id) };
     });
     return sendAnswer(reply, answer);

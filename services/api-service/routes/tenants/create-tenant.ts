@@ -1,11 +1,13 @@
 import { CreatedTenant, Problem, TenantRequest } from '@punctual/contracts';
-import { createTenant } from '@punctual/database';
+import { addSigningSecret, createTenant, recordChanges } from '@punctual/database';
 import { createId } from '@punctual/domain';
-import { createSigningSecret, isSigningSecret } from '../../access/secrets.ts';
+import { describeOrigin } from '../../access/caller.ts';
+import { chooseSigningSecret } from '../../access/secrets.ts';
+import { createKeyMissing } from '../../access/tenant-problems.ts';
 import type { ApiServer } from '../../api-server.ts';
 import { type ApiContext, readAnchorAt } from '../../context.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
-import { createInvalidRequest } from '../../plugins/problems.ts';
+import { withTransaction } from '../../transaction.ts';
 import { renderTenant } from './render-tenant.ts';
 
 const schema = {
@@ -19,12 +21,23 @@ const schema = {
 
 export function registerCreateTenant(app: ApiServer, context: ApiContext): void {
   app.post('/v1/tenants', { schema, config: { scope: 'operator' } }, async (request, reply) => {
-    const signingSecret = chooseSecret(request.body.signingSecret);
+    const wanted = request.body.signingSecret;
+    const signingSecret = wanted === undefined ? undefined : chooseSigningSecret(wanted);
+    const { keyring } = context;
+    if (signingSecret !== undefined && keyring.primaryKeyId === undefined) throw createKeyMissing();
+    const origin = describeOrigin(request, 'tenant.create', { isSigned: signingSecret !== undefined });
     let shown: CreatedTenant | undefined;
     const answer = await runIdempotently(context, request, async (client) => {
       const tenant = { id: createId(), name: request.body.name, createdAt: readAnchorAt(context) };
-      const signingSecrets = signingSecret === undefined ? [] : [signingSecret];
-      await createTenant(context.database, client ?? context.database.ordinary, { ...tenant, signingSecrets });
+      await withTransaction(context, client, async (transaction) => {
+        await createTenant(context.database, transaction, tenant);
+        if (signingSecret !== undefined) {
+          const { id: tenantId, createdAt } = tenant;
+          await addSigningSecret(transaction, keyring, { id: createId(), tenantId, secret: signingSecret, createdAt });
+        }
+        // Tenants are things of the installation, and so of the operators' own tenant.
+        await recordChanges(transaction, [{ targetId: tenant.id, tenantId: request.tenantId, origin }]);
+      });
       const body = renderTenant({
         id: tenant.id,
         name: tenant.name,
@@ -37,13 +50,4 @@ export function registerCreateTenant(app: ApiServer, context: ApiContext): void 
     });
     return sendAnswer(reply, shown ? { ...answer, body: shown } : answer);
   });
-}
-
-function chooseSecret(wanted: string | undefined): string | undefined {
-  if (wanted === undefined) return undefined;
-  if (wanted === 'generate') return createSigningSecret();
-  if (isSigningSecret(wanted)) return wanted;
-  throw createInvalidRequest([
-    { pointer: '/signingSecret', detail: 'It must be whsec_ and 24 to 64 bytes in base64.' },
-  ]);
 }

@@ -1,5 +1,6 @@
 import { IdParams, NoBody, Problem, Timer, TimerBatchAnswer, TimerIdsRequest } from '@punctual/contracts';
-import type { Transaction } from '@punctual/database';
+import type { CancelRequest, Transaction } from '@punctual/database';
+import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
@@ -11,18 +12,14 @@ const RESPONSE = { 200: Timer, default: Problem };
 
 /** `POST /v1/timers/{id}/cancel` and `DELETE /v1/timers/{id}`: 200, again when repeated, or 409 when it is too late. */
 export function registerCancelTimer(app: ApiServer, context: ApiContext): void {
-  const batcher = createEditBatcher<{ id: string }>(context, (tenantId, requests) =>
-    cancelEach(
-      context,
-      tenantId,
-      requests.map(({ id }) => id),
-    ),
+  const batcher = createEditBatcher<CancelRequest>(context, (tenantId, requests) =>
+    cancelEach(context, tenantId, requests),
   );
-  const cancelOne = async (tenantId: string, id: string, client?: Transaction) => {
+  const cancelOne = async (tenantId: string, request: CancelRequest, client?: Transaction) => {
     // What has an idempotency key has a transaction of its own.
     const result = client
-      ? (await cancelEach(context, tenantId, [id], client))[0]!
-      : await batcher.write({ tenantId, request: { id } });
+      ? (await cancelEach(context, tenantId, [request], client))[0]!
+      : await batcher.write({ tenantId, request });
     return createSingleAnswer(result);
   };
   app.post(
@@ -30,16 +27,20 @@ export function registerCancelTimer(app: ApiServer, context: ApiContext): void {
     { schema: { tags: ['timers'], summary: 'Cancel a timer', params: IdParams, body: NoBody, response: RESPONSE } },
     async (request, reply) => {
       const { tenantId, params } = request;
+      const cancel = { id: params.id, origin: describeOrigin(request, 'timer.cancel') };
       return sendAnswer(
         reply,
-        await runIdempotently(context, request, (client) => cancelOne(tenantId, params.id, client)),
+        await runIdempotently(context, request, (client) => cancelOne(tenantId, cancel, client)),
       );
     },
   );
   app.delete(
     '/v1/timers/:id',
     { schema: { tags: ['timers'], summary: 'Cancel a timer', params: IdParams, response: RESPONSE } },
-    async (request, reply) => sendAnswer(reply, await cancelOne(request.tenantId, request.params.id)),
+    async (request, reply) => {
+      const cancel = { id: request.params.id, origin: describeOrigin(request, 'timer.cancel') };
+      return sendAnswer(reply, await cancelOne(request.tenantId, cancel));
+    },
   );
 }
 
@@ -57,8 +58,10 @@ export function registerCancelTimers(app: ApiServer, context: ApiContext): void 
     },
     async (request, reply) => {
       const { tenantId, body } = request;
+      const origin = describeOrigin(request, 'timers.batch.cancel');
+      const cancels = body.ids.map((id) => ({ id, origin }));
       const answer = await runIdempotently(context, request, async (client) =>
-        createBatchAnswer(await cancelEach(context, tenantId, body.ids, client), request.id),
+        createBatchAnswer(await cancelEach(context, tenantId, cancels, client), request.id),
       );
       return sendAnswer(reply, answer);
     },

@@ -7,6 +7,8 @@ import {
   TimerBatchRequest,
   TimerChange,
 } from '@punctual/contracts';
+import type { ChangeOrigin } from '@punctual/database';
+import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
@@ -38,12 +40,22 @@ export function registerChangeTimer(app: ApiServer, context: ApiContext): void {
       const change: ChangeRequest = {
         id: request.params.id,
         change: request.body,
+        origin: describeOrigin(request, 'timer.change', listFields(request.body)),
         ...(ifMatch !== undefined && { matches: (version) => matchesVersion(ifMatch, version) }),
       };
       const result = await batcher.write({ tenantId: request.tenantId, request: change });
       return sendAnswer(reply, createSingleAnswer(result));
     },
   );
+}
+
+/** What the audit log tells of a change: which fields, not what they hold. */
+function listFields(change: TimerChange): { fields: string[] } {
+  return {
+    fields: Object.keys(change)
+      .filter((field) => field !== 'version')
+      .toSorted(),
+  };
 }
 
 const checkItem = compileCheck(TimerBatchChange);
@@ -62,7 +74,7 @@ export function registerChangeTimers(app: ApiServer, context: ApiContext): void 
       },
     },
     async (request, reply) => {
-      const { requests, refused } = readItems(request.body.timers);
+      const { requests, refused } = readItems(request.body.timers, describeOrigin(request, 'timers.batch.change'));
       const applied = await applyChanges(context, request.tenantId, [...requests.values()]);
       const results = new Map([...requests.keys()].map((index, position) => [index, applied[position]!]));
       const all = request.body.timers.map((_, index) => placeInBody(refused.get(index) ?? results.get(index)!, index));
@@ -72,7 +84,7 @@ export function registerChangeTimers(app: ApiServer, context: ApiContext): void 
 }
 
 /** The items by their index, and what is wrong with those that make no sense. */
-function readItems(items: readonly unknown[]) {
+function readItems(items: readonly unknown[], origin: ChangeOrigin) {
   const requests = new Map<number, ChangeRequest>();
   const refused = new Map<number, ItemResult>();
   const seen = new Set<string>();
@@ -94,7 +106,7 @@ function readItems(items: readonly unknown[]) {
       continue;
     }
     seen.add(id);
-    requests.set(index, { id, change });
+    requests.set(index, { id, change, origin });
   }
   return { requests, refused };
 }

@@ -1,4 +1,5 @@
 import { Problem, Timer, TimerRequest } from '@punctual/contracts';
+import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
@@ -18,11 +19,12 @@ export function registerCreateTimer(app: ApiServer, context: ApiContext): void {
     },
     async (request, reply) => {
       const { tenantId, body } = request;
+      const origin = describeOrigin(request, 'timer.create');
       const answer = await runIdempotently(
         context,
         request,
-        (client) => createTimer(context, tenantId, body, client),
-        (keyed) => context.keyedTimerBatcher.write({ ...keyed, timer: body }),
+        (client) => createTimer(context, tenantId, body, origin, client),
+        (keyed) => context.keyedTimerBatcher.write({ ...keyed, timer: body, origin }),
       );
       return sendAnswer(reply, answer);
     },

@@ -1,4 +1,5 @@
 import { Problem, TimerBatchAnswer, TimerBatchRequest } from '@punctual/contracts';
+import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
@@ -20,8 +21,9 @@ export function registerCreateTimers(app: ApiServer, context: ApiContext): void 
     },
     async (request, reply) => {
       const { tenantId, body, id } = request;
+      const origin = describeOrigin(request, 'timers.batch.create');
       const answer = await runIdempotently(context, request, async (client) =>
-        createBatchAnswer(await createBatch(context, tenantId, body.timers, client), id),
+        createBatchAnswer(await createBatch(context, tenantId, body.timers, origin, client), id),
       );
       return sendAnswer(reply, answer);
     },

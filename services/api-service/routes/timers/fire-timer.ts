@@ -1,4 +1,5 @@
 import { IdParams, NoBody, Problem, Timer } from '@punctual/contracts';
+import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
@@ -20,8 +21,9 @@ export function registerFireTimer(app: ApiServer, context: ApiContext): void {
     },
     async (request, reply) => {
       const { tenantId, params } = request;
+      const origin = describeOrigin(request, 'timer.fire');
       const answer = await runIdempotently(context, request, async (client) =>
-        createSingleAnswer(await fireNow(context, tenantId, params.id, client)),
+        createSingleAnswer(await fireNow(context, tenantId, params.id, origin, client)),
       );
       return sendAnswer(reply, answer);
     },

@@ -1,4 +1,5 @@
 import { IdParams, Problem, Workflow, WorkflowTask } from '@punctual/contracts';
+import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
@@ -17,7 +18,12 @@ const schema = {
 
 export function registerAddTask(app: ApiServer, context: ApiContext): void {
   app.post('/v1/workflows/:id/tasks', { schema }, async (request, reply) => {
-    const target = { tenantId: request.tenantId, id: request.params.id, ifMatch: request.headers['if-match'] };
+    const target = {
+      tenantId: request.tenantId,
+      id: request.params.id,
+      ifMatch: request.headers['if-match'],
+      origin: describeOrigin(request, 'workflow.add-task'),
+    };
     const answer = await runIdempotently(context, request, async (client) => {
       const workflow = await addTask(context, client, target, request.body);
       return { status: 201, headers: { etag: formatETag(workflow.version) }, body: renderWorkflow(workflow) };

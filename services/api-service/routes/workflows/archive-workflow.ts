@@ -1,5 +1,6 @@
 import { IdParams, Problem, Workflow } from '@punctual/contracts';
-import { archiveWorkflow, readWorkflow } from '@punctual/database';
+import { archiveWorkflow, inTransaction, readWorkflow, recordChanges } from '@punctual/database';
+import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import { type ApiContext, readAnchorAt } from '../../context.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
@@ -17,10 +18,15 @@ const schema = {
 
 export function registerArchiveWorkflow(app: ApiServer, context: ApiContext): void {
   app.delete('/v1/workflows/:id', { schema }, async (request, reply) => {
-    const { ordinary } = context.database;
+    const { tenantId } = request;
     const { id } = request.params;
-    const isArchived = await archiveWorkflow(ordinary, request.tenantId, id, readAnchorAt(context));
-    const workflow = isArchived ? await readWorkflow(ordinary, request.tenantId, id) : undefined;
+    const origin = describeOrigin(request, 'workflow.archive');
+    const workflow = await inTransaction(context.database.ordinary, async (client) => {
+      if (await archiveWorkflow(client, tenantId, id, readAnchorAt(context))) {
+        await recordChanges(client, [{ targetId: id, tenantId, origin }]);
+      }
+      return readWorkflow(client, tenantId, id);
+    });
     if (!workflow) throw createWorkflowNotFound();
     return sendAnswer(reply, {
       status: 200,

@@ -1,4 +1,5 @@
 import { Problem, Workflow, WorkflowRequest } from '@punctual/contracts';
+import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
@@ -15,8 +16,9 @@ const schema = {
 
 export function registerCreateWorkflow(app: ApiServer, context: ApiContext): void {
   app.post('/v1/workflows', { schema }, async (request, reply) => {
+    const origin = describeOrigin(request, 'workflow.create');
     const answer = await runIdempotently(context, request, async (client) => {
-      const workflow = await addWorkflow(context, client, request.tenantId, request.body);
+      const workflow = await addWorkflow(context, client, request.tenantId, request.body, origin);
       return { status: 201, headers: { etag: formatETag(workflow.version) }, body: renderWorkflow(workflow) };
     });
     return sendAnswer(reply, answer);

@@ -1,4 +1,5 @@
 import { IdParams, Problem, Workflow, WorkflowRequest } from '@punctual/contracts';
+import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
@@ -17,7 +18,12 @@ const schema = {
 
 export function registerReplaceWorkflow(app: ApiServer, context: ApiContext): void {
   app.put('/v1/workflows/:id', { schema }, async (request, reply) => {
-    const target = { tenantId: request.tenantId, id: request.params.id, ifMatch: request.headers['if-match'] };
+    const target = {
+      tenantId: request.tenantId,
+      id: request.params.id,
+      ifMatch: request.headers['if-match'],
+      origin: describeOrigin(request, 'workflow.replace'),
+    };
     const workflow = await replaceWorkflow(context, undefined, target, request.body);
     return sendAnswer(reply, {
       status: 200,

@@ -1,0 +1,78 @@
+import { readSealingState, resealSigningSecrets, sealPlainSecrets } from '@punctual/database';
+import { Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, type Role } from '@punctual/runtime';
+import type { ApiContext } from '../context.ts';
+
+/** Tenants, or secrets, of one transaction. */
+const SECRETS_PER_TRANSACTION = 100;
+/** Between two looks while something is left to do (ms), and otherwise: somebody may restore an old backup. */
+const BUSY_PAUSE_MS = 2_000;
+const IDLE_PAUSE_MS = 60_000;
+const ERROR_PAUSE_MS = 10_000;
+
+/**
+ * Puts signing secrets under the present key: those that earlier versions stored in plain text, and those under keys that it
+ * replaces. Before that it waits until every worker that is alive says that it has the key: one of an earlier version would
+ * send requests unsigned. It warns of such workers also when there is nothing to move. Every api with a key runs one; they leave each other's rows alone, and each step is a transaction.
+ */
+export class SecretMover implements Role {
+  readonly #context: Pick<ApiContext, 'database' | 'keyring' | 'logger'>;
+  readonly #loop: Loop;
+  readonly #warnSeldom: (workers: number) => void;
+  #isLeft = false;
+
+  constructor(context: Pick<ApiContext, 'database' | 'keyring' | 'logger'>) {
+    this.#context = context;
+    const { logger } = context;
+    this.#loop = new Loop({
+      name: 'secret-mover',
+      run: () => this.runOnce(),
+      pauseMs: () => (this.#isLeft ? BUSY_PAUSE_MS : IDLE_PAUSE_MS),
+      errorPauseMs: ERROR_PAUSE_MS,
+      onError: limitRate(
+        (error: unknown) =>
+          logger.warn({ err: error }, 'could not put signing secrets under the present key; trying again'),
+        OUTAGE_LOG_INTERVAL_MS,
+      ),
+    });
+    this.#warnSeldom = limitRate(
+      (workers: number) =>
+        logger.warn({ workers }, 'some workers do not have the present encryption key: they postpone what it sealed'),
+      OUTAGE_LOG_INTERVAL_MS,
+    );
+  }
+
+  get loop(): Loop {
+    return this.#loop;
+  }
+
+  start(): void {
+    this.#loop.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+  }
+
+  async runOnce(): Promise<void> {
+    const { database, keyring, logger } = this.#context;
+    const { primaryKeyId } = keyring;
+    if (primaryKeyId === undefined) return;
+    const { plainTenants, otherKeySecrets, unpreparedWorkers } = await readSealingState(database, primaryKeyId);
+    this.#isLeft = unpreparedWorkers > 0;
+    if (unpreparedWorkers > 0) {
+      this.#warnSeldom(unpreparedWorkers);
+      return;
+    }
+    if (plainTenants + otherKeySecrets === 0) return;
+    const sealed = await sealPlainSecrets(database, keyring, SECRETS_PER_TRANSACTION);
+    const resealed = await resealSigningSecrets(database, keyring, SECRETS_PER_TRANSACTION);
+    // Of other keys some may be missing here: those wait for a person.
+    this.#isLeft = sealed + resealed > 0;
+    if (sealed + resealed > 0) {
+      logger.info(
+        { tenants: sealed, secrets: resealed, keyId: primaryKeyId },
+        'put signing secrets under the present key',
+      );
+    }
+  }
+}

@@ -1,0 +1,37 @@
+import { Problem, SigningSecretParams } from '@punctual/contracts';
+import { deleteSigningSecret, recordChanges } from '@punctual/database';
+import { Type } from 'typebox';
+import { describeOrigin } from '../../access/caller.ts';
+import type { ApiServer } from '../../api-server.ts';
+import type { ApiContext } from '../../context.ts';
+import { ProblemError } from '../../problem.ts';
+import { withTransaction } from '../../transaction.ts';
+import { chooseTenant } from './choose-tenant.ts';
+
+const schema = {
+  tags: ['tenants'],
+  summary: 'Delete a signing secret',
+  description:
+    'Every worker stops signing with it within 5 seconds. After the last one, requests of the tenant are not signed any more.',
+  params: SigningSecretParams,
+  response: { 204: Type.Null(), default: Problem },
+};
+
+export function registerDeleteSigningSecret(app: ApiServer, context: ApiContext): void {
+  app.delete(
+    '/v1/tenants/:id/signing-secrets/:secretId',
+    { schema, config: { scope: 'admin' } },
+    async (request, reply) => {
+      const tenantId = chooseTenant(request, request.params.id);
+      const { secretId } = request.params;
+      const origin = describeOrigin(request, 'signing-secret.delete');
+      await withTransaction(context, undefined, async (client) => {
+        if (!(await deleteSigningSecret(client, tenantId, secretId))) {
+          throw new ProblemError(404, 'signing_secret_not_found', 'The tenant has no such signing secret.');
+        }
+        await recordChanges(client, [{ targetId: secretId, tenantId, origin }]);
+      });
+      return reply.code(204).send();
+    },
+  );
+}

@@ -1,0 +1,63 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { addSigningSecret, createTimers, inTransaction, readSigningSecrets } from '@punctual/database';
+import { type Action, createId, DEFAULT_TENANT_ID, openAction, sealAction } from '@punctual/domain';
+import { makeKeyring, makeTimer, NEWER_TEST_KEYS, TEST_KEYS, useTestDatabase } from '@punctual/testkit';
+import { expect, it } from 'vitest';
+
+const ENTRY = join(import.meta.dirname, '../reseal.ts');
+const PLAIN: Action = { type: 'http', url: 'https://a.example/', headers: { authorization: 'Bearer canary' } };
+const db = useTestDatabase(4);
+const alone = makeKeyring(NEWER_TEST_KEYS.split(',')[0]);
+
+function runReseal(env: NodeJS.ProcessEnv): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [ENTRY], { env: { PATH: process.env.PATH, ...env } }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
+    });
+  });
+}
+
+it('npm run reseal puts everything under the first key, says so, and the key before it can go', async () => {
+  const tenantId = createId();
+  await db.database.ordinary.query(
+    `INSERT INTO tenants (id, name, signing_secrets) VALUES ($1, 'old', '{whsec_plain}')`,
+    [tenantId],
+  );
+  await inTransaction(db.database.ordinary, (client) =>
+    addSigningSecret(client, makeKeyring(), {
+      id: createId(),
+      tenantId,
+      secret: 'whsec_sealed',
+      createdAt: Date.now() + 60_000,
+    }),
+  );
+  const sealed = sealAction(PLAIN, { keyring: makeKeyring(), tenantId: DEFAULT_TENANT_ID }).action;
+  const timers = [PLAIN, sealed].map((action) => makeTimer({ action: JSON.stringify(action) }));
+  await createTimers(db.database.hot, timers);
+
+  const env = { DATABASE_URL: db.url, ENCRYPTION_KEYS: NEWER_TEST_KEYS };
+  const first = await runReseal(env);
+  expect(first).toMatchObject({ code: 0, stderr: '' });
+  expect(first.stdout).toContain('Everything is under the key "test-2".');
+  const secrets = await readSigningSecrets(db.database.hot, tenantId, alone);
+  expect(secrets.map(({ secret }) => secret)).toEqual(['whsec_sealed', 'whsec_plain']);
+  const { rows } = await db.database.ordinary.query<{ action: string }>('SELECT action FROM timers');
+  expect(rows).toHaveLength(2);
+  for (const { action } of rows)
+    expect(openAction(JSON.parse(action) as Action, DEFAULT_TENANT_ID, alone)).toEqual(PLAIN);
+  expect(await runReseal(env)).toMatchObject({ code: 0 });
+
+  const lost = await runReseal({ DATABASE_URL: db.url, ENCRYPTION_KEYS: TEST_KEYS });
+  expect(lost.code).toBe(1);
+  expect(lost.stdout).toContain('2 can not be read with these keys');
+});
+
+it('it says in one sentence what it needs', async () => {
+  const none = await runReseal({ DATABASE_URL: db.url });
+  expect(none).toMatchObject({ code: 2, stderr: 'ENCRYPTION_KEYS is not set.\n' });
+  const nowhere = await runReseal({ ENCRYPTION_KEYS: TEST_KEYS, PUNCTUAL_DATA_DIR: '/nowhere' });
+  expect(nowhere).toMatchObject({ code: 2, stderr: expect.stringContaining('DATABASE_URL is not set') });
+  const broken = await runReseal({ DATABASE_URL: db.url, ENCRYPTION_KEYS: 'k1:short' });
+  expect(broken).toMatchObject({ code: 2, stderr: expect.stringContaining('32 bytes in base64') });
+});
