@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +15,8 @@ const START_LIMIT_MS = 60_000;
 const STOP_LIMIT_MS = 40_000;
 const DELIVERY_LIMIT_MS = 30_000;
 const TEST_LIMIT_MS = 150_000;
+/** To which everything belongs while no keys are asked for. */
+const DEFAULT_TENANT_ID = '00000000-0000-7000-8000-000000000001';
 
 let folder: string;
 let receiver: Receiver;
@@ -139,6 +141,8 @@ describe('one data folder, through its life', () => {
       } finally {
         await hook.close();
       }
+      expect(statSync(join(folder, '.punctual/encryption-keys')).mode & 0o777).toBe(0o600);
+      await api.expect([201], 'POST', `/v1/tenants/${DEFAULT_TENANT_ID}/signing-secrets`, {});
       waiting = await createTimer(api, 2_000);
       await stop(running, 'SIGINT');
     },
@@ -146,11 +150,13 @@ describe('one data folder, through its life', () => {
   );
 
   it(
-    'the second start keeps the data, and SIGTERM finishes the attempt under way and records it',
+    'the second start keeps the data and its keys, and SIGTERM finishes the attempt under way and records it',
     async () => {
       const running = await startAndWait();
       await waitForDelivery(waiting);
       await waitForStatus(running.api, waiting, 'succeeded');
+      const request = receiver.requests.find(({ headers }) => headers['webhook-id'] === waiting)!;
+      expect(request.headers['webhook-signature']).toMatch(/^v1,/);
       receiver.answer = () => ({ delayMs: 1_500 });
       const underWay = await createTimer(running.api, 0);
       await waitForDelivery(underWay);
