@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { addSigningSecret, createTimers, inTransaction, readSigningSecrets } from '@punctual/database';
 import { type Action, createId, DEFAULT_TENANT_ID, openAction, sealAction } from '@punctual/domain';
-import { makeKeyring, makeTimer, NEWER_TEST_KEYS, TEST_KEYS, useTestDatabase } from '@punctual/testkit';
+import { makeKeyring, makeTimer, NEWER_TEST_KEYS, storeWorkflow, TEST_KEYS, useTestDatabase } from '@punctual/testkit';
 import { expect, it } from 'vitest';
 
 const ENTRY = join(import.meta.dirname, '../reseal.ts');
@@ -35,6 +35,13 @@ it('npm run reseal puts everything under the first key, says so, and the key bef
   const sealed = sealAction(PLAIN, { keyring: makeKeyring(), tenantId: DEFAULT_TENANT_ID }).action;
   const timers = [PLAIN, sealed].map((action) => makeTimer({ action: JSON.stringify(action) }));
   await createTimers(db.database.hot, timers);
+  const dead = makeTimer();
+  await db.database.ordinary.query(
+    `INSERT INTO dead_letters (id, tenant_id, due_at, created_at, finished_at, version, state, partition, attempt, action)
+     VALUES ($1, $2, now(), now(), now(), 1, 'dead', 0, 1, $3)`,
+    [dead.id, DEFAULT_TENANT_ID, JSON.stringify(PLAIN)],
+  );
+  await storeWorkflow(db.database, [{ key: 'a', action: PLAIN }]);
 
   const env = { DATABASE_URL: db.url, ENCRYPTION_KEYS: NEWER_TEST_KEYS };
   const first = await runReseal(env);
@@ -42,10 +49,15 @@ it('npm run reseal puts everything under the first key, says so, and the key bef
   expect(first.stdout).toContain('Everything is under the key "test-2".');
   const secrets = await readSigningSecrets(db.database.hot, tenantId, alone);
   expect(secrets.map(({ secret }) => secret)).toEqual(['whsec_sealed', 'whsec_plain']);
-  const { rows } = await db.database.ordinary.query<{ action: string }>('SELECT action FROM timers');
-  expect(rows).toHaveLength(2);
-  for (const { action } of rows)
+  const { rows } = await db.database.ordinary.query<{ action: string }>(
+    `SELECT action::text FROM timers UNION ALL SELECT action::text FROM dead_letters
+     UNION ALL SELECT tasks -> 0 ->> 'action' FROM workflow_versions`,
+  );
+  expect(rows).toHaveLength(4);
+  for (const { action } of rows) {
     expect(openAction(JSON.parse(action) as Action, DEFAULT_TENANT_ID, alone)).toEqual(PLAIN);
+  }
+  expect(JSON.stringify(rows)).not.toContain('canary');
   expect(await runReseal(env)).toMatchObject({ code: 0 });
 
   const lost = await runReseal({ DATABASE_URL: db.url, ENCRYPTION_KEYS: TEST_KEYS });
