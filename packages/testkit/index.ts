@@ -1,4 +1,5 @@
 export { BACKENDS, createTestQueue, type TestQueue } from './backends.ts';
+export { type Canary, startCanary } from './canary.ts';
 export { type DnsAnswer, type DnsServer, startDnsServer } from './dns-server.ts';
 export { emptyRedis } from './empty-redis.ts';
 export { makeKeyring, NEWER_TEST_KEYS, TEST_KEYS } from './encryption.ts';
