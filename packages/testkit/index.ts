@@ -1,3 +1,12 @@
+export {
+  type AnswerChecker,
+  type ApiDocument,
+  type ApiOperation,
+  type CheckedAnswer,
+  createAnswerChecker,
+  createOperationFinder,
+  type JsonSchema,
+} from './answer-checker.ts';
 export { BACKENDS, createTestQueue, type TestQueue } from './backends.ts';
 export { type Canary, startCanary } from './canary.ts';
 export { type DnsAnswer, type DnsServer, startDnsServer } from './dns-server.ts';
@@ -17,6 +26,7 @@ export { TEST_ORIGIN } from './origin.ts';
 export { type Disturbance, type ServerProxy, startProxy } from './proxy.ts';
 export { type Answer, type ReceivedRequest, type Receiver, startReceiver } from './receiver.ts';
 export { beginRuns, storeWorkflow } from './runs.ts';
+export { fillPath, SENSIBLE_BODIES, SENSIBLE_QUERIES } from './sensible-requests.ts';
 export { stopAutovacuum } from './stop-autovacuum.ts';
 export { createEmptyDatabase, createTestDatabase, readTestServers, type TestDatabase } from './test-database.ts';
 export { makeTimer, TEST_PARTITION_COUNT, waitUntilDue } from './timers.ts';

@@ -41,5 +41,7 @@ declare module 'fastify' {
      * concerns the installation and all tenants, so only an admin key of the default tenant will do.
      */
     scope?: Scope | 'operator';
+    /** The handler heeds `If-Match`. For the OpenAPI document. */
+    hasIfMatch?: boolean;
   }
 }

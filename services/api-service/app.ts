@@ -5,12 +5,13 @@ import type { ApiServer, SchemaTypes } from './api-server.ts';
 import type { ApiContext } from './context.ts';
 import { addAuth } from './plugins/auth.ts';
 import { addJsonBody } from './plugins/json-body.ts';
+import { answerMalformedHttp, refuseExpectations } from './plugins/malformed-http.ts';
 import { addOpenApi } from './plugins/openapi.ts';
-import { addProblems, renderProblem, sendProblem, toProblem } from './plugins/problems.ts';
+import { addProblems, sendProblem, toProblem } from './plugins/problems.ts';
 import { addRequestIdentity, createRequestIds } from './plugins/request-identity.ts';
 import { addRequestMetrics } from './plugins/request-metrics.ts';
+import { addUnknownRoutes } from './plugins/unknown-routes.ts';
 import { addValidation } from './plugins/validation.ts';
-import { ProblemError } from './problem.ts';
 import { registerRoutes } from './routes/register-routes.ts';
 
 /** Connections that sent nothing for this long are cut (ms). Longer than the keep-alive, which has its own limit. */
@@ -37,24 +38,17 @@ export async function buildApi(parts: { context: ApiContext; health: Health; reg
     frameworkErrors: (error, request, reply) => {
       sendProblem(reply, request, toProblem(error));
     },
-    clientErrorHandler: (_error, socket) => {
-      if (!socket.writable) {
-        socket.destroy();
-        return;
-      }
-      const body = JSON.stringify(renderProblem(new ProblemError(400, 'malformed_http', 'This is not HTTP.'), ''));
-      socket.end(
-        `HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
-      );
-    },
+    clientErrorHandler: answerMalformedHttp,
   }).withTypeProvider<SchemaTypes>();
   addRequestIdentity(app);
   addRequestMetrics(app, context.metrics);
+  refuseExpectations(app.server);
   addProblems(app, context);
+  addUnknownRoutes(app);
   addJsonBody(app);
   addValidation(app);
-  addOpsRoutes(app as never, parts.health, parts.registry);
   await addOpenApi(app);
+  addOpsRoutes(app as never, parts.health, parts.registry);
   await app.register(async (guarded) => {
     const server = guarded.withTypeProvider<SchemaTypes>() as ApiServer;
     addAuth(server, context);

@@ -1,3 +1,4 @@
+import { fillPath, SENSIBLE_BODIES, SENSIBLE_QUERIES } from '@punctual/testkit';
 import { send } from './api-client.ts';
 
 /** One request, sensible in itself, to one operation of the API. */
@@ -8,43 +9,25 @@ export interface RouteRequest {
   body?: unknown;
 }
 
-const ID = '01990000-0000-7000-8000-000000000000';
-const ACTION = { type: 'noop' };
-const WORKFLOW = { name: 'w', tasks: [{ key: 'a', action: ACTION }] };
-
-/** What operations with a body are sent; `{}` is enough for the others. */
-const BODIES: Readonly<Record<string, unknown>> = {
-  'POST /v1/timers': { action: ACTION },
-  'POST /v1/timers/batch': { timers: [{ action: ACTION }] },
-  'PATCH /v1/timers/batch': { timers: [{ id: ID, payload: 1 }] },
-  'POST /v1/timers/batch/cancel': { ids: [ID] },
-  'PATCH /v1/timers/{id}': { payload: 1 },
-  'POST /v1/dead-letters/redrive': { ids: [ID] },
-  'POST /v1/workflows': WORKFLOW,
-  'PUT /v1/workflows/{id}': WORKFLOW,
-  'POST /v1/workflows/{id}/tasks': { key: 'b', action: ACTION },
-  'POST /v1/runs': { workflowId: ID },
-  'POST /v1/runs/batch': { workflowId: ID, runs: [{}] },
-  'POST /v1/tenants': { name: 't' },
-  'POST /v1/tenants/{id}/signing-secrets': { overlapSeconds: 0 },
-  'POST /v1/api-keys': { name: 'k', scope: 'read' },
-  'POST /v1/delays/preview': { delay: { type: 'duration', value: 1, unit: 'seconds' } },
-};
-const QUERIES: Readonly<Record<string, string>> = { 'GET /v1/timers/histogram': '?bucket=hour' };
-
-/** A request for every operation that the OpenAPI document names, so that a new one is not forgotten. */
+/** A request for every operation that the OpenAPI document names and that needs a key, so that a new one is not forgotten. */
 export async function listEveryRoute(apiUrl: string): Promise<RouteRequest[]> {
-  const { body } = await send<{ paths: Record<string, Record<string, unknown>> }>(`${apiUrl}/v1/openapi.json`);
+  const { body } = await send<{ paths: Record<string, Record<string, { security: unknown[] }>> }>(
+    `${apiUrl}/v1/openapi.json`,
+  );
   return Object.entries(body.paths).flatMap(([path, operations]) =>
-    Object.keys(operations).map((operation): RouteRequest => {
+    Object.entries(operations).flatMap(([operation, { security }]): RouteRequest[] => {
+      // Health and metrics have answers of their own for when something is away.
+      if (security.length === 0) return [];
       const name = `${operation.toUpperCase()} ${path}`;
       const hasBody = ['post', 'put', 'patch'].includes(operation);
-      return {
-        name,
-        method: operation.toUpperCase(),
-        path: path.replace(/\{\w+\}/g, ID) + (QUERIES[name] ?? ''),
-        ...(hasBody && { body: BODIES[name] ?? {} }),
-      };
+      return [
+        {
+          name,
+          method: operation.toUpperCase(),
+          path: fillPath(path) + (SENSIBLE_QUERIES[name] ?? ''),
+          ...(hasBody && { body: SENSIBLE_BODIES[name] ?? {} }),
+        },
+      ];
     }),
   );
 }

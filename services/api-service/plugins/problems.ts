@@ -37,9 +37,6 @@ export function addProblems(app: ApiServer, context: Pick<ApiContext, 'logger'>)
     else if (problem.status >= 500) warnSeldom(fields, problem.message);
     return sendProblem(reply, request, problem);
   });
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(reply, request, new ProblemError(404, 'not_found', 'There is no such route.')),
-  );
 }
 
 /** What a client is told of an error. */
@@ -106,8 +103,12 @@ export function renderProblem(problem: ProblemError, requestId: string) {
 /** Sends a problem with its headers. */
 export function sendProblem(reply: FastifyReply, request: FastifyRequest, problem: ProblemError) {
   for (const [name, value] of Object.entries(problem.headers)) reply.header(name, value);
-  return reply
-    .code(problem.status)
-    .header('content-type', 'application/problem+json; charset=utf-8')
-    .send(JSON.stringify(renderProblem(problem, request.id)));
+  return (
+    reply
+      .code(problem.status)
+      // What fails before the hooks have run has no id yet.
+      .header('x-request-id', request.id)
+      .header('content-type', 'application/problem+json; charset=utf-8')
+      .send(JSON.stringify(renderProblem(problem, request.id)))
+  );
 }

@@ -198,11 +198,10 @@ test('another content type than JSON is refused', async () => {
   ).toBe(201);
 });
 
-test('an unknown route or method is answered 404 as a problem', async () => {
+test('an unknown route is answered 404 as a problem', async () => {
   for (const [method, url] of [
     ['GET', '/'],
     ['GET', '/v2/timers'],
-    ['PUT', '/v1/timers'],
     ['GET', '/v1/timers/a/b/c'],
     ['GET', `/v1/${'x'.repeat(5_000)}`],
   ]) {
@@ -212,6 +211,25 @@ test('an unknown route or method is answered 404 as a problem', async () => {
   }
   expect(await api.request('GET', '/v1/timers/%zz')).toMatchObject({ status: 400, body: { code: 'invalid_request' } });
 });
+
+test.each([
+  ['PUT', '/v1/timers', 'GET, POST'],
+  ['DELETE', '/v1/timers/?x=1', 'GET, POST'],
+  ['HEAD', '/v1/timers', 'GET, POST'],
+  ['OPTIONS', '/v1/timers/batch', 'PATCH, POST'],
+  ['GET', '/v1/timers/batch/', 'PATCH, POST'],
+  ['QUERY', '/v1/timers', 'GET, POST'],
+  ['GET', `/v1/runs/${createId()}/cancel`, 'POST'],
+  ['POST', '/v1/health', 'GET'],
+])(
+  'a known path with the wrong method, %s %s, is answered 405 with the methods that it takes',
+  async (method, url, allow) => {
+    const { status, body, headers } = await api.request(method, url);
+    expect({ status, allow: headers.allow }).toEqual({ status: 405, allow });
+    if (method !== 'HEAD')
+      expect(body).toMatchObject({ code: 'method_not_allowed', requestId: headers['x-request-id'] });
+  },
+);
 
 test('every answer carries its request id, and headers that keep browsers from misusing it', async () => {
   for (const url of ['/v1/timers', '/v1/nowhere', '/v1/health/live', '/v1/openapi.json']) {

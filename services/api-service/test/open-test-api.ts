@@ -1,5 +1,13 @@
 import { createLogger, Health, VERSION } from '@punctual/runtime';
-import { createTestDatabase, TEST_KEYS, type TestDatabase } from '@punctual/testkit';
+import {
+  type AnswerChecker,
+  type ApiDocument,
+  createAnswerChecker,
+  createTestDatabase,
+  TEST_KEYS,
+  type TestDatabase,
+} from '@punctual/testkit';
+import type { InjectOptions, LightMyRequestResponse as Response } from 'fastify';
 import { Registry } from 'prom-client';
 import type { ApiServer } from '../api-server.ts';
 import { buildApi } from '../app.ts';
@@ -24,6 +32,9 @@ export interface TestApi {
   testDatabase: TestDatabase;
   /** Lines that were logged, parsed. */
   logged: Record<string, unknown>[];
+  /** The document that the api serves. Every answer in every test is held against it. */
+  document: ApiDocument;
+  checker: AnswerChecker;
   /** Sends a request as the default tenant's admin; `body` is sent as JSON, text as it is. */
   request(method: string, url: string, body?: unknown, headers?: Record<string, string>): Promise<TestAnswer>;
   close(): Promise<void>;
@@ -55,11 +66,17 @@ export async function openTestApi(settings: Record<string, string> = {}, beside?
   const health = new Health(VERSION);
   health.markStarted();
   const app = await buildApi({ context, health, registry });
+  // As it is served: what JSON can not hold is not in it.
+  const document = JSON.parse(JSON.stringify(app.swagger())) as ApiDocument;
+  const checker = createAnswerChecker(document);
+  checkAnswers(app, checker);
   return {
     app,
     context,
     testDatabase,
     logged,
+    document,
+    checker,
     async request(method, url, body, headers) {
       const answer = await app.inject({
         method: method as 'GET',
@@ -85,6 +102,19 @@ export async function openTestApi(settings: Record<string, string> = {}, beside?
       if (!beside) await testDatabase.drop();
     },
   };
+}
+
+/** From now on an answer that the document does not describe fails the test that asked for it. */
+function checkAnswers(app: ApiServer, checker: AnswerChecker): void {
+  const inject = app.inject.bind(app) as (options: InjectOptions) => Promise<Response>;
+  app.inject = (async (options: InjectOptions) => {
+    const answer = await inject(options);
+    const { method = 'GET', url } = options;
+    const { statusCode: status, headers, body } = answer;
+    const [fault] = checker.findFaults({ method, path: String(url), status, headers, body });
+    if (fault !== undefined) throw new Error(`${method} ${String(url)} was answered ${status}, and ${fault}`);
+    return answer;
+  }) as typeof app.inject;
 }
 
 function parseBody(text: string): unknown {

@@ -218,7 +218,7 @@ test('other content types, methods and broken JSON are refused', async () => {
     status: 400,
     body: { code: 'invalid_request' },
   });
-  expect(await api.request('PATCH', '/v1/workflows', workflow)).toMatchObject({ status: 404 });
+  expect(await api.request('PATCH', '/v1/workflows', workflow)).toMatchObject({ status: 405 });
   const utf8 = Buffer.from([...Buffer.from('{"name":"'), 0xff, ...Buffer.from('","tasks":[]}')]);
   expect(await api.request('POST', '/v1/workflows', utf8)).toMatchObject({ status: 400 });
   const huge = await api.request('POST', '/v1/workflows', { ...workflow, name: 'x'.repeat(2_000_000) });

@@ -1,4 +1,4 @@
-import { ApiKeyRequest, CreatedApiKey, Problem } from '@punctual/contracts';
+import { ApiKeyRequest, CreatedApiKey } from '@punctual/contracts';
 import { createApiKey, recordChanges } from '@punctual/database';
 import { createId } from '@punctual/domain';
 import { describeOrigin } from '../../access/caller.ts';
@@ -6,6 +6,7 @@ import { createApiKeyText } from '../../access/secrets.ts';
 import { createTenantNotFound } from '../../access/tenant-problems.ts';
 import type { ApiServer } from '../../api-server.ts';
 import { type ApiContext, readAnchorAt } from '../../context.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { isOperator } from '../../plugins/auth.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { ProblemError } from '../../problem.ts';
@@ -17,7 +18,7 @@ const schema = {
   summary: 'Create an API key',
   description: 'The key is in this answer and nowhere else; a repeat with the same `Idempotency-Key` leaves it out.',
   body: ApiKeyRequest,
-  response: { 201: CreatedApiKey, default: Problem },
+  response: { 201: CreatedApiKey, ...refuse({ 403: ['operator_only'], 404: ['tenant_not_found'] }) },
 };
 
 export function registerCreateApiKey(app: ApiServer, context: ApiContext): void {

@@ -1,4 +1,4 @@
-import { ApiKey, Id, listOf, Page, Problem } from '@punctual/contracts';
+import { ApiKey, Id, listOf, Page } from '@punctual/contracts';
 import { listApiKeys } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
@@ -14,7 +14,7 @@ const schema = {
   description:
     'Of `tenantId`, or of all tenants; to an admin of another than the default tenant, of its own. Revoked ones included.',
   querystring: Type.Object({ ...Page, tenantId: Type.Optional(Id) }, { additionalProperties: false }),
-  response: { 200: listOf(ApiKey), default: Problem },
+  response: { 200: listOf(ApiKey) },
 };
 
 export function registerListApiKeys(app: ApiServer, context: ApiContext): void {

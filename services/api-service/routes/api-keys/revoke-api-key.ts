@@ -1,8 +1,9 @@
-import { ApiKey, IdParams, Problem } from '@punctual/contracts';
+import { ApiKey, IdParams } from '@punctual/contracts';
 import { inTransaction, recordChanges, revokeApiKey } from '@punctual/database';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import { type ApiContext, readAnchorAt } from '../../context.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { isOperator } from '../../plugins/auth.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
 import { ProblemError } from '../../problem.ts';
@@ -13,7 +14,7 @@ const schema = {
   summary: 'Revoke an API key',
   description: 'Every api process refuses it within 5 seconds. A repeat answers the same.',
   params: IdParams,
-  response: { 200: ApiKey, default: Problem },
+  response: { 200: ApiKey, ...refuse({ 404: ['api_key_not_found'] }) },
 };
 
 export function registerRevokeApiKey(app: ApiServer, context: ApiContext): void {

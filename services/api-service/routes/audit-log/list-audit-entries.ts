@@ -1,4 +1,4 @@
-import { AuditEntry, CLOSED, Id, Instant, listOf, Page, Problem } from '@punctual/contracts';
+import { AuditEntry, CLOSED, Id, Instant, listOf, Page } from '@punctual/contracts';
 import { type AuditLogRow, ENTRIES_LOOKED_AT_MAX, listAuditEntries } from '@punctual/database';
 import { ACTORS, AUDIT_ACTIONS } from '@punctual/domain';
 import { Type } from 'typebox';
@@ -6,6 +6,7 @@ import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { readCreatedPage, readQueryInstant } from '../../created-list.ts';
 import { encodeCursor } from '../../cursor.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { createOperatorOnly, isOperator } from '../../plugins/auth.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
 
@@ -26,7 +27,7 @@ const schema = {
     },
     CLOSED,
   ),
-  response: { 200: listOf(AuditEntry), default: Problem },
+  response: { 200: listOf(AuditEntry), ...refuse({ 403: ['operator_only'] }) },
 };
 
 export function registerListAuditEntries(app: ApiServer, context: ApiContext): void {

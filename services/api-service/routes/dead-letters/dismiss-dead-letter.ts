@@ -1,9 +1,10 @@
-import { DeadLetterParams, Problem } from '@punctual/contracts';
+import { DeadLetterParams } from '@punctual/contracts';
 import { dismissDeadLetter, inTransaction, readTimers, recordChanges } from '@punctual/database';
 import { Type } from 'typebox';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { ProblemError } from '../../problem.ts';
 import { createTimerNotFound } from '../../timers/read-timers.ts';
 
@@ -16,7 +17,7 @@ export function registerDismissDeadLetter(app: ApiServer, context: ApiContext): 
         tags: ['dead letters'],
         summary: 'Take a dead letter off the list',
         params: DeadLetterParams,
-        response: { 204: Type.Null(), default: Problem },
+        response: { 204: Type.Null(), ...refuse({ 404: ['not_found'], 409: ['not_a_dead_letter'] }) },
       },
     },
     async (request, reply) => {

@@ -1,4 +1,4 @@
-import { DeadLetter, listOf, Page, Problem, TimerFilterQuery, WITH_LABELS } from '@punctual/contracts';
+import { DeadLetter, listOf, Page, TimerFilterQuery, WITH_LABELS } from '@punctual/contracts';
 import { listDeadLetters, type TimerRecord } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
@@ -27,7 +27,7 @@ export function registerListDeadLetters(app: ApiServer, context: ApiContext): vo
         tags: ['dead letters'],
         summary: 'List dead letters by due time',
         querystring: Query,
-        response: { 200: listOf(DeadLetter), default: Problem },
+        response: { 200: listOf(DeadLetter) },
       },
     },
     async (request, reply) => {

@@ -1,10 +1,11 @@
-import { DeadLetterParams, NoBody, Problem, RedriveAnswer, RedriveRequest, Timer } from '@punctual/contracts';
+import { DeadLetterParams, NoBody, RedriveAnswer, RedriveRequest, Timer } from '@punctual/contracts';
 import { DEAD_LETTERS_PER_REDRIVE_MAX, listDeadLetters } from '@punctual/database';
 import type { Static } from 'typebox';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { redriveEach } from '../../dead-letters/redrive.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { createInvalidRequest } from '../../plugins/problems.ts';
 import { createSingleAnswer, renderResults } from '../../timers/item-results.ts';
@@ -20,7 +21,7 @@ export function registerRedriveDeadLetter(app: ApiServer, context: ApiContext): 
         summary: 'Send a dead letter again',
         params: DeadLetterParams,
         body: NoBody,
-        response: { 200: Timer, default: Problem },
+        response: { 200: Timer, ...refuse({ 404: ['not_found'], 409: ['not_a_dead_letter', 'run_cancelled'] }) },
       },
     },
     async (request, reply) => {
@@ -44,7 +45,7 @@ export function registerRedriveDeadLetters(app: ApiServer, context: ApiContext):
         tags: ['dead letters'],
         summary: 'Send up to 1000 dead letters again',
         body: RedriveRequest,
-        response: { 200: RedriveAnswer, default: Problem },
+        response: { 200: RedriveAnswer },
       },
     },
     async (request, reply) => {

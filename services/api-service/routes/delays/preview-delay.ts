@@ -1,4 +1,4 @@
-import { DelayPreviewAnswer, DelayPreviewRequest, Problem } from '@punctual/contracts';
+import { DelayPreviewAnswer, DelayPreviewRequest } from '@punctual/contracts';
 import {
   checkWait,
   type DelayRule,
@@ -26,7 +26,7 @@ export function registerPreviewDelay(app: ApiServer, context: ApiContext): void 
         tags: ['delays'],
         summary: 'Show what a delay rule would do',
         body: DelayPreviewRequest,
-        response: { 200: DelayPreviewAnswer, default: Problem },
+        response: { 200: DelayPreviewAnswer },
       },
     },
     async (request) => preview(context, request.body),

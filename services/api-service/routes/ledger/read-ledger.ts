@@ -1,4 +1,4 @@
-import { CLOSED, Id, Ledger, Problem } from '@punctual/contracts';
+import { CLOSED, Id, Ledger } from '@punctual/contracts';
 import { type LedgerReport, OVERDUE_AFTER_MS_DEFAULT, readLedger } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
@@ -22,7 +22,7 @@ const schema = {
     },
     CLOSED,
   ),
-  response: { 200: Ledger, default: Problem },
+  response: { 200: Ledger },
 };
 
 export function registerReadLedger(app: ApiServer, context: ApiContext): void {

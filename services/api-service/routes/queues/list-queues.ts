@@ -1,7 +1,8 @@
-import { CLOSED, listOf, Problem, QueueInfo } from '@punctual/contracts';
+import { CLOSED, listOf, QueueInfo } from '@punctual/contracts';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
 import { ProblemError } from '../../problem.ts';
 
@@ -10,7 +11,7 @@ const schema = {
   summary: 'List the queues between schedulers and workers',
   description: 'Empty when this api was not told of the queue; 503 when the queue can not be reached.',
   querystring: Type.Object({}, CLOSED),
-  response: { 200: listOf(QueueInfo), default: Problem },
+  response: { 200: listOf(QueueInfo), ...refuse({ 503: ['queue_unavailable'] }) },
 };
 
 export function registerListQueues(app: ApiServer, context: ApiContext): void {

@@ -1,7 +1,8 @@
-import { IdParams, NoBody, Problem, Run } from '@punctual/contracts';
+import { IdParams, NoBody, Run } from '@punctual/contracts';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { cancelRun } from '../../runs/cancel-run.ts';
 import { showRun } from '../../runs/show-runs.ts';
@@ -13,7 +14,7 @@ const schema = {
     'What has not started never will; attempts under way finish, but nothing follows them. 409 when it has ended.',
   params: IdParams,
   body: NoBody,
-  response: { 200: Run, default: Problem },
+  response: { 200: Run, ...refuse({ 404: ['run_not_found'], 409: ['run_finished'] }) },
 };
 
 export function registerCancelRun(app: ApiServer, context: ApiContext): void {

@@ -1,8 +1,9 @@
-import { Problem, RunBatchAnswer, RunBatchItem, RunBatchRequest } from '@punctual/contracts';
+import { RunBatchAnswer, RunBatchItem, RunBatchRequest } from '@punctual/contracts';
 import type { ChangeOrigin } from '@punctual/database';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { createInvalidRequest, renderProblem } from '../../plugins/problems.ts';
 import { compileCheck } from '../../plugins/validation.ts';
@@ -17,7 +18,7 @@ const schema = {
   summary: 'Begin up to 1,000 runs of one workflow',
   description: 'Answers in the order of `runs`: each was begun (201), was there already (200), or was refused.',
   body: RunBatchRequest,
-  response: { 207: RunBatchAnswer, default: Problem },
+  response: { 207: RunBatchAnswer, ...refuse({ 404: ['workflow_not_found'] }) },
 };
 
 const checkItem = compileCheck(RunBatchItem);

@@ -1,7 +1,8 @@
-import { Problem, Run, RunRequest } from '@punctual/contracts';
+import { Run, RunRequest } from '@punctual/contracts';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { createInvalidRequest } from '../../plugins/problems.ts';
 import { ProblemError } from '../../problem.ts';
@@ -14,7 +15,14 @@ const schema = {
   summary: 'Begin a run of a workflow',
   description: 'In its present version. With an `externalId` that a run has already, answers 200 with that run.',
   body: RunRequest,
-  response: { 200: Run, 201: Run, default: Problem },
+  response: {
+    200: Run,
+    201: Run,
+    ...refuse({
+      404: ['workflow_not_found'],
+      409: ['workflow_paused', 'workflow_archived', 'external_id_taken'],
+    }),
+  },
 };
 
 export function registerCreateRun(app: ApiServer, context: ApiContext): void {

@@ -1,6 +1,7 @@
-import { IdParams, Problem, Run } from '@punctual/contracts';
+import { IdParams, Run } from '@punctual/contracts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
 import { showRun } from '../../runs/show-runs.ts';
 
@@ -8,7 +9,7 @@ const schema = {
   tags: ['runs'],
   summary: 'Read a run with its tasks',
   params: IdParams,
-  response: { 200: Run, default: Problem },
+  response: { 200: Run, ...refuse({ 404: ['run_not_found'] }) },
 };
 
 export function registerGetRun(app: ApiServer, context: ApiContext): void {

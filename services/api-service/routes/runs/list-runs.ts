@@ -1,4 +1,4 @@
-import { Id, Instant, listOf, Page, Problem, RUN_STATUSES, RunSummary, WITH_LABELS } from '@punctual/contracts';
+import { Id, Instant, listOf, Page, RUN_STATUSES, RunSummary, WITH_LABELS } from '@punctual/contracts';
 import { listRuns } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
@@ -28,7 +28,7 @@ const schema = {
     },
     WITH_LABELS,
   ),
-  response: { 200: listOf(RunSummary), default: Problem },
+  response: { 200: listOf(RunSummary) },
 };
 
 export function registerListRuns(app: ApiServer, context: ApiContext): void {

@@ -1,7 +1,8 @@
-import { IdParams, NoBody, Problem, Run } from '@punctual/contracts';
+import { IdParams, NoBody, Run } from '@punctual/contracts';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { retryRun } from '../../runs/retry-run.ts';
 import { showRun } from '../../runs/show-runs.ts';
@@ -12,7 +13,7 @@ const schema = {
   description: 'Due now, with all their attempts before them. 409 when the run was cancelled or no task of it is dead.',
   params: IdParams,
   body: NoBody,
-  response: { 200: Run, default: Problem },
+  response: { 200: Run, ...refuse({ 404: ['run_not_found'], 409: ['run_cancelled', 'nothing_to_retry'] }) },
 };
 
 export function registerRetryRun(app: ApiServer, context: ApiContext): void {

@@ -1,4 +1,4 @@
-import { listOf, Problem, SchedulerInstance } from '@punctual/contracts';
+import { listOf, SchedulerInstance } from '@punctual/contracts';
 import { type LiveInstance, listInstances } from '@punctual/database';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
@@ -10,7 +10,7 @@ const schema = {
   summary: 'List the schedulers that are alive, with the partitions that each owns',
   description: 'Those heard of within the last 3 seconds.',
   querystring: InstanceQuery,
-  response: { 200: listOf(SchedulerInstance), default: Problem },
+  response: { 200: listOf(SchedulerInstance) },
 };
 
 export function registerListSchedulers(app: ApiServer, context: ApiContext): void {

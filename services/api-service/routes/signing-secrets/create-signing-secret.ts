@@ -1,10 +1,4 @@
-import {
-  CreatedSigningSecret,
-  IdParams,
-  OVERLAP_SECONDS_DEFAULT,
-  Problem,
-  SigningSecretRequest,
-} from '@punctual/contracts';
+import { CreatedSigningSecret, IdParams, OVERLAP_SECONDS_DEFAULT, SigningSecretRequest } from '@punctual/contracts';
 import {
   addSigningSecret,
   expireOtherSecrets,
@@ -18,6 +12,7 @@ import { chooseSigningSecret } from '../../access/secrets.ts';
 import { createKeyMissing, createTenantNotFound } from '../../access/tenant-problems.ts';
 import type { ApiServer } from '../../api-server.ts';
 import { type ApiContext, readAnchorAt } from '../../context.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { ProblemError } from '../../problem.ts';
 import { withTransaction } from '../../transaction.ts';
@@ -31,7 +26,13 @@ const schema = {
     'Requests are signed with the new secret and, for `overlapSeconds` more, with those before it. The secret is in this answer and nowhere else; a repeat with the same `Idempotency-Key` leaves it out.',
   params: IdParams,
   body: SigningSecretRequest,
-  response: { 201: CreatedSigningSecret, default: Problem },
+  response: {
+    201: CreatedSigningSecret,
+    ...refuse({
+      404: ['tenant_not_found'],
+      409: ['encryption_key_missing', 'signing_secrets_moving', 'too_many_signing_secrets'],
+    }),
+  },
 };
 
 export function registerCreateSigningSecret(app: ApiServer, context: ApiContext): void {

@@ -1,9 +1,10 @@
-import { Problem, SigningSecretParams } from '@punctual/contracts';
+import { SigningSecretParams } from '@punctual/contracts';
 import { deleteSigningSecret, recordChanges } from '@punctual/database';
 import { Type } from 'typebox';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { ProblemError } from '../../problem.ts';
 import { withTransaction } from '../../transaction.ts';
 import { chooseTenant } from './choose-tenant.ts';
@@ -14,7 +15,7 @@ const schema = {
   description:
     'Every worker stops signing with it within 5 seconds. After the last one, requests of the tenant are not signed any more.',
   params: SigningSecretParams,
-  response: { 204: Type.Null(), default: Problem },
+  response: { 204: Type.Null(), ...refuse({ 404: ['tenant_not_found', 'signing_secret_not_found'] }) },
 };
 
 export function registerDeleteSigningSecret(app: ApiServer, context: ApiContext): void {

@@ -1,10 +1,11 @@
-import { IdParams, listOf, Page, Problem, SigningSecret } from '@punctual/contracts';
+import { IdParams, listOf, Page, SigningSecret } from '@punctual/contracts';
 import { hasTenant, listSigningSecrets } from '@punctual/database';
 import { Type } from 'typebox';
 import { createTenantNotFound } from '../../access/tenant-problems.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { readCreatedPage, renderCreatedPage } from '../../created-list.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
 import { chooseTenant } from './choose-tenant.ts';
 import { renderSigningSecret } from './render-signing-secret.ts';
@@ -15,7 +16,7 @@ const schema = {
   description: 'Those that sign at present, oldest first, without the secrets.',
   params: IdParams,
   querystring: Type.Object(Page, { additionalProperties: false }),
-  response: { 200: listOf(SigningSecret), default: Problem },
+  response: { 200: listOf(SigningSecret), ...refuse({ 404: ['tenant_not_found'] }) },
 };
 
 export function registerListSigningSecrets(app: ApiServer, context: ApiContext): void {

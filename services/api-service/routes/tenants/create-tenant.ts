@@ -1,4 +1,4 @@
-import { CreatedTenant, Problem, TenantRequest } from '@punctual/contracts';
+import { CreatedTenant, TenantRequest } from '@punctual/contracts';
 import { addSigningSecret, createTenant, recordChanges } from '@punctual/database';
 import { createId } from '@punctual/domain';
 import { describeOrigin } from '../../access/caller.ts';
@@ -6,6 +6,7 @@ import { chooseSigningSecret } from '../../access/secrets.ts';
 import { createKeyMissing } from '../../access/tenant-problems.ts';
 import type { ApiServer } from '../../api-server.ts';
 import { type ApiContext, readAnchorAt } from '../../context.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { withTransaction } from '../../transaction.ts';
 import { renderTenant } from './render-tenant.ts';
@@ -16,7 +17,7 @@ const schema = {
   description:
     'The signing secret is in this answer and nowhere else; a repeat with the same `Idempotency-Key` leaves it out.',
   body: TenantRequest,
-  response: { 201: CreatedTenant, default: Problem },
+  response: { 201: CreatedTenant, ...refuse({ 409: ['encryption_key_missing'] }) },
 };
 
 export function registerCreateTenant(app: ApiServer, context: ApiContext): void {

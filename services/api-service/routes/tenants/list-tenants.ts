@@ -1,4 +1,4 @@
-import { listOf, Page, Problem, Tenant } from '@punctual/contracts';
+import { listOf, Page, Tenant } from '@punctual/contracts';
 import { listTenants } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
@@ -11,7 +11,7 @@ const schema = {
   tags: ['tenants'],
   summary: 'List tenants',
   querystring: Type.Object(Page, { additionalProperties: false }),
-  response: { 200: listOf(Tenant), default: Problem },
+  response: { 200: listOf(Tenant) },
 };
 
 export function registerListTenants(app: ApiServer, context: ApiContext): void {

@@ -1,14 +1,18 @@
-import { IdParams, NoBody, Problem, Timer, TimerBatchAnswer, TimerIdsRequest } from '@punctual/contracts';
+import { IdParams, NoBody, Timer, TimerBatchAnswer, TimerIdsRequest } from '@punctual/contracts';
 import type { CancelRequest, Transaction } from '@punctual/database';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { cancelEach } from '../../timers/cancel-timers.ts';
 import { createEditBatcher } from '../../timers/edit-batcher.ts';
 import { createBatchAnswer, createSingleAnswer } from '../../timers/item-results.ts';
 
-const RESPONSE = { 200: Timer, default: Problem };
+const RESPONSE = {
+  200: Timer,
+  ...refuse({ 404: ['not_found'], 409: ['timer_already_started', 'timer_finished', 'timer_changing'] }),
+};
 
 /** `POST /v1/timers/{id}/cancel` and `DELETE /v1/timers/{id}`: 200, again when repeated, or 409 when it is too late. */
 export function registerCancelTimer(app: ApiServer, context: ApiContext): void {
@@ -53,7 +57,7 @@ export function registerCancelTimers(app: ApiServer, context: ApiContext): void 
         tags: ['timers'],
         summary: 'Cancel up to 1000 timers, each by itself',
         body: TimerIdsRequest,
-        response: { 207: TimerBatchAnswer, default: Problem },
+        response: { 207: TimerBatchAnswer },
       },
     },
     async (request, reply) => {

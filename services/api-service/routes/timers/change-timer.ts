@@ -1,6 +1,5 @@
 import {
   IdParams,
-  Problem,
   Timer,
   TimerBatchAnswer,
   TimerBatchChange,
@@ -11,6 +10,7 @@ import type { ChangeOrigin } from '@punctual/database';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
 import { createInvalidRequest } from '../../plugins/problems.ts';
 import { compileCheck } from '../../plugins/validation.ts';
@@ -27,12 +27,16 @@ export function registerChangeTimer(app: ApiServer, context: ApiContext): void {
   app.patch(
     '/v1/timers/:id',
     {
+      config: { hasIfMatch: true },
       schema: {
         tags: ['timers'],
         summary: 'Change a timer that has not started',
         params: IdParams,
         body: TimerChange,
-        response: { 200: Timer, default: Problem },
+        response: {
+          200: Timer,
+          ...refuse({ 404: ['not_found'], 409: ['timer_already_started', 'timer_finished', 'timer_changing'] }),
+        },
       },
     },
     async (request, reply) => {
@@ -70,7 +74,7 @@ export function registerChangeTimers(app: ApiServer, context: ApiContext): void 
         tags: ['timers'],
         summary: 'Change up to 1000 timers, each by itself',
         body: TimerBatchRequest,
-        response: { 207: TimerBatchAnswer, default: Problem },
+        response: { 207: TimerBatchAnswer },
       },
     },
     async (request, reply) => {

@@ -1,4 +1,4 @@
-import { COUNT_MAX, HISTOGRAM_BUCKETS_MAX, Instant, Problem, TimerFilterQuery, WITH_LABELS } from '@punctual/contracts';
+import { COUNT_MAX, HISTOGRAM_BUCKETS_MAX, Instant, TimerFilterQuery, WITH_LABELS } from '@punctual/contracts';
 import { countTimers, readTimerHistogram } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
@@ -18,7 +18,7 @@ export function registerCountTimers(app: ApiServer, context: ApiContext): void {
         tags: ['timers'],
         summary: 'Count timers, up to 10,000',
         querystring: Type.Object(TimerFilterQuery, WITH_LABELS),
-        response: { 200: Count, default: Problem },
+        response: { 200: Count },
       },
     },
     async (request) => {
@@ -58,7 +58,7 @@ export function registerTimerHistogram(app: ApiServer, context: ApiContext): voi
         tags: ['timers'],
         summary: 'Count timers by due time',
         querystring: HistogramQuery,
-        response: { 200: Histogram, default: Problem },
+        response: { 200: Histogram },
       },
     },
     async (request) => {

@@ -1,7 +1,8 @@
-import { Problem, Timer, TimerRequest } from '@punctual/contracts';
+import { Timer, TimerRequest } from '@punctual/contracts';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
+import { refuse, withHeaders } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { createTimer } from '../../timers/create-timer.ts';
 
@@ -14,7 +15,11 @@ export function registerCreateTimer(app: ApiServer, context: ApiContext): void {
         tags: ['timers'],
         summary: 'Create a timer',
         body: TimerRequest,
-        response: { 201: Timer, 200: Timer, default: Problem },
+        response: {
+          201: withHeaders(Timer, 'location'),
+          200: Timer,
+          ...refuse({ 409: ['external_id_taken'] }),
+        },
       },
     },
     async (request, reply) => {

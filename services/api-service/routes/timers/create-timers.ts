@@ -1,4 +1,4 @@
-import { Problem, TimerBatchAnswer, TimerBatchRequest } from '@punctual/contracts';
+import { TimerBatchAnswer, TimerBatchRequest } from '@punctual/contracts';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
@@ -16,7 +16,7 @@ export function registerCreateTimers(app: ApiServer, context: ApiContext): void 
         tags: ['timers'],
         summary: 'Create up to 1000 timers; a bad one does not spoil the others',
         body: TimerBatchRequest,
-        response: { 207: TimerBatchAnswer, default: Problem },
+        response: { 207: TimerBatchAnswer },
       },
     },
     async (request, reply) => {

@@ -1,7 +1,8 @@
-import { IdParams, NoBody, Problem, Timer } from '@punctual/contracts';
+import { IdParams, NoBody, Timer } from '@punctual/contracts';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { fireNow } from '../../timers/fire-timer.ts';
 import { createSingleAnswer } from '../../timers/item-results.ts';
@@ -16,7 +17,10 @@ export function registerFireTimer(app: ApiServer, context: ApiContext): void {
         summary: 'Make a timer due now',
         params: IdParams,
         body: NoBody,
-        response: { 200: Timer, default: Problem },
+        response: {
+          200: Timer,
+          ...refuse({ 404: ['not_found'], 409: ['timer_already_started', 'timer_finished', 'timer_changing'] }),
+        },
       },
     },
     async (request, reply) => {

@@ -1,9 +1,10 @@
-import { Attempt, IdParams, listOf, PAGE_ITEMS_DEFAULT, Page, Problem } from '@punctual/contracts';
+import { Attempt, IdParams, listOf, PAGE_ITEMS_DEFAULT, Page } from '@punctual/contracts';
 import { listAttempts, readTimers } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { decodeCursor, encodeCursor } from '../../cursor.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { createTimerNotFound } from '../../timers/read-timers.ts';
 import { toAttempt } from '../../timers/render-timer.ts';
 
@@ -17,7 +18,7 @@ export function registerListAttempts(app: ApiServer, context: ApiContext): void 
         summary: 'List the attempts of a timer',
         params: IdParams,
         querystring: Type.Object(Page, { additionalProperties: false }),
-        response: { 200: listOf(Attempt), default: Problem },
+        response: { 200: listOf(Attempt), ...refuse({ 404: ['not_found'] }) },
       },
     },
     async (request) => {

@@ -1,4 +1,4 @@
-import { listOf, Page, Problem, Timer, TimerFilterQuery, WITH_LABELS } from '@punctual/contracts';
+import { listOf, Page, Timer, TimerFilterQuery, WITH_LABELS } from '@punctual/contracts';
 import { listTimers } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
@@ -19,7 +19,7 @@ export function registerListTimers(app: ApiServer, context: ApiContext): void {
         summary: 'List timers by due time',
         description: 'Labels are filtered by `label.<key>=<value>`.',
         querystring: Query,
-        response: { 200: listOf(Timer), default: Problem },
+        response: { 200: listOf(Timer) },
       },
     },
     async (request, reply) => {

@@ -1,6 +1,7 @@
-import { IdParams, Problem, Timer } from '@punctual/contracts';
+import { IdParams, Timer } from '@punctual/contracts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
 import { readTimerText } from '../../timers/read-timers.ts';
 
@@ -13,7 +14,7 @@ export function registerReadTimer(app: ApiServer, context: ApiContext): void {
         tags: ['timers'],
         summary: 'Read a timer',
         params: IdParams,
-        response: { 200: Timer, default: Problem },
+        response: { 200: Timer, ...refuse({ 404: ['not_found'] }) },
       },
     },
     async (request, reply) =>

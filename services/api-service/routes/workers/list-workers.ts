@@ -1,4 +1,4 @@
-import { listOf, Problem, WorkerInstance } from '@punctual/contracts';
+import { listOf, WorkerInstance } from '@punctual/contracts';
 import { listInstances } from '@punctual/database';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
@@ -10,7 +10,7 @@ const schema = {
   summary: 'List the workers that are alive',
   description: 'Those heard of within the last 3 seconds.',
   querystring: InstanceQuery,
-  response: { 200: listOf(WorkerInstance), default: Problem },
+  response: { 200: listOf(WorkerInstance) },
 };
 
 export function registerListWorkers(app: ApiServer, context: ApiContext): void {

@@ -1,7 +1,8 @@
-import { IdParams, Problem, Workflow, WorkflowTask } from '@punctual/contracts';
+import { IdParams, Workflow, WorkflowTask } from '@punctual/contracts';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
+import { refuse, withHeaders } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { formatETag } from '../../workflows/etag.ts';
 import { renderWorkflow } from '../../workflows/render-workflow.ts';
@@ -13,11 +14,14 @@ const schema = {
   description: 'With `If-Match` only while it has that version. Answers the whole workflow.',
   params: IdParams,
   body: WorkflowTask,
-  response: { 201: Workflow, default: Problem },
+  response: {
+    201: withHeaders(Workflow, 'etag'),
+    ...refuse({ 404: ['workflow_not_found'], 409: ['workflow_archived'] }),
+  },
 };
 
 export function registerAddTask(app: ApiServer, context: ApiContext): void {
-  app.post('/v1/workflows/:id/tasks', { schema }, async (request, reply) => {
+  app.post('/v1/workflows/:id/tasks', { schema, config: { hasIfMatch: true } }, async (request, reply) => {
     const target = {
       tenantId: request.tenantId,
       id: request.params.id,

@@ -1,8 +1,9 @@
-import { IdParams, Problem, Workflow } from '@punctual/contracts';
+import { IdParams, Workflow } from '@punctual/contracts';
 import { archiveWorkflow, inTransaction, readWorkflow, recordChanges } from '@punctual/database';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import { type ApiContext, readAnchorAt } from '../../context.ts';
+import { refuse, withHeaders } from '../../openapi/refusals.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
 import { formatETag } from '../../workflows/etag.ts';
 import { renderWorkflow } from '../../workflows/render-workflow.ts';
@@ -13,7 +14,7 @@ const schema = {
   summary: 'Archive a workflow',
   description: 'It begins no more runs; those under way go on. Archived workflows stay readable.',
   params: IdParams,
-  response: { 200: Workflow, default: Problem },
+  response: { 200: withHeaders(Workflow, 'etag'), ...refuse({ 404: ['workflow_not_found'] }) },
 };
 
 export function registerArchiveWorkflow(app: ApiServer, context: ApiContext): void {

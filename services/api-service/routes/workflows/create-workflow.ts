@@ -1,7 +1,8 @@
-import { Problem, Workflow, WorkflowRequest } from '@punctual/contracts';
+import { Workflow, WorkflowRequest } from '@punctual/contracts';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
+import { withHeaders } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { formatETag } from '../../workflows/etag.ts';
 import { renderWorkflow } from '../../workflows/render-workflow.ts';
@@ -11,7 +12,7 @@ const schema = {
   tags: ['workflows'],
   summary: 'Create a workflow',
   body: WorkflowRequest,
-  response: { 201: Workflow, default: Problem },
+  response: { 201: withHeaders(Workflow, 'etag') },
 };
 
 export function registerCreateWorkflow(app: ApiServer, context: ApiContext): void {

@@ -1,7 +1,8 @@
-import { IdParams, Problem, Workflow } from '@punctual/contracts';
+import { IdParams, Workflow } from '@punctual/contracts';
 import { readWorkflow } from '@punctual/database';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
+import { refuse, withHeaders } from '../../openapi/refusals.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
 import { formatETag } from '../../workflows/etag.ts';
 import { renderWorkflow } from '../../workflows/render-workflow.ts';
@@ -11,7 +12,7 @@ const schema = {
   tags: ['workflows'],
   summary: 'Read a workflow',
   params: IdParams,
-  response: { 200: Workflow, default: Problem },
+  response: { 200: withHeaders(Workflow, 'etag'), ...refuse({ 404: ['workflow_not_found'] }) },
 };
 
 export function registerGetWorkflow(app: ApiServer, context: ApiContext): void {

@@ -1,9 +1,10 @@
-import { IdParams, listOf, PAGE_ITEMS_DEFAULT, Page, Problem, WorkflowVersion } from '@punctual/contracts';
+import { IdParams, listOf, PAGE_ITEMS_DEFAULT, Page, WorkflowVersion } from '@punctual/contracts';
 import { listWorkflowVersions, readWorkflow } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { decodeCursor, encodeCursor } from '../../cursor.ts';
+import { refuse } from '../../openapi/refusals.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
 import { createInvalidRequest } from '../../plugins/problems.ts';
 import { renderWorkflowVersion } from '../../workflows/render-workflow.ts';
@@ -15,7 +16,7 @@ const schema = {
   description: 'From the first on. A page ends early when its tasks exceed 4 MiB.',
   params: IdParams,
   querystring: Type.Object(Page, { additionalProperties: false }),
-  response: { 200: listOf(WorkflowVersion), default: Problem },
+  response: { 200: listOf(WorkflowVersion), ...refuse({ 404: ['workflow_not_found'] }) },
 };
 
 export function registerListWorkflowVersions(app: ApiServer, context: ApiContext): void {

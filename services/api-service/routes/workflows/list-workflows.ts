@@ -1,4 +1,4 @@
-import { listOf, Page, Problem, WITH_LABELS, WORKFLOW_STATUSES, Workflow } from '@punctual/contracts';
+import { listOf, Page, WITH_LABELS, WORKFLOW_STATUSES, Workflow } from '@punctual/contracts';
 import { listWorkflows } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
@@ -18,7 +18,7 @@ const schema = {
     },
     WITH_LABELS,
   ),
-  response: { 200: listOf(Workflow), default: Problem },
+  response: { 200: listOf(Workflow) },
 };
 
 export function registerListWorkflows(app: ApiServer, context: ApiContext): void {

@@ -1,7 +1,8 @@
-import { IdParams, Problem, Workflow, WorkflowRequest } from '@punctual/contracts';
+import { IdParams, Workflow, WorkflowRequest } from '@punctual/contracts';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
+import { refuse, withHeaders } from '../../openapi/refusals.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
 import { formatETag } from '../../workflows/etag.ts';
 import { renderWorkflow } from '../../workflows/render-workflow.ts';
@@ -13,11 +14,14 @@ const schema = {
   description: 'With `If-Match` only while it has that version. Runs keep the version with which they began.',
   params: IdParams,
   body: WorkflowRequest,
-  response: { 200: Workflow, default: Problem },
+  response: {
+    200: withHeaders(Workflow, 'etag'),
+    ...refuse({ 404: ['workflow_not_found'], 409: ['workflow_archived'] }),
+  },
 };
 
 export function registerReplaceWorkflow(app: ApiServer, context: ApiContext): void {
-  app.put('/v1/workflows/:id', { schema }, async (request, reply) => {
+  app.put('/v1/workflows/:id', { schema, config: { hasIfMatch: true } }, async (request, reply) => {
     const target = {
       tenantId: request.tenantId,
       id: request.params.id,
