@@ -2,7 +2,7 @@
 // to the Node that came with it. Plain JavaScript without dependencies, because it runs on the machine's own Node,
 // before anything is installed.
 //
-// usage: node scripts/bootstrap.mjs start|test|stack|migrate|reseal|ledger|bench|loadtest|chaos [ARGUMENT...]
+// usage: node scripts/bootstrap.mjs start|test|stack|migrate|reseal|ledger|bench|loadtest|chaos|fuzz [ARGUMENT...]
 //
 // Signals: npm forwards SIGINT and SIGTERM to this process (the scripts in package.json begin with `exec`, or a shell
 // would die of the signal in its place), and Ctrl-C at a terminal reaches it a second time by way of the terminal. The
@@ -27,6 +27,7 @@ const PROGRAMS = {
   bench: 'loadtest/bench/run.ts',
   loadtest: 'loadtest/k6/run.ts',
   chaos: 'tests/chaos/run.ts',
+  fuzz: 'tests/fuzz/run.ts',
 };
 
 /** A slow line and an empty cache: 200 MB in a quarter of an hour. */
