@@ -2,7 +2,7 @@
 // to the Node that came with it. Plain JavaScript without dependencies, because it runs on the machine's own Node,
 // before anything is installed.
 //
-// usage: node scripts/bootstrap.mjs start|test|stack|migrate|reseal|ledger|bench|loadtest|chaos|fuzz [ARGUMENT...]
+// usage: node scripts/bootstrap.mjs start|test|stack|migrate|reseal|ledger|bench|loadtest|chaos|fuzz|audit|sbom [ARGUMENT...]
 //
 // Signals: npm forwards SIGINT and SIGTERM to this process (the scripts in package.json begin with `exec`, or a shell
 // would die of the signal in its place), and Ctrl-C at a terminal reaches it a second time by way of the terminal. The
@@ -28,6 +28,14 @@ const PROGRAMS = {
   loadtest: 'loadtest/k6/run.ts',
   chaos: 'tests/chaos/run.ts',
   fuzz: 'tests/fuzz/run.ts',
+};
+/** What the package manager does by itself: it has read every package, and asks the registry that they came from. */
+const PNPM_COMMANDS = {
+  // Known weaknesses of what is locked. What is accepted stands in pnpm-workspace.yaml, with the reason.
+  audit: ['audit'],
+  // A bill of materials of what runs in production (CycloneDX, JSON), to standard output unless `--out FILE` is given:
+  // the standalone is all services together.
+  sbom: 'sbom --sbom-format cyclonedx --sbom-type application --prod --filter @punctual/standalone'.split(' '),
 };
 
 /** A slow line and an empty cache: 200 MB in a quarter of an hour. */
@@ -56,10 +64,11 @@ async function main(command, args) {
     fail(`Punctual needs Node ${NODE_MAJOR_MIN} or later to begin, and this is Node ${process.versions.node}.`);
   }
   if (process.platform === 'win32') fail('Punctual runs on Linux and macOS; on Windows, run it inside WSL.');
-  const program = Object.hasOwn(PROGRAMS, command) ? PROGRAMS[command] : undefined;
-  if (program === undefined) fail(`usage: node scripts/bootstrap.mjs ${Object.keys(PROGRAMS).join('|')} [ARGUMENT...]`);
+  const commands = [...Object.keys(PROGRAMS), ...Object.keys(PNPM_COMMANDS)];
+  if (!commands.includes(command)) fail(`usage: node scripts/bootstrap.mjs ${commands.join('|')} [ARGUMENT...]`);
   if (!isInstalled()) await installOnce();
-  run(path.join(root, program), args);
+  if (command in PNPM_COMMANDS) runPnpm([...PNPM_COMMANDS[command], ...args]);
+  else run(path.join(root, PROGRAMS[command]), args);
 }
 
 function fail(message) {
@@ -143,13 +152,26 @@ async function install() {
   console.error(`Installed packages in ${seconds()}.`);
 }
 
-/** npm tells its scripts where it is; without it, npx is looked for on the PATH. */
+/** The lock file says what is installed, and is never changed by it: packages other than those in it are a fault. */
 function listInstallCommand() {
+  // A node_modules made by another package manager is replaced without asking.
+  return listPnpmCommand(['install', '--frozen-lockfile', '--config.confirmModulesPurge=false']);
+}
+
+/** npm tells its scripts where it is; without it, npx is looked for on the PATH. */
+function listPnpmCommand(args) {
   const npm = process.env.npm_execpath;
   const isNpm = npm !== undefined && path.basename(npm) === 'npm-cli.js' && fs.existsSync(npm);
   const npx = isNpm ? [process.execPath, npm, 'exec', '--yes', '--'] : ['npx', '--yes'];
-  // A node_modules made by another package manager is replaced without asking.
-  return [...npx, PNPM, 'install', '--frozen-lockfile', '--config.confirmModulesPurge=false'];
+  return [...npx, PNPM, ...args];
+}
+
+/** Its output and its exit code are ours. */
+function runPnpm(args) {
+  const [command, ...rest] = listPnpmCommand(args);
+  const child = spawn(command, rest, { cwd: root, env: chooseInstallEnvironment(), stdio: 'inherit' });
+  child.on('error', (error) => fail(`${command}: ${error.message}`));
+  child.on('exit', (code, signal) => process.exit(signal === null ? code : 128 + os.constants.signals[signal]));
 }
 
 /** Caches go where they always go, or into the checkout when there is no home folder to write to. */

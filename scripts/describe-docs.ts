@@ -1,17 +1,20 @@
-// Makes docs/configuration.md from the services' settings and docs/metrics.md from their metrics.
+// Makes docs/configuration.md from the services' settings, docs/metrics.md from their metrics, and docs/licences.md from
+// the packages that are locked and installed.
 //
-// usage: npm run docs                     writes both files
+// usage: npm run docs                     writes the files
 //        npm run docs -- --check          writes nothing; exit code 1 when a file is not what it would write
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { describeConfiguration } from './describe-docs/describe-configuration.ts';
+import { describeLicences } from './describe-docs/describe-licences.ts';
 import { describeMetrics } from './describe-docs/describe-metrics.ts';
 
 /** The files made here, by their path in the repository, and what makes them. */
 export const MADE_DOCS: Readonly<Record<string, () => string>> = {
   'docs/configuration.md': describeConfiguration,
+  'docs/licences.md': describeLicences,
   'docs/metrics.md': describeMetrics,
 };
 
@@ -39,7 +42,7 @@ function main(): number {
   for (const path of stale) {
     console.log(values.check ? `${path} is not up to date: run \`npm run docs\`.` : `Wrote ${path}.`);
   }
-  if (stale.length === 0) console.log('docs/configuration.md and docs/metrics.md are up to date.');
+  if (stale.length === 0) console.log(`${Object.keys(MADE_DOCS).join(', ')} are up to date.`);
   return values.check && stale.length > 0 ? 1 : 0;
 }
 
