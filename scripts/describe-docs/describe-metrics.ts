@@ -16,7 +16,15 @@ interface MetricText {
 }
 
 const SERVICES: readonly [name: string, fill: (registry: Registry) => unknown][] = [
-  ['api', (registry) => createApiMetrics(registry, { countWaitingQueries: () => 0, countWaitingTimers: () => 0 })],
+  [
+    'api',
+    (registry) =>
+      createApiMetrics(registry, {
+        countWaitingQueries: () => 0,
+        countWaitingTimers: () => 0,
+        countBodyBytes: () => 0,
+      }),
+  ],
   ['scheduler', createSchedulerMetrics],
   ['worker', createWorkerMetrics],
 ];

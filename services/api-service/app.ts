@@ -4,6 +4,7 @@ import type { Registry } from 'prom-client';
 import type { ApiServer, SchemaTypes } from './api-server.ts';
 import type { ApiContext } from './context.ts';
 import { addAuth } from './plugins/auth.ts';
+import { addBodyRoom } from './plugins/body-room.ts';
 import { addJsonBody } from './plugins/json-body.ts';
 import { answerMalformedHttp, refuseExpectations } from './plugins/malformed-http.ts';
 import { addOpenApi } from './plugins/openapi.ts';
@@ -52,6 +53,7 @@ export async function buildApi(parts: { context: ApiContext; health: Health; reg
   await app.register(async (guarded) => {
     const server = guarded.withTypeProvider<SchemaTypes>() as ApiServer;
     addAuth(server, context);
+    addBodyRoom(server, context);
     registerRoutes(server, context);
   });
   await app.ready();

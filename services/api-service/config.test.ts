@@ -45,6 +45,7 @@ test.each([
   [{ API_CREATE_QUEUE_MAX: '10', API_BATCH_TIMERS_MAX: '11' }],
   [{ API_INSERTS_MAX: '9', API_POOL_SIZE_MAX: '8' }],
   [{ API_BATCH_BODY_BYTES_MAX: '2048', API_BODY_BYTES_MAX: '4096' }],
+  [{ API_BODIES_BYTES_MAX: '8388607' }],
   [{ EGRESS_ALLOW: '10.0.0.0/33' }],
   [{ EGRESS_DENY: 'everything' }],
   [{ BOOTSTRAP_API_KEY: 'short' }],

@@ -75,6 +75,13 @@ export const ApiConfigSchema = Type.Object({
     default: 8_388_608,
     description: 'Largest body of a batch (bytes).',
   }),
+  API_BODIES_BYTES_MAX: Type.Integer({
+    minimum: 1_024,
+    maximum: 1_073_741_824,
+    default: 33_554_432,
+    description:
+      'What the bodies of all requests under way may take together, one tenant half of it (bytes); more are answered 503. Parsed, they take several times as much memory.',
+  }),
   API_REQUEST_TIMEOUT_MS: Type.Integer({
     minimum: 1_000,
     maximum: 300_000,
@@ -149,6 +156,9 @@ function findContradictions(config: ApiConfig): string[] {
   }
   if (config.API_BATCH_BODY_BYTES_MAX < config.API_BODY_BYTES_MAX) {
     faults.push('API_BATCH_BODY_BYTES_MAX must not be less than API_BODY_BYTES_MAX.');
+  }
+  if (config.API_BODIES_BYTES_MAX < config.API_BATCH_BODY_BYTES_MAX) {
+    faults.push('API_BODIES_BYTES_MAX must not be less than API_BATCH_BODY_BYTES_MAX.');
   }
   try {
     parseEncryptionKeys(config.ENCRYPTION_KEYS);

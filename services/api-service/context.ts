@@ -4,6 +4,7 @@ import type { EgressPolicy, Keyring } from '@punctual/domain';
 import type { Logger } from '@punctual/runtime';
 import type { ApiConfig } from './config.ts';
 import type { ApiMetrics } from './metrics.ts';
+import type { BodyRoom } from './plugins/body-room.ts';
 import type { KeyedResult } from './plugins/idempotency.ts';
 import type { TenantBatchers } from './tenant-batchers.ts';
 import type { KeyedTimerRequest } from './timers/keyed-timer-batcher.ts';
@@ -29,6 +30,7 @@ export interface ApiContext {
   readonly namedTimerBatcher: TenantBatchers<RequestedTimer, boolean>;
   /** The same for those with idempotency keys. */
   readonly keyedTimerBatcher: TenantBatchers<KeyedTimerRequest, KeyedResult>;
+  readonly bodyRoom: BodyRoom;
   /** Asks the queue for its figures; absent when this process was not told of the queue. May reject. */
   readonly readQueues?: () => Promise<QueueInfo[]>;
   readonly metrics: ApiMetrics;

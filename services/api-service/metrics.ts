@@ -16,6 +16,7 @@ export interface ApiMetrics {
 export interface MeasuredParts {
   countWaitingQueries(pool: 'hot' | 'ordinary'): number;
   countWaitingTimers(): number;
+  countBodyBytes(): number;
 }
 
 /** Registers the api's metrics. Twice on one registry throws. */
@@ -36,6 +37,14 @@ export function createApiMetrics(registry: Registry, parts: MeasuredParts): ApiM
     registers,
     collect() {
       this.set(parts.countWaitingTimers());
+    },
+  });
+  new Gauge({
+    name: 'api_bodies_bytes',
+    help: 'Announced sizes of the bodies of all requests under way; API_BODIES_BYTES_MAX is the most.',
+    registers,
+    collect() {
+      this.set(parts.countBodyBytes());
     },
   });
   return {

@@ -26,6 +26,7 @@ import { buildApi } from './app.ts';
 import { type ApiConfig, readEgressRanges } from './config.ts';
 import type { ApiContext } from './context.ts';
 import { createApiMetrics } from './metrics.ts';
+import { BodyRoom } from './plugins/body-room.ts';
 import { boundQueueReads } from './queue-reader.ts';
 import { TenantBatchers } from './tenant-batchers.ts';
 import { createKeyedTimerBatcher } from './timers/keyed-timer-batcher.ts';
@@ -175,6 +176,7 @@ export async function createApiContext(parts: {
   const { config, logger, database, registry } = parts;
   const clock = new DatabaseClock();
   for (let round = 0; round < CLOCK_ROUNDS_AT_START; round += 1) await synchronizeClock(database.ordinary, clock);
+  const bodyRoom = new BodyRoom(config.API_BODIES_BYTES_MAX);
   const timerBatches = describeTimerBatches(config, database, () => metrics);
   const timerBatcher = new WriteBatcher(timerBatches);
   const namedTimerBatcher = new TenantBatchers(timerBatches);
@@ -182,6 +184,7 @@ export async function createApiContext(parts: {
     countWaitingQueries: (pool) => database[pool].waitingCount,
     countWaitingTimers: () =>
       timerBatcher.waitingCount + namedTimerBatcher.waitingCount + keyedTimerBatcher.waitingCount,
+    countBodyBytes: () => bodyRoom.takenBytes,
   });
   const context = {
     config,
@@ -190,6 +193,7 @@ export async function createApiContext(parts: {
     clock,
     timerBatcher,
     namedTimerBatcher,
+    bodyRoom,
     metrics,
     workflowVersions: new WorkflowVersions(),
     partitionCount: await readPartitionCount(database),
