@@ -18,6 +18,9 @@ CREATE TABLE api_keys (
   CONSTRAINT api_keys_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(id) ON DELETE CASCADE
 );
 CREATE INDEX api_keys_list ON public.api_keys USING btree (tenant_id, created_at, id);
+ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON api_keys FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
 CREATE TABLE attempts (
   timer_id uuid NOT NULL,
@@ -33,6 +36,9 @@ CREATE TABLE attempts (
   response_body text
 ) PARTITION BY RANGE (finished_at);
 CREATE INDEX attempts_of_timer ON ONLY public.attempts USING btree (timer_id, finished_at);
+ALTER TABLE attempts ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON attempts FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
 CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
 
@@ -50,6 +56,9 @@ CREATE TABLE audit_log (
 ) PARTITION BY RANGE (created_at);
 CREATE INDEX audit_log_list ON ONLY public.audit_log USING btree (tenant_id, created_at);
 CREATE INDEX audit_log_targets ON ONLY public.audit_log USING gin (target_ids) WHERE (action <> ALL (ARRAY['timer.create'::text, 'timers.batch.create'::text, 'run.create'::text, 'runs.batch.create'::text]));
+ALTER TABLE audit_log ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON audit_log FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
 CREATE TABLE audit_log_default PARTITION OF audit_log DEFAULT;
 
@@ -86,6 +95,9 @@ CREATE TABLE dead_letters (
 );
 CREATE INDEX dead_letters_list ON public.dead_letters USING btree (tenant_id, due_at, id);
 CREATE INDEX dead_letters_of_run ON public.dead_letters USING btree (run_id) WHERE (run_id IS NOT NULL);
+ALTER TABLE dead_letters ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON dead_letters FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
 CREATE TABLE external_ids (
   tenant_id uuid NOT NULL,
@@ -96,6 +108,9 @@ CREATE TABLE external_ids (
   CONSTRAINT external_ids_kind_check CHECK ((kind = ANY (ARRAY['timer'::text, 'run'::text]))),
   CONSTRAINT external_ids_pkey PRIMARY KEY (tenant_id, kind, external_id)
 );
+ALTER TABLE external_ids ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON external_ids FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
 CREATE TABLE finished_timers (
   id uuid NOT NULL,
@@ -130,6 +145,9 @@ CREATE TABLE finished_timers (
 CREATE INDEX finished_timers_id ON ONLY public.finished_timers USING btree (id);
 CREATE INDEX finished_timers_list ON ONLY public.finished_timers USING btree (tenant_id, due_at, id);
 CREATE INDEX finished_timers_of_run ON ONLY public.finished_timers USING btree (run_id) WHERE (run_id IS NOT NULL);
+ALTER TABLE finished_timers ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON finished_timers FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
 CREATE TABLE finished_timers_default PARTITION OF finished_timers DEFAULT;
 
@@ -144,6 +162,9 @@ CREATE TABLE idempotency_keys (
   CONSTRAINT idempotency_keys_pkey PRIMARY KEY (tenant_id, key)
 );
 CREATE INDEX idempotency_keys_age ON public.idempotency_keys USING btree (created_at);
+ALTER TABLE idempotency_keys ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON idempotency_keys FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
 CREATE TABLE installation (
   only_row boolean NOT NULL DEFAULT true,
@@ -164,6 +185,9 @@ CREATE TABLE ledger_entries (
   dismissed integer NOT NULL DEFAULT 0,
   partition smallint NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_threshold=5000);
+ALTER TABLE ledger_entries ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON ledger_entries FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
 CREATE TABLE ledger_totals (
   tenant_id uuid NOT NULL,
@@ -176,6 +200,9 @@ CREATE TABLE ledger_totals (
   dismissed bigint NOT NULL DEFAULT 0,
   CONSTRAINT ledger_totals_pkey PRIMARY KEY (tenant_id, partition)
 );
+ALTER TABLE ledger_totals ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON ledger_totals FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
 CREATE TABLE partition_leases (
   partition smallint NOT NULL,
@@ -204,6 +231,9 @@ CREATE TABLE runs (
 CREATE INDEX runs_list ON public.runs USING btree (tenant_id, created_at, id);
 CREATE INDEX runs_of_workflow ON public.runs USING btree (workflow_id, created_at, id);
 CREATE INDEX runs_running ON public.runs USING btree (created_at) WHERE (status = 'running'::text);
+ALTER TABLE runs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON runs FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
 CREATE TABLE service_instances (
   id uuid NOT NULL,
@@ -229,14 +259,25 @@ CREATE TABLE signing_secrets (
   CONSTRAINT signing_secrets_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(id) ON DELETE CASCADE
 );
 CREATE INDEX signing_secrets_list ON public.signing_secrets USING btree (tenant_id, created_at, id);
+ALTER TABLE signing_secrets ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON signing_secrets FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
 CREATE TABLE tenants (
   id uuid NOT NULL,
   name text NOT NULL,
   signing_secrets text[] NOT NULL DEFAULT '{}'::text[],
   created_at timestamp(3) with time zone NOT NULL DEFAULT clock_timestamp(),
-  CONSTRAINT tenants_pkey PRIMARY KEY (id)
+  requests_per_second_max integer,
+  live_timers_max bigint,
+  plain_secrets integer GENERATED ALWAYS AS (cardinality(signing_secrets)) VIRTUAL,
+  CONSTRAINT tenants_live_timers_max_check CHECK ((live_timers_max >= 0)),
+  CONSTRAINT tenants_pkey PRIMARY KEY (id),
+  CONSTRAINT tenants_requests_per_second_max_check CHECK ((requests_per_second_max > 0))
 );
+ALTER TABLE tenants ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON tenants FOR ALL TO punctual_tenant
+  USING (NOT (id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
 CREATE TABLE timers (
   id uuid NOT NULL,
@@ -268,6 +309,9 @@ CREATE INDEX timers_labels ON public.timers USING gin (labels jsonb_path_ops) WH
 CREATE INDEX timers_list ON public.timers USING btree (tenant_id, due_at, id);
 CREATE INDEX timers_of_run ON public.timers USING btree (run_id) WHERE (run_id IS NOT NULL);
 CREATE INDEX timers_wake ON public.timers USING btree (partition, wake_at, id);
+ALTER TABLE timers ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON timers FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
 CREATE TABLE workflow_versions (
   workflow_id uuid NOT NULL,
@@ -279,6 +323,11 @@ CREATE TABLE workflow_versions (
   CONSTRAINT workflow_versions_pkey PRIMARY KEY (workflow_id, version),
   CONSTRAINT workflow_versions_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES workflows(id)
 );
+ALTER TABLE workflow_versions ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON workflow_versions FOR ALL TO punctual_tenant
+  USING (EXISTS ( SELECT
+   FROM workflows w
+  WHERE (w.id = workflow_versions.workflow_id)));
 
 CREATE TABLE workflows (
   id uuid NOT NULL,
@@ -294,3 +343,62 @@ CREATE TABLE workflows (
   CONSTRAINT workflows_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(id)
 );
 CREATE INDEX workflows_list ON public.workflows USING btree (tenant_id, created_at, id);
+ALTER TABLE workflows ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON workflows FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
+
+CREATE VIEW own_audit_log AS  SELECT id,
+    tenant_id,
+    key_id,
+    created_at,
+    actor,
+    action,
+    target_ids,
+    request_ids,
+    details
+   FROM audit_log
+  WHERE (tenant_id = (current_setting('punctual.tenant_id'::text))::uuid);
+
+CREATE VIEW own_timers AS  SELECT id,
+    tenant_id,
+    run_id,
+    workflow_id,
+    wake_at,
+    due_at,
+    created_at,
+    version,
+    workflow_version,
+    timeout_ms,
+    state,
+    partition,
+    attempt,
+    lost,
+    task_key,
+    time_zone,
+    delay,
+    action,
+    payload,
+    retry,
+    external_id,
+    labels,
+    lease_ends_at
+   FROM timers
+  WHERE (tenant_id = (current_setting('punctual.tenant_id'::text))::uuid);
+
+GRANT INSERT, SELECT (id, tenant_id, name, scope, prefix, created_at, revoked_at), UPDATE (revoked_at) ON api_keys TO punctual_tenant;
+GRANT INSERT, SELECT ON attempts TO punctual_tenant;
+GRANT INSERT, SELECT ON audit_log TO punctual_tenant;
+GRANT DELETE, SELECT, UPDATE ON dead_letters TO punctual_tenant;
+GRANT DELETE, INSERT, SELECT ON external_ids TO punctual_tenant;
+GRANT INSERT, SELECT ON finished_timers TO punctual_tenant;
+GRANT INSERT, SELECT, UPDATE ON idempotency_keys TO punctual_tenant;
+GRANT INSERT, SELECT ON ledger_entries TO punctual_tenant;
+GRANT SELECT ON ledger_totals TO punctual_tenant;
+GRANT SELECT ON own_audit_log TO punctual_tenant;
+GRANT SELECT ON own_timers TO punctual_tenant;
+GRANT INSERT, SELECT, UPDATE ON runs TO punctual_tenant;
+GRANT DELETE, INSERT (id, tenant_id, key_id, ciphertext, created_at), SELECT (id, tenant_id, created_at, expires_at), UPDATE (expires_at) ON signing_secrets TO punctual_tenant;
+GRANT SELECT (id, plain_secrets), UPDATE (plain_secrets) ON tenants TO punctual_tenant;
+GRANT DELETE, INSERT, SELECT, UPDATE ON timers TO punctual_tenant;
+GRANT INSERT, SELECT ON workflow_versions TO punctual_tenant;
+GRANT INSERT, SELECT, UPDATE ON workflows TO punctual_tenant;

@@ -48,6 +48,24 @@ describe('the migrations', () => {
     await expect(first, HOW_TO).toMatchFileSnapshot(SNAPSHOT);
   });
 
+  it('bring a database that stopped after any of them to the same schema, and keep what is in it', async () => {
+    const all = await migrateUp(url);
+    const schema = await withClient(url, describeSchema);
+    for (let kept = all.length - 1; kept > 0; kept -= 1) {
+      for (let index = all.length; index > kept; index -= 1) expect(await migrateDown(url)).toBe(all[index - 1]);
+      const name = `from ${all[kept - 1]}`;
+      await withClient(url, (client) =>
+        client.query(`INSERT INTO tenants (id, name, signing_secrets) VALUES (uuidv7(), $1, '{a,b}')`, [name]),
+      );
+      expect(await migrateUp(url), name).toEqual(all.slice(kept));
+      expect(await withClient(url, describeSchema), name).toBe(schema);
+      const { rows } = await withClient(url, (client) =>
+        client.query('SELECT signing_secrets, plain_secrets, live_timers_max FROM tenants WHERE name = $1', [name]),
+      );
+      expect(rows).toEqual([{ signing_secrets: ['a', 'b'], plain_secrets: 2, live_timers_max: null }]);
+    }
+  });
+
   it('are applied once when several processes apply them at the same time', async () => {
     const applied = await Promise.all([migrateUp(url), migrateUp(url), migrateUp(url)]);
     expect(applied.filter((names) => names.length > 0)).toHaveLength(1);
