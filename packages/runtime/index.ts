@@ -1,5 +1,6 @@
 export { Agenda } from './agenda.ts';
 export { Batcher, type BatcherOptions } from './batcher.ts';
+export { answerBareRefusals, answerClientError, HTTP_SERVER_OPTIONS, REQUEST_HEAD_BYTES_MAX } from './client-errors.ts';
 export { ConfigError, describeSetting, type RelationCheck, readConfig } from './config.ts';
 export { type CheckResult, Health, type HealthReport } from './health.ts';
 export { DRAIN_TIMEOUT_MS_DEFAULT, stopOnSignals } from './lifecycle.ts';
@@ -10,4 +11,5 @@ export { createMetrics, LATENCY_BUCKETS_SECONDS } from './metrics.ts';
 export { addOpsRoutes, type Ops, openOps, startOpsServer } from './ops-routes.ts';
 export type { Role } from './role.ts';
 export { runService } from './run-service.ts';
+export { addSecurityHeaders, SECURITY_HEADERS } from './security-headers.ts';
 export { VERSION } from './version.ts';

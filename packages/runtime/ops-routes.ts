@@ -1,7 +1,9 @@
-import Fastify, { type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import type { Registry } from 'prom-client';
+import { answerBareRefusals, answerClientError, HTTP_SERVER_OPTIONS } from './client-errors.ts';
 import { Health } from './health.ts';
 import { createMetrics } from './metrics.ts';
+import { addSecurityHeaders, SECURITY_HEADERS } from './security-headers.ts';
 
 /**
  * Adds `/v1/health`, `/v1/health/live`, `/v1/health/ready` and `/metrics` to a server. They need no API key and
@@ -35,7 +37,26 @@ export async function startOpsServer(options: {
   health: Health;
   metrics: Registry;
 }): Promise<{ port: number; close(): Promise<void> }> {
-  const app = Fastify({ logger: false, requestTimeout: 10_000, forceCloseConnections: true });
+  const app = Fastify({
+    logger: false,
+    requestTimeout: 10_000,
+    forceCloseConnections: true,
+    http: HTTP_SERVER_OPTIONS,
+    clientErrorHandler: answerClientError,
+    // Bad URLs: no hook sees them.
+    frameworkErrors: (_error, _request, reply: FastifyReply) => {
+      for (const [name, value] of SECURITY_HEADERS) reply.header(name, value);
+      reply.code(400).send({ status: 'bad_request' });
+    },
+  });
+  answerBareRefusals(app.server);
+  addSecurityHeaders(app);
+  // Fastify's own answers repeat what was asked for.
+  app.setNotFoundHandler((_request, reply) => reply.code(404).send({ status: 'not_found' }));
+  app.setErrorHandler((error, _request, reply) => {
+    const { statusCode = 500 } = error as { statusCode?: number };
+    return reply.code(statusCode).send({ status: statusCode < 500 ? 'bad_request' : 'error' });
+  });
   addOpsRoutes(app, options.health, options.metrics);
   await app.listen({ host: options.host, port: options.port });
   const address = app.server.address();

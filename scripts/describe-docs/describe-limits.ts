@@ -30,7 +30,7 @@ import {
   URL_LENGTH_MAX,
 } from '../../packages/domain/index.ts';
 import { TIMERS_PER_CHUNK_MAX } from '../../packages/queue/index.ts';
-import { DRAIN_TIMEOUT_MS_DEFAULT } from '../../packages/runtime/index.ts';
+import { DRAIN_TIMEOUT_MS_DEFAULT, REQUEST_HEAD_BYTES_MAX } from '../../packages/runtime/index.ts';
 import { TASKS_PER_BATCH_MAX } from '../../services/api-service/runs/create-runs.ts';
 import { WORKFLOW_TASKS_BYTES_MAX } from '../../services/api-service/workflows/validate-tasks.ts';
 import { RESPONSE_HEADERS_BYTES_MAX } from '../../services/worker-service/targets/connection-pool.ts';
@@ -46,6 +46,7 @@ export function describeLimits(): string {
     ['`GET /v1/timers/count`', `exact to ${format(COUNT_MAX)}`],
     ['Buckets of a histogram', format(HISTOGRAM_BUCKETS_MAX)],
     ['Payload, body of an action, input of a run', `${format(PAYLOAD_BYTES_MAX)} bytes of JSON each`],
+    ['Line and headers of a request', `${format(REQUEST_HEAD_BYTES_MAX)} bytes together`],
     ['Nesting of a request body', String(JSON_DEPTH_MAX)],
     ['Labels', `${LABELS_MAX}, keys of ${LABEL_KEY_LENGTH_MAX} and values of ${LABEL_VALUE_LENGTH_MAX} characters`],
     ['`externalId`', `${EXTERNAL_ID_LENGTH_MAX} characters`],

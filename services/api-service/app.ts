@@ -1,4 +1,12 @@
-import { addOpsRoutes, type Health } from '@punctual/runtime';
+import {
+  addOpsRoutes,
+  addSecurityHeaders,
+  answerBareRefusals,
+  answerClientError,
+  type Health,
+  HTTP_SERVER_OPTIONS,
+  SECURITY_HEADERS,
+} from '@punctual/runtime';
 import Fastify from 'fastify';
 import type { Registry } from 'prom-client';
 import type { ApiServer, SchemaTypes } from './api-server.ts';
@@ -6,7 +14,6 @@ import type { ApiContext } from './context.ts';
 import { addAuth } from './plugins/auth.ts';
 import { addBodyRoom } from './plugins/body-room.ts';
 import { addJsonBody } from './plugins/json-body.ts';
-import { answerMalformedHttp, refuseExpectations } from './plugins/malformed-http.ts';
 import { addOpenApi } from './plugins/openapi.ts';
 import { addProblems, sendProblem, toProblem } from './plugins/problems.ts';
 import { addRequestIdentity, createRequestIds } from './plugins/request-identity.ts';
@@ -36,14 +43,19 @@ export async function buildApi(parts: { context: ApiContext; health: Health; reg
     return503OnClosing: false,
     exposeHeadRoutes: false,
     routerOptions: { maxParamLength: PARAM_LENGTH_MAX, ignoreTrailingSlash: true },
+    // Bad URLs: no hook sees them.
     frameworkErrors: (error, request, reply) => {
+      for (const [name, value] of SECURITY_HEADERS) reply.header(name, value);
+      reply.header('x-request-id', request.id);
       sendProblem(reply, request, toProblem(error));
     },
-    clientErrorHandler: answerMalformedHttp,
+    http: HTTP_SERVER_OPTIONS,
+    clientErrorHandler: answerClientError,
   }).withTypeProvider<SchemaTypes>();
+  answerBareRefusals(app.server);
+  addSecurityHeaders(app as never);
   addRequestIdentity(app);
   addRequestMetrics(app, context.metrics);
-  refuseExpectations(app.server);
   addProblems(app, context);
   addUnknownRoutes(app);
   addJsonBody(app);

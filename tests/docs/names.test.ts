@@ -132,7 +132,7 @@ test('every metric named in a document exists', () => {
 
 test('every code of an answer that a document names is one of the api', () => {
   const api = sources
-    .filter(({ path }) => path.startsWith('services/api-service/') && !path.includes('test'))
+    .filter(({ path }) => /^(services\/api-service|packages\/runtime)\//.test(path) && !path.includes('test'))
     .map(({ text }) => text);
   const isUnknown = ([, code]: RegExpMatchArray) => !api.some((text) => text.includes(`'${code}'`));
   const named = find(/\b[45]\d\d `([a-z_]+)`/g, files, () => true);

@@ -232,9 +232,9 @@ test.each([
 );
 
 test('every answer carries its request id, and headers that keep browsers from misusing it', async () => {
-  for (const url of ['/v1/timers', '/v1/nowhere', '/v1/health/live', '/v1/openapi.json']) {
+  for (const url of ['/v1/timers', '/v1/nowhere', '/v1/timers/%zz', '/v1/health/live', '/v1/openapi.json']) {
     const { headers } = await api.request('GET', url, undefined, { 'x-request-id': 'abc-123' });
-    expect(headers).toMatchObject({
+    expect(headers, url).toMatchObject({
       'x-request-id': 'abc-123',
       'x-content-type-options': 'nosniff',
       'cache-control': 'no-store',
