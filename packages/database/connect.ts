@@ -3,12 +3,22 @@ import pg from 'pg';
 import { isDatabaseUnavailable } from './errors.ts';
 import { Pool } from './pool.ts';
 import type { Tables } from './tables.ts';
+import { beginAsTenant, TenantPool, TenantTransaction } from './tenant-pool.ts';
 
-/** Runs named statements: a pool, or one client inside a transaction. */
-export type Queryable = pg.Pool | pg.PoolClient;
+/** Runs statements: a pool, one client inside a transaction, or either of them as one tenant. */
+export interface Queryable {
+  // biome-ignore lint/suspicious/noExplicitAny: as pg has it: who does not say what rows look like may look into them.
+  query<Row extends pg.QueryResultRow = any>(
+    query: string | pg.QueryConfig,
+    values?: unknown[],
+  ): Promise<pg.QueryResult<Row>>;
+}
 
 /** One connection inside a transaction that the caller began and will end. */
-export type Transaction = pg.PoolClient;
+export interface Transaction extends Queryable {}
+
+/** Where transactions begin: a pool, or one tenant's way into it. */
+export type TransactionPool = pg.Pool | TenantPool;
 
 export interface DatabaseOptions {
   connectionString: string;
@@ -122,15 +132,23 @@ export function connectDatabase(options: DatabaseOptions): Database {
 }
 
 /**
- * Runs `work` in one transaction on one connection of `pool`; rolls back when it throws.
+ * Runs `work` in one transaction on one connection of `pool`; rolls back when it throws. A tenant's pool makes it that
+ * tenant's transaction, from its first statement to its last.
  * READ COMMITTED, as the conditional statements need: each sees what was committed before it.
  */
-export async function inTransaction<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-  const client = await pool.connect();
+export async function inTransaction<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T>;
+export async function inTransaction<T>(pool: TransactionPool, work: (client: Transaction) => Promise<T>): Promise<T>;
+export async function inTransaction<T>(
+  pool: TransactionPool,
+  // Either of the signatures above calls it with what it promises.
+  work: (client: pg.PoolClient & Transaction) => Promise<T>,
+): Promise<T> {
+  const isTenants = pool instanceof TenantPool;
+  const client = await (isTenants ? pool.pool : pool).connect();
   let broken: Error | undefined;
   try {
-    await client.query('BEGIN');
-    const result = await work(client);
+    await client.query(isTenants ? beginAsTenant(pool.tenantId) : 'BEGIN');
+    const result = await work((isTenants ? new TenantTransaction(client) : client) as pg.PoolClient);
     await client.query('COMMIT');
     return result;
   } catch (error) {

@@ -6,6 +6,7 @@ export {
   parseInstant,
   type Queryable,
   type Transaction,
+  type TransactionPool,
 } from './connect.ts';
 export { DatabaseClock, readMonotonicMs, synchronizeClock } from './database-clock.ts';
 export { isDatabaseUnavailable, isStatementTimeout, PoolExhaustedError } from './errors.ts';
@@ -203,4 +204,6 @@ export {
 export { runQuery } from './run-query.ts';
 export { nameStatement } from './statement.ts';
 export type * from './tables.ts';
+export { asTenant, type TenantDatabase, TenantPool } from './tenant-pool.ts';
+export { TENANT_ROLE } from './tenant-query.ts';
 export { type StoredTask, type WorkflowVersion, WorkflowVersions } from './workflow-versions.ts';

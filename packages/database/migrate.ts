@@ -5,6 +5,7 @@ import { type MigrationProvider, Migrator } from 'kysely/migration';
 import pg from 'pg';
 import type { Database } from './connect.ts';
 import { isDatabaseUnavailable } from './errors.ts';
+import { TENANT_ROLE } from './tenant-query.ts';
 
 const FOLDER = join(import.meta.dirname, 'migrations');
 const UP_SUFFIX = '.up.sql';
@@ -117,7 +118,10 @@ export class DatabaseNotReadyError extends Error {
   }
 }
 
-/** For a service's start: throws DatabaseNotReadyError unless the database answers and has had every migration. */
+/**
+ * For a service's start: throws DatabaseNotReadyError unless the database answers, has had every migration, and gives our
+ * user its rights.
+ */
 export async function checkDatabaseReady(database: Database): Promise<void> {
   let pending: string[];
   try {
@@ -125,10 +129,34 @@ export async function checkDatabaseReady(database: Database): Promise<void> {
   } catch (error) {
     throw explainUnreachable(error);
   }
-  if (pending.length === 0) return;
-  throw new DatabaseNotReadyError(
-    `The database lacks the migrations ${pending.join(', ')}. Apply them with \`npm run migrate\`, then start again.`,
+  if (pending.length > 0) {
+    throw new DatabaseNotReadyError(
+      `The database lacks the migrations ${pending.join(', ')}. Apply them with \`npm run migrate\`, then start again.`,
+    );
+  }
+  await checkRights(database);
+}
+
+/**
+ * Row-level security must bind tenants and nobody else: to a user whom it binds the tables look empty, and one who can
+ * not take the tenants' role can serve none of them.
+ */
+async function checkRights(database: Database): Promise<void> {
+  const { rows } = await database.ordinary.query<{ user: string; isBound: boolean; mayBeTenant: boolean }>(
+    `SELECT current_user AS user, row_security_active('timers') AS "isBound",
+       coalesce(pg_has_role(to_regrole('${TENANT_ROLE}'), 'SET'), false) AS "mayBeTenant"`,
   );
+  const { user, isBound, mayBeTenant } = rows[0]!;
+  if (isBound) {
+    throw new DatabaseNotReadyError(
+      `Row-level security hides the tables' rows from the user ${user}. Connect as the user who migrated, or let a superuser run: ALTER ROLE "${user}" BYPASSRLS`,
+    );
+  }
+  if (!mayBeTenant) {
+    throw new DatabaseNotReadyError(
+      `The user ${user} may not act as the role ${TENANT_ROLE}. Let a superuser run: GRANT ${TENANT_ROLE} TO "${user}"`,
+    );
+  }
 }
 
 function explainUnreachable(error: unknown): unknown {

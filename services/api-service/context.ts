@@ -13,6 +13,10 @@ import type { WriteBatcher } from './write-batcher.ts';
 /** What every route and use case of one api process shares. */
 export interface ApiContext {
   readonly config: ApiConfig;
+  /**
+   * With the rights of the api's own user, on the rows of all tenants: for looking up keys, for the insert that several
+   * tenants share, for operators. What is done for one tenant is done by `asTenant(database, tenantId)`.
+   */
   readonly database: Database;
   /** The database's time, estimated; anchors and due times are reckoned by it. */
   readonly clock: DatabaseClock;

@@ -1,5 +1,6 @@
 import type { QueueInfo } from '@punctual/contracts';
 import {
+  asTenant,
   checkDatabaseReady,
   connectDatabase,
   type Database,
@@ -177,9 +178,20 @@ export async function createApiContext(parts: {
   const clock = new DatabaseClock();
   for (let round = 0; round < CLOCK_ROUNDS_AT_START; round += 1) await synchronizeClock(database.ordinary, clock);
   const bodyRoom = new BodyRoom(config.API_BODIES_BYTES_MAX);
-  const timerBatches = describeTimerBatches(config, database, () => metrics);
-  const timerBatcher = new WriteBatcher(timerBatches);
-  const namedTimerBatcher = new TenantBatchers(timerBatches);
+  const timerBatcher = new WriteBatcher(
+    describeTimerBatches(
+      config,
+      () => database.hot,
+      () => metrics,
+    ),
+  );
+  const namedTimerBatcher = new TenantBatchers(
+    describeTimerBatches(
+      config,
+      ({ tenantId }) => asTenant(database, tenantId).hot,
+      () => metrics,
+    ),
+  );
   const metrics = createApiMetrics(registry, {
     countWaitingQueries: (pool) => database[pool].waitingCount,
     countWaitingTimers: () =>

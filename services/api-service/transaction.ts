@@ -1,10 +1,10 @@
-import { type Database, inTransaction, type Transaction } from '@punctual/database';
+import { inTransaction, type Transaction, type TransactionPool } from '@punctual/database';
 
-/** Runs `work` in the transaction given, or else in one of its own on the pool for ordinary queries. */
+/** Runs `work` in the transaction given, or else in one of its own that begins in `pool`. */
 export function withTransaction<T>(
-  context: { readonly database: Pick<Database, 'ordinary'> },
+  pool: TransactionPool,
   client: Transaction | undefined,
   work: (client: Transaction) => Promise<T>,
 ): Promise<T> {
-  return client ? work(client) : inTransaction(context.database.ordinary, work);
+  return client ? work(client) : inTransaction(pool, work);
 }

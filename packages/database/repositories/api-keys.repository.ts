@@ -1,4 +1,5 @@
-import type { Database, Queryable } from '../connect.ts';
+import type { Queryable } from '../connect.ts';
+import { queryBuilder } from '../query-builder.ts';
 import { runQuery } from '../run-query.ts';
 import type { ApiKeyRow } from '../tables.ts';
 import { type CreatedAfter, createdBehind, cutRows, type StoredPage, toInstant } from './keyset.ts';
@@ -10,8 +11,7 @@ const SUMMARY = ['id', 'tenant_id', 'name', 'scope', 'prefix', 'created_at', 're
 
 /** Stores a key by the SHA-256 of its text. False when there is no such tenant. `createdAt` in epoch ms. */
 export async function createApiKey(
-  database: Pick<Database, 'kysely'>,
-  client: Queryable,
+  database: Queryable,
   key: {
     id: string;
     tenantId: string;
@@ -23,8 +23,8 @@ export async function createApiKey(
   },
 ): Promise<boolean> {
   const stored = await runQuery(
-    client,
-    database.kysely
+    database,
+    queryBuilder
       .insertInto('api_keys')
       .columns(['id', 'tenant_id', 'name', 'scope', 'prefix', 'key_hash', 'created_at'])
       .expression((builder) =>
@@ -48,10 +48,10 @@ export async function createApiKey(
 
 /** Keys, revoked ones included, in the order `(createdAt, id)`; of all tenants when `tenantId` is undefined. */
 export async function listApiKeys(
-  database: Pick<Database, 'kysely'>,
+  database: Queryable,
   page: { tenantId: string | undefined; after: CreatedAfter | undefined; limit: number },
 ): Promise<StoredPage<ApiKeySummary>> {
-  let query = database.kysely
+  let query = queryBuilder
     .selectFrom('api_keys')
     .select(SUMMARY)
     .orderBy('created_at')
@@ -59,7 +59,7 @@ export async function listApiKeys(
     .limit(page.limit + 1);
   if (page.tenantId !== undefined) query = query.where('tenant_id', '=', page.tenantId);
   if (page.after) query = query.where(createdBehind(page.after));
-  return cutRows(await query.execute(), page.limit);
+  return cutRows(await runQuery(database, query), page.limit);
 }
 
 /**
@@ -67,16 +67,14 @@ export async function listApiKeys(
  * `revokedAt` in epoch ms.
  */
 export async function revokeApiKey(
-  database: Pick<Database, 'kysely'>,
-  client: Queryable,
+  database: Queryable,
   id: string,
   revokedAt: number,
   tenantId?: string,
 ): Promise<{ key: ApiKeySummary; isFirst: boolean } | undefined> {
-  const { kysely } = database;
   const [revoked] = await runQuery(
-    client,
-    kysely
+    database,
+    queryBuilder
       .updateTable('api_keys')
       .set({ revoked_at: toInstant(revokedAt) })
       .where('id', '=', id)
@@ -86,8 +84,8 @@ export async function revokeApiKey(
   );
   if (revoked) return { key: revoked, isFirst: true };
   const [key] = await runQuery(
-    client,
-    kysely
+    database,
+    queryBuilder
       .selectFrom('api_keys')
       .select(SUMMARY)
       .where('id', '=', id)

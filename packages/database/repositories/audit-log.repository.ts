@@ -1,6 +1,7 @@
 import type { Actor, AuditAction } from '@punctual/domain';
 import { sql } from 'kysely';
-import type { Database } from '../connect.ts';
+import type { Queryable } from '../connect.ts';
+import { runQuery } from '../run-query.ts';
 import type { AuditLogRow } from '../tables.ts';
 import { type CreatedAfter, createdBehind, toInstant } from './keyset.ts';
 
@@ -33,11 +34,17 @@ export const ENTRIES_LOOKED_AT_MAX = 20_000;
 const CREATED_WITHIN = sql.raw(`interval '10 minutes'`);
 // As in the partial index.
 const CREATES = sql.raw(`('timer.create', 'timers.batch.create', 'run.create', 'runs.batch.create')`);
+// A view with the tenant's condition in itself: behind a policy no condition on the targets would reach their index
+// (see `timers.repository.ts`).
+const ENTRIES = sql.table('own_audit_log');
 const COLUMNS = sql.raw('id, tenant_id, key_id, created_at, actor, action, target_ids, request_ids, details');
 
-/** A tenant's entries in the order `(createdAt, id)`. A page may hold fewer than `limit`, even none, and not be the last. */
+/**
+ * A tenant's entries in the order `(createdAt, id)`. A page may hold fewer than `limit`, even none, and not be the last.
+ * `database` is the tenant's.
+ */
 export async function listAuditEntries(
-  database: Pick<Database, 'kysely'>,
+  database: Queryable,
   filter: AuditFilter,
   page: { after: CreatedAfter | undefined; limit: number },
 ): Promise<AuditPage> {
@@ -61,16 +68,16 @@ function toConditions(filter: AuditFilter, after: CreatedAfter | undefined) {
 // By the index (tenant_id, created_at). What is looked at is narrow; the lists of ids are fetched for the page only, one
 // row after another (LIMIT 1), as the planner could take a tenant's whole log for a small one.
 async function readStretch(
-  database: Pick<Database, 'kysely'>,
+  database: Queryable,
   filter: AuditFilter,
   { after, limit }: { after: CreatedAfter | undefined; limit: number },
 ): Promise<AuditPage> {
   const { place, kind } = toConditions(filter, after);
   const isNarrowed = filter.action !== undefined || filter.actor !== undefined || filter.keyId !== undefined;
   const lookedAtMax = isNarrowed ? ENTRIES_LOOKED_AT_MAX : limit + 1;
-  const { rows } = await sql<Partial<AuditLogRow> & { looked_at: number; last_created_at: number; last_id: string }>`
+  const query = sql<Partial<AuditLogRow> & { looked_at: number; last_created_at: number; last_id: string }>`
     WITH looked AS MATERIALIZED (
-      SELECT id, created_at, (${kind}) AS is_meant FROM audit_log WHERE ${place} ORDER BY created_at, id LIMIT ${lookedAtMax}
+      SELECT id, created_at, (${kind}) AS is_meant FROM ${ENTRIES} WHERE ${place} ORDER BY created_at, id LIMIT ${lookedAtMax}
     ), page AS (
       SELECT id, created_at FROM looked WHERE is_meant ORDER BY created_at, id LIMIT ${limit + 1}
     )
@@ -79,10 +86,11 @@ async function readStretch(
       SELECT id, created_at, count(*) OVER () AS looked_at FROM looked ORDER BY created_at DESC, id DESC LIMIT 1
     ) AS last
     LEFT JOIN (page CROSS JOIN LATERAL (
-      SELECT ${COLUMNS} FROM audit_log AS a
+      SELECT ${COLUMNS} FROM ${ENTRIES} AS a
       WHERE a.tenant_id = ${filter.tenantId}::uuid AND a.created_at = page.created_at AND a.id = page.id LIMIT 1
     ) AS found) ON true
-    ORDER BY found.created_at, found.id`.execute(database.kysely);
+    ORDER BY found.created_at, found.id`;
+  const rows = await runQuery(database, query);
   // One row without an entry tells where the looking ended.
   const found = rows.filter((row) => row.id != null) as AuditLogRow[];
   if (found.length > limit) return cut(found, limit);
@@ -93,20 +101,21 @@ async function readStretch(
 
 // What was created is found by the time in its id, everything else by the index of targets.
 async function readTarget(
-  database: Pick<Database, 'kysely'>,
+  database: Queryable,
   filter: AuditFilter,
   { after, limit }: { after: CreatedAfter | undefined; limit: number },
 ): Promise<AuditPage> {
   const { place, kind } = toConditions(filter, after);
   const isOfTarget = sql`target_ids @> ARRAY[${filter.targetId}::uuid]`;
   const madeAt = sql`uuid_extract_timestamp(${filter.targetId}::uuid)`;
-  const { rows } = await sql<AuditLogRow>`
+  const query = sql<AuditLogRow>`
     SELECT ${COLUMNS} FROM (
-      SELECT * FROM audit_log WHERE ${place} AND ${kind} AND ${isOfTarget} AND action NOT IN ${CREATES}
+      SELECT * FROM ${ENTRIES} WHERE ${place} AND ${kind} AND ${isOfTarget} AND action NOT IN ${CREATES}
       UNION ALL
-      SELECT * FROM audit_log WHERE ${place} AND ${kind} AND ${isOfTarget} AND action IN ${CREATES}
+      SELECT * FROM ${ENTRIES} WHERE ${place} AND ${kind} AND ${isOfTarget} AND action IN ${CREATES}
         AND created_at BETWEEN ${madeAt} - ${CREATED_WITHIN} AND ${madeAt} + ${CREATED_WITHIN}
-    ) AS found ORDER BY created_at, id LIMIT ${limit + 1}`.execute(database.kysely);
+    ) AS found ORDER BY created_at, id LIMIT ${limit + 1}`;
+  const rows = await runQuery(database, query);
   return rows.length > limit ? cut(rows, limit) : { rows, next: undefined };
 }
 

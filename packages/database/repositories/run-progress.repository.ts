@@ -10,8 +10,7 @@ import {
   findTaskIndex,
   type TaskState,
 } from '@punctual/domain';
-import type pg from 'pg';
-import { inTransaction } from '../connect.ts';
+import { inTransaction, type Transaction, type TransactionPool } from '../connect.ts';
 import { createStartedTimers } from '../queries/create-started-timers.ts';
 import { createSkippedTimers, createTimers, type NewTimer, TIMERS_PER_INSERT_MAX } from '../queries/create-timers.ts';
 import type { StartedTimer } from '../queries/start-timers.ts';
@@ -47,7 +46,7 @@ const lockRows = nameStatement<LockedRun>(
 );
 
 /** Locks runs until the transaction of `client` ends. Unknown ids are left out. */
-export function lockRuns(client: pg.PoolClient, runIds: readonly string[]): Promise<LockedRun[]> {
+export function lockRuns(client: Transaction, runIds: readonly string[]): Promise<LockedRun[]> {
   return lockRows(client, [runIds]);
 }
 
@@ -75,10 +74,10 @@ export interface StartHere {
  * `startHere` allows: the caller has to make their attempts.
  */
 export async function endRunTimers<T extends EndedTask>(
-  pool: pg.Pool,
+  pool: TransactionPool,
   versions: WorkflowVersions,
   runIds: readonly string[],
-  end: (client: pg.PoolClient) => Promise<T[]>,
+  end: (client: Transaction) => Promise<T[]>,
   startHere?: StartHere,
 ): Promise<{ ended: T[]; started: StartedTimer[] }> {
   return inTransaction(pool, async (client) => {
@@ -95,7 +94,7 @@ export async function endRunTimers<T extends EndedTask>(
  * `startHere` let it start at once.
  */
 export async function advanceRuns(
-  client: pg.PoolClient,
+  client: Transaction,
   versions: WorkflowVersions,
   runs: readonly LockedRun[],
   ended: readonly EndedTask[],

@@ -1,5 +1,7 @@
 import { sql } from 'kysely';
-import type { Database, Queryable } from '../connect.ts';
+import type { Queryable } from '../connect.ts';
+import { queryBuilder } from '../query-builder.ts';
+import { runQuery } from '../run-query.ts';
 import { nameStatement } from '../statement.ts';
 import type { RunRow } from '../tables.ts';
 import { type CreatedAfter, createdBehind, cutRows, type StoredPage, toInstant } from './keyset.ts';
@@ -16,11 +18,11 @@ export interface RunFilter {
 
 /** A tenant's runs in the order `(createdAt, id)`, without their tasks. */
 export async function listRuns(
-  database: Database,
+  database: Queryable,
   filter: RunFilter,
   page: { after: CreatedAfter | undefined; limit: number },
 ): Promise<StoredPage<RunRow>> {
-  let query = database.kysely
+  let query = queryBuilder
     .selectFrom('runs')
     .selectAll()
     .where('tenant_id', '=', filter.tenantId)
@@ -33,7 +35,7 @@ export async function listRuns(
   if (filter.createdAfter !== undefined) query = query.where('created_at', '>=', toInstant(filter.createdAfter));
   if (filter.createdBefore !== undefined) query = query.where('created_at', '<', toInstant(filter.createdBefore));
   if (page.after) query = query.where(createdBehind(page.after));
-  return cutRows(await query.execute(), page.limit);
+  return cutRows(await runQuery(database, query), page.limit);
 }
 
 const selectWaiting = nameStatement<{ id: string }>(

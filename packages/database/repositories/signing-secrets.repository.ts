@@ -1,6 +1,8 @@
 import { describeSigningSecret, type Keyring } from '@punctual/domain';
 import { sql } from 'kysely';
-import type { Database, Queryable, Transaction } from '../connect.ts';
+import type { Queryable, Transaction } from '../connect.ts';
+import { queryBuilder } from '../query-builder.ts';
+import { runQuery } from '../run-query.ts';
 import { nameStatement } from '../statement.ts';
 import type { SigningSecretRow } from '../tables.ts';
 import { type CreatedAfter, createdBehind, cutRows, type StoredPage } from './keyset.ts';
@@ -16,9 +18,10 @@ export interface NewSigningSecret {
   createdAt: number;
 }
 
+// By a column that is reckoned from the secrets: a tenant may read how many there are, and not them.
 const lockRow = nameStatement<{ plain: number }>(
   'lock_tenant_secrets',
-  'SELECT cardinality(signing_secrets) AS plain FROM tenants WHERE id = $1 FOR UPDATE',
+  'SELECT plain_secrets AS plain FROM tenants WHERE id = $1 FOR UPDATE',
 );
 // A statement of its own: that of the lock sees nothing of what was committed while it waited.
 const countActive = nameStatement<{ active: number }>(
@@ -70,10 +73,10 @@ export async function expireOtherSecrets(
 
 /** A tenant's secrets that sign, in the order `(createdAt, id)`. */
 export async function listSigningSecrets(
-  database: Pick<Database, 'kysely'>,
+  database: Queryable,
   page: { tenantId: string; after: CreatedAfter | undefined; limit: number },
 ): Promise<StoredPage<SigningSecretSummary>> {
-  let query = database.kysely
+  let query = queryBuilder
     .selectFrom('signing_secrets')
     .select(['id', 'created_at', 'expires_at'])
     .where('tenant_id', '=', page.tenantId)
@@ -82,7 +85,7 @@ export async function listSigningSecrets(
     .orderBy('id')
     .limit(page.limit + 1);
   if (page.after) query = query.where(createdBehind(page.after));
-  return cutRows(await query.execute(), page.limit);
+  return cutRows(await runQuery(database, query), page.limit);
 }
 
 const deleteRow = nameStatement<{ id: string }>(

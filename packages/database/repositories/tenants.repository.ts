@@ -1,18 +1,18 @@
 import { sql } from 'kysely';
 import type { Database, Queryable } from '../connect.ts';
+import { queryBuilder } from '../query-builder.ts';
 import { runQuery } from '../run-query.ts';
 import type { TenantRow } from '../tables.ts';
 import { type CreatedAfter, createdBehind, cutRows, type StoredPage, toInstant } from './keyset.ts';
 
 /** Stores a tenant. `createdAt` in epoch ms. */
 export async function createTenant(
-  database: Pick<Database, 'kysely'>,
-  client: Queryable,
+  database: Queryable,
   tenant: { id: string; name: string; createdAt: number },
 ): Promise<void> {
   await runQuery(
-    client,
-    database.kysely.insertInto('tenants').values({
+    database,
+    queryBuilder.insertInto('tenants').values({
       id: tenant.id,
       name: tenant.name,
       signing_secrets: [],
@@ -22,14 +22,17 @@ export async function createTenant(
 }
 
 /** Whether there is such a tenant. */
-export async function hasTenant(database: Pick<Database, 'kysely'>, id: string): Promise<boolean> {
-  return (
-    (await database.kysely.selectFrom('tenants').select('id').where('id', '=', id).executeTakeFirst()) !== undefined
-  );
+export async function hasTenant(database: Queryable, id: string): Promise<boolean> {
+  const found = await runQuery(database, queryBuilder.selectFrom('tenants').select('id').where('id', '=', id));
+  return found.length > 0;
 }
 
 /** A tenant as lists show it: its secrets stay where they are. */
 export type TenantSummary = Omit<TenantRow, 'signing_secrets'> & { is_signed: boolean };
+
+const SUMMARY = ['id', 'name', 'created_at'] as const;
+const IS_SIGNED = sql<boolean>`(cardinality(signing_secrets) > 0 OR EXISTS (SELECT FROM signing_secrets AS s
+  WHERE s.tenant_id = tenants.id AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())))`.as('is_signed');
 
 /** All tenants in the order `(createdAt, id)`. */
 export async function listTenants(
@@ -38,13 +41,8 @@ export async function listTenants(
 ): Promise<StoredPage<TenantSummary>> {
   let query = database.kysely
     .selectFrom('tenants')
-    .select(['id', 'name', 'created_at'])
-    .select(
-      sql<boolean>`(cardinality(signing_secrets) > 0 OR EXISTS (SELECT FROM signing_secrets AS s
-        WHERE s.tenant_id = tenants.id AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())))`.as(
-        'is_signed',
-      ),
-    )
+    .select(SUMMARY)
+    .select(IS_SIGNED)
     .orderBy('created_at')
     .orderBy('id')
     .limit(page.limit + 1);

@@ -1,6 +1,9 @@
 import { type RawBuilder, sql } from 'kysely';
-import type { Database } from '../connect.ts';
+import type { Queryable } from '../connect.ts';
 import { ENDED_COLUMNS, LIVE_COLUMNS, type TimerRecord } from '../queries/timer-record.ts';
+import { runQuery } from '../run-query.ts';
+
+// All of these are a tenant's own questions: `database` is the tenant's.
 
 /** Which of a tenant's timers are meant. Absent: any. `dueAfter` is included, `dueBefore` is not (epoch ms). */
 export interface TimerCondition {
@@ -37,6 +40,14 @@ function chooseTables(condition: TimerCondition, among: readonly TimerTable[]): 
 
 const ALL_TABLES: readonly TimerTable[] = ['timers', 'dead_letters', 'finished_timers'];
 
+/**
+ * From where to read. Row-level security has its own condition tested before all others that might tell of what they are
+ * given, `@>` of labels among them, and so keeps these from the index. The view has the tenant's condition in itself.
+ */
+function nameSource(table: TimerTable, { labels }: TimerCondition): RawBuilder<unknown> {
+  return sql.table(table === 'timers' && labels !== undefined ? 'own_timers' : table);
+}
+
 /** The condition as SQL; the three tables share every column it names. */
 function toSql(table: TimerTable, condition: TimerCondition, after?: DueAfter): RawBuilder<boolean> {
   const parts: RawBuilder<unknown>[] = [sql`tenant_id = ${condition.tenantId}::uuid`];
@@ -60,7 +71,7 @@ function toSql(table: TimerTable, condition: TimerCondition, after?: DueAfter): 
  * index `(tenant_id, due_at, id)`; one statement, so a timer that moves meanwhile is in exactly one of them.
  */
 export function listTimers(
-  database: Pick<Database, 'kysely'>,
+  database: Queryable,
   condition: TimerCondition,
   page: { limit: number; after?: DueAfter },
 ): Promise<TimerRecord[]> {
@@ -69,7 +80,7 @@ export function listTimers(
 
 /** The same of dead letters only. */
 export function listDeadLetters(
-  database: Pick<Database, 'kysely'>,
+  database: Queryable,
   condition: TimerCondition,
   page: { limit: number; after?: DueAfter },
 ): Promise<TimerRecord[]> {
@@ -77,34 +88,31 @@ export function listDeadLetters(
 }
 
 async function readPage(
-  database: Pick<Database, 'kysely'>,
+  database: Queryable,
   condition: TimerCondition,
   { limit, after }: { limit: number; after?: DueAfter },
   among: readonly TimerTable[],
 ): Promise<TimerRecord[]> {
   const parts = chooseTables(condition, among).map((table) => {
     const columns = sql.raw(table === 'timers' ? LIVE_COLUMNS : ENDED_COLUMNS);
-    return sql`(SELECT ${columns} FROM ${sql.table(table)} WHERE ${toSql(table, condition, after)}
+    return sql`(SELECT ${columns} FROM ${nameSource(table, condition)} WHERE ${toSql(table, condition, after)}
       ORDER BY due_at, id LIMIT ${limit})`;
   });
   if (parts.length === 0) return [];
   const query = sql<TimerRecord>`
     SELECT * FROM (${sql.join(parts, sql` UNION ALL `)}) AS found ORDER BY "dueAt", id LIMIT ${limit}`;
-  return (await query.execute(database.kysely)).rows;
+  return runQuery(database, query);
 }
 
 /** How many timers are meant, counted up to `max` and no further. */
-export async function countTimers(
-  database: Pick<Database, 'kysely'>,
-  condition: TimerCondition,
-  max: number,
-): Promise<number> {
+export async function countTimers(database: Queryable, condition: TimerCondition, max: number): Promise<number> {
   const parts = chooseTables(condition, ALL_TABLES).map(
-    (table) => sql`(SELECT 1 FROM ${sql.table(table)} WHERE ${toSql(table, condition)} LIMIT ${max})`,
+    (table) => sql`(SELECT 1 FROM ${nameSource(table, condition)} WHERE ${toSql(table, condition)} LIMIT ${max})`,
   );
   if (parts.length === 0) return 0;
   const query = sql<{ count: number }>`SELECT count(*) AS count FROM (${sql.join(parts, sql` UNION ALL `)}) AS found`;
-  return Math.min(max, (await query.execute(database.kysely)).rows[0]!.count);
+  const [row] = await runQuery(database, query);
+  return Math.min(max, row!.count);
 }
 
 /** How many timers are due within one stretch of time that begins at `from` (epoch ms). */
@@ -118,19 +126,19 @@ export interface HistogramBucket {
  * `max` of them. It reads every timer that is meant.
  */
 export async function readTimerHistogram(
-  database: Pick<Database, 'kysely'>,
+  database: Queryable,
   condition: TimerCondition,
   bucketMs: number,
   max: number,
 ): Promise<HistogramBucket[]> {
   const parts = chooseTables(condition, ALL_TABLES).map(
-    (table) => sql`SELECT due_at FROM ${sql.table(table)} WHERE ${toSql(table, condition)}`,
+    (table) => sql`SELECT due_at FROM ${nameSource(table, condition)} WHERE ${toSql(table, condition)}`,
   );
   if (parts.length === 0) return [];
   const query = sql<HistogramBucket>`
     SELECT floor(date_part('epoch', due_at) * 1000 / ${bucketMs}::float8) * ${bucketMs}::float8 AS "from", count(*) AS count
     FROM (${sql.join(parts, sql` UNION ALL `)}) AS found GROUP BY 1 ORDER BY 1 LIMIT ${max}`;
-  return (await query.execute(database.kysely)).rows;
+  return runQuery(database, query);
 }
 
 function toInstant(ms: number) {

@@ -1,5 +1,7 @@
 import { sql } from 'kysely';
-import type { Database, Queryable } from '../connect.ts';
+import type { Queryable, Transaction } from '../connect.ts';
+import { queryBuilder } from '../query-builder.ts';
+import { runQuery } from '../run-query.ts';
 import { nameStatement } from '../statement.ts';
 import type { WorkflowRow, WorkflowVersionRow } from '../tables.ts';
 import { type CreatedAfter, type StoredPage, toInstant } from './keyset.ts';
@@ -32,18 +34,23 @@ const COLUMNS =
 
 const insertWorkflow = nameStatement(
   'create_workflow',
-  `WITH stored AS (
-     INSERT INTO workflows (id, tenant_id, name, labels, created_at, updated_at)
-     VALUES ($1, $2, $3, $4::jsonb, to_timestamp($5::float8 / 1000), to_timestamp($5::float8 / 1000))
-   )
-   INSERT INTO workflow_versions (workflow_id, version, name, time_zone, tasks, created_at)
-   VALUES ($1, 1, $3, $6, $7::json, to_timestamp($5::float8 / 1000))`,
+  `INSERT INTO workflows (id, tenant_id, name, labels, created_at, updated_at)
+   VALUES ($1, $2, $3, $4::jsonb, to_timestamp($5::float8 / 1000), to_timestamp($5::float8 / 1000))`,
+);
+
+// A statement of its own: row-level security lets a version in when its workflow is the tenant's, and looks for that one
+// among the rows that were there when the statement began.
+const insertFirstVersion = nameStatement(
+  'create_first_workflow_version',
+  `INSERT INTO workflow_versions (workflow_id, version, name, time_zone, tasks, created_at)
+   VALUES ($1, 1, $2, $3, $4::json, to_timestamp($5::float8 / 1000))`,
 );
 
 /** Stores a workflow and its version 1. */
-export async function createWorkflow(database: Queryable, workflow: NewWorkflow): Promise<void> {
+export async function createWorkflow(client: Transaction, workflow: NewWorkflow): Promise<void> {
   const { id, tenantId, name, labels, createdAt, timeZone, tasks } = workflow;
-  await insertWorkflow(database, [id, tenantId, name, labels, createdAt, timeZone, tasks]);
+  await insertWorkflow(client, [id, tenantId, name, labels, createdAt]);
+  await insertFirstVersion(client, [id, name, timeZone, tasks, createdAt]);
 }
 
 const selectWorkflow = nameStatement<StoredWorkflow>(
@@ -120,7 +127,7 @@ export async function archiveWorkflow(
 
 /** A tenant's workflows in the order `(createdAt, id)`, archived ones included. */
 export async function listWorkflows(
-  database: Database,
+  database: Queryable,
   page: {
     tenantId: string;
     status: readonly WorkflowRow['status'][] | undefined;
@@ -129,7 +136,7 @@ export async function listWorkflows(
     limit: number;
   },
 ): Promise<StoredPage<StoredWorkflow>> {
-  let query = database.kysely
+  let query = queryBuilder
     .selectFrom('workflows as w')
     .innerJoin('workflow_versions as v', (join) =>
       join.onRef('v.workflow_id', '=', 'w.id').onRef('v.version', '=', 'w.version'),
@@ -146,7 +153,7 @@ export async function listWorkflows(
     const { createdAt, id } = page.after;
     query = query.where(sql<boolean>`(w.created_at, w.id) > (${toInstant(createdAt)}, ${id}::uuid)`);
   }
-  const measured = database.kysely
+  const measured = queryBuilder
     .selectFrom(query.as('page'))
     .selectAll()
     .select(sql<number>`count(*) OVER ()`.as('found'))
@@ -155,29 +162,31 @@ export async function listWorkflows(
         'bytes_before',
       ),
     );
-  const rows = await database.kysely
-    .selectFrom(measured.as('measured'))
-    .selectAll()
-    .where('bytes_before', '<', PAGE_TASK_BYTES_MAX)
-    .orderBy('created_at')
-    .orderBy('id')
-    .execute();
+  const rows = await runQuery(
+    database,
+    queryBuilder
+      .selectFrom(measured.as('measured'))
+      .selectAll()
+      .where('bytes_before', '<', PAGE_TASK_BYTES_MAX)
+      .orderBy('created_at')
+      .orderBy('id'),
+  );
   return cutPage(rows, page.limit);
 }
 
 /** A workflow's versions in their order, behind version `after` (0: from the first on). */
 export async function listWorkflowVersions(
-  database: Database,
+  database: Queryable,
   page: { workflowId: string; after: number; limit: number },
 ): Promise<StoredPage<WorkflowVersionRow>> {
-  const query = database.kysely
+  const query = queryBuilder
     .selectFrom('workflow_versions')
     .selectAll()
     .where('workflow_id', '=', page.workflowId)
     .where('version', '>', page.after)
     .orderBy('version')
     .limit(page.limit + 1);
-  const measured = database.kysely
+  const measured = queryBuilder
     .selectFrom(query.as('page'))
     .selectAll()
     .select(sql<number>`count(*) OVER ()`.as('found'))
@@ -186,12 +195,14 @@ export async function listWorkflowVersions(
         'bytes_before',
       ),
     );
-  const rows = await database.kysely
-    .selectFrom(measured.as('measured'))
-    .selectAll()
-    .where('bytes_before', '<', PAGE_TASK_BYTES_MAX)
-    .orderBy('version')
-    .execute();
+  const rows = await runQuery(
+    database,
+    queryBuilder
+      .selectFrom(measured.as('measured'))
+      .selectAll()
+      .where('bytes_before', '<', PAGE_TASK_BYTES_MAX)
+      .orderBy('version'),
+  );
   return cutPage(rows, page.limit);
 }
 

@@ -1,5 +1,6 @@
 import {
   type AuditFilter,
+  asTenant,
   type ChangeOrigin,
   cancelTimers,
   changeTimers,
@@ -31,7 +32,7 @@ const origin = (fields: Partial<ChangeOrigin> = {}): ChangeOrigin => ({
 });
 const list = (fields: Partial<AuditFilter> = {}, limit = 100, after?: { createdAt: number; id: string }) =>
   listAuditEntries(
-    db.database,
+    asTenant(db.database, tenantId).ordinary,
     {
       tenantId,
       after: undefined,

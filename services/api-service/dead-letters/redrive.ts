@@ -1,4 +1,5 @@
 import {
+  asTenant,
   type ChangeOrigin,
   inTransaction,
   type LockedRun,
@@ -36,7 +37,7 @@ export async function redriveEach(
     );
     return showRedriven(context, transaction, tenantId, ids, redriven);
   };
-  return client ? work(client) : inTransaction(context.database.hot, work);
+  return client ? work(client) : inTransaction(asTenant(context.database, tenantId).hot, work);
 }
 
 /** Which of those named are live again, and which are not because their run was cancelled. */

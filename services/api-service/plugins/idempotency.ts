@@ -1,11 +1,13 @@
 import { hash } from 'node:crypto';
 import {
+  asTenant,
   findIdempotentAnswers,
   type IdempotencyKey,
   type IdempotentAnswer,
   inTransaction,
   storeIdempotentAnswers,
   type Transaction,
+  type TransactionPool,
   tryLockIdempotencyKeys,
 } from '@punctual/database';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -36,19 +38,21 @@ const KEY = /^[\x21-\x7e]{1,255}$/;
  * transaction that also stores the answer, and must do everything on it; without one it gets nothing.
  * What `work` throws rolls all of it back and is not kept.
  *
- * With `together` requests with keys go there first, to share a transaction with others by `answerKeyed`.
+ * With `together` requests with keys go there first, to share a transaction with others by `answerKeyed`. The transaction
+ * is one of the request's tenant, which sees that tenant's rows only, unless a `pool` is given: operators reach further.
  */
 export async function runIdempotently(
   context: Pick<ApiContext, 'database'>,
   request: FastifyRequest,
   work: (client?: Transaction) => Promise<Answer>,
-  together?: (keyed: KeyedRequest) => Promise<KeyedResult>,
+  options: { together?: (keyed: KeyedRequest) => Promise<KeyedResult>; pool?: TransactionPool } = {},
 ): Promise<Answer> {
   const keyed = readKeyedRequest(request);
   if (!keyed) return work();
-  let result = await together?.(keyed);
+  let result = await options.together?.(keyed);
   // On the connections of the creates, not on those of reads and of the health check.
-  result ??= await inTransaction(context.database.hot, async (client) => {
+  const pool = options.pool ?? asTenant(context.database, keyed.tenantId).hot;
+  result ??= await inTransaction(pool, async (client) => {
     const [alone] = await answerKeyed(client, [keyed], async () => [await work(client)]);
     return alone!;
   });

@@ -1,5 +1,6 @@
 import {
   advanceRuns,
+  asTenant,
   type ChangeOrigin,
   cancelTimers,
   lockRuns,
@@ -23,7 +24,7 @@ export async function cancelRun(
   id: string,
   origin: ChangeOrigin,
 ): Promise<void> {
-  await withTransaction(context, client, async (transaction) => {
+  await withTransaction(asTenant(context.database, tenantId).ordinary, client, async (transaction) => {
     // The lock comes before the timers', and makes whoever would begin or return a timer of this run wait.
     const [run] = await lockRuns(transaction, [id]);
     if (!run || run.tenant_id !== tenantId) throw createRunNotFound();

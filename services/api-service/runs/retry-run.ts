@@ -1,4 +1,11 @@
-import { type ChangeOrigin, lockRuns, readDeadLettersOfRun, recordChanges, type Transaction } from '@punctual/database';
+import {
+  asTenant,
+  type ChangeOrigin,
+  lockRuns,
+  readDeadLettersOfRun,
+  recordChanges,
+  type Transaction,
+} from '@punctual/database';
 import type { ApiContext } from '../context.ts';
 import { redriveWithin } from '../dead-letters/redrive.ts';
 import { ProblemError } from '../problem.ts';
@@ -16,7 +23,7 @@ export async function retryRun(
   id: string,
   origin: ChangeOrigin,
 ): Promise<void> {
-  await withTransaction(context, client, async (transaction) => {
+  await withTransaction(asTenant(context.database, tenantId).ordinary, client, async (transaction) => {
     const [run] = await lockRuns(transaction, [id]);
     if (!run || run.tenant_id !== tenantId) throw createRunNotFound();
     if (run.status === 'cancelled') {

@@ -1,4 +1,4 @@
-import { inTransaction } from '@punctual/database';
+import { asTenant, inTransaction, type Transaction } from '@punctual/database';
 import type { ApiContext } from '../context.ts';
 import { type Answer, answerKeyed, type KeyedRequest, type KeyedResult } from '../plugins/idempotency.ts';
 import type { ProblemError } from '../problem.ts';
@@ -17,9 +17,7 @@ const RUNS_PER_TRANSACTION_MAX = 100;
  * itself, or a workflow that somebody has locked.
  */
 export function createRunBatcher(context: ApiContext): TenantBatchers<RunOrder, RunResult> {
-  return createBatcher(context, (orders) =>
-    inTransaction(context.database.hot, (client) => beginRuns(context, client, orders)),
-  );
+  return createBatcher(context, (client, orders) => beginRuns(context, client, orders));
 }
 
 /** An order whose request named an idempotency key. */
@@ -29,13 +27,11 @@ export interface KeyedRunOrder extends KeyedRequest {
 
 /** The same for those with idempotency keys: runs and kept answers share the transaction. */
 export function createKeyedRunBatcher(context: ApiContext): TenantBatchers<KeyedRunOrder, KeyedResult> {
-  return createBatcher(context, (requests) =>
-    inTransaction(context.database.hot, (client) =>
-      answerKeyed(client, requests, async (unanswered) => {
-        const orders = unanswered.map(({ order }) => order);
-        return (await beginRuns(context, client, orders)).map(toAnswer);
-      }),
-    ),
+  return createBatcher(context, (client, requests) =>
+    answerKeyed(client, requests, async (unanswered) => {
+      const orders = unanswered.map(({ order }) => order);
+      return (await beginRuns(context, client, orders)).map(toAnswer);
+    }),
   );
 }
 
@@ -46,11 +42,15 @@ export function toAnswer(result: RunResult): Answer | ProblemError {
 }
 
 function createBatcher<Item extends { tenantId: string }, Result>(
-  { config }: ApiContext,
-  store: (items: readonly Item[]) => Promise<Result[]>,
+  { config, database }: ApiContext,
+  store: (client: Transaction, items: readonly Item[]) => Promise<Result[]>,
 ): TenantBatchers<Item, Result> {
   return new TenantBatchers({
-    store,
+    store: (items) => {
+      // Never empty, and all of one tenant.
+      const { hot } = asTenant(database, items[0]!.tenantId);
+      return inTransaction(hot, (client) => store(client, items));
+    },
     windowMs: config.API_BATCH_WINDOW_MS,
     batchItemsMax: RUNS_PER_TRANSACTION_MAX,
     batchesMax: config.API_INSERTS_MAX,

@@ -1,4 +1,7 @@
 import {
+  asTenant,
+  cancelLoneTimers,
+  cancelTimers,
   changeTimers,
   createTimers,
   finishTimers,
@@ -62,10 +65,15 @@ async function store(): Promise<{ live: string[]; ended: string[]; dead: string[
   return { live: pick(700), ended: pick(0), dead: pick(400) };
 }
 
-test.each(['hot', 'ordinary'] as const)(
-  'in a database that was never analyzed %s connections look up by id what is named by id',
-  async (name) => {
-    const pool = db.database[name];
+test.each([
+  ['hot', 'the api'],
+  ['ordinary', 'the api'],
+  ['hot', 'a tenant'],
+  ['ordinary', 'a tenant'],
+] as const)(
+  'in a database that was never analyzed %s connections look up by id what is named by id, as %s',
+  async (name, user) => {
+    const pool = user === 'a tenant' ? asTenant(db.database, DEFAULT_TENANT_ID)[name] : db.database[name];
     const runAll = async ({ live, ended, dead }: Awaited<ReturnType<typeof store>>) => {
       const records = await readTimers(pool, DEFAULT_TENANT_ID, [...live, ...ended, ...dead]);
       await readRunIdsOfTimers(pool, DEFAULT_TENANT_ID, live);
@@ -80,14 +88,17 @@ test.each(['hot', 'ordinary'] as const)(
       const changed = [...seen, ...(await changeTimers(pool, DEFAULT_TENANT_ID, unseen))];
       for (const id of live) await fireTimer(pool, DEFAULT_TENANT_ID, id, TEST_ORIGIN);
       const redriven = await inTransaction(pool, (client) => redriveTimers(client, DEFAULT_TENANT_ID, dead, []));
-      return [records.size, changed.length, redriven.length];
+      const tasks = await cancelTimers(pool, DEFAULT_TENANT_ID, live.slice(1));
+      const cancels = live.map((id) => ({ id, origin: TEST_ORIGIN }));
+      const lone = await cancelLoneTimers(pool, DEFAULT_TENANT_ID, cancels);
+      return [records.size, changed.length, redriven.length, tasks.length + lone.length];
     };
     // The first call makes the plans, while the tables are all but empty; from the sixth on they are made for good.
     for (let use = 0; use < 6; use += 1) await runAll({ live: [], ended: [], dead: [] });
     const named = await store();
-    const before = await readAccesses(pool);
-    expect(await runAll(named)).toEqual([3 * NAMED, 2 * NAMED, NAMED]);
-    const after = await readAccesses(pool);
+    const before = await readAccesses(db.database[name]);
+    expect(await runAll(named)).toEqual([3 * NAMED, 2 * NAMED, NAMED, NAMED]);
+    const after = await readAccesses(db.database[name]);
     const reads = Object.entries(after).flatMap(([path, count]) =>
       count > (before[path] ?? 0) ? [[path, count - (before[path] ?? 0)] as const] : [],
     );

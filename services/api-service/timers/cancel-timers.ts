@@ -1,5 +1,6 @@
 import {
   advanceRuns,
+  asTenant,
   type CancelRequest,
   cancelLoneTimers,
   cancelTimers,
@@ -24,7 +25,7 @@ export async function cancelEach(
   requests: readonly CancelRequest[],
   client?: Transaction,
 ): Promise<ItemResult[]> {
-  const database = client ?? context.database.hot;
+  const database = client ?? asTenant(context.database, tenantId).hot;
   const results = new Map<string, ItemResult>();
   const requestById = new Map(requests.toReversed().map((request) => [request.id, request]));
   let pending = [...requestById.keys()];
@@ -64,7 +65,7 @@ async function cancelTasks(
   requests: readonly CancelRequest[],
   client: Transaction | undefined,
 ): Promise<void> {
-  const { hot } = context.database;
+  const { hot } = asTenant(context.database, tenantId);
   const end = async (transaction: Transaction) => {
     const cancelled = await cancelTimers(transaction, tenantId, requests);
     return cancelled.map((timer) => ({ ...timer, state: 'cancelled' as const }));

@@ -1,5 +1,13 @@
 import type { TimerChange } from '@punctual/contracts';
-import { type ChangeOrigin, changeTimers, readTimers, type TimerEdit, type TimerRecord } from '@punctual/database';
+import {
+  asTenant,
+  type ChangeOrigin,
+  changeTimers,
+  type Queryable,
+  readTimers,
+  type TimerEdit,
+  type TimerRecord,
+} from '@punctual/database';
 import { type Action, type DelayRule, type Fault, hasMask } from '@punctual/domain';
 import { type ApiContext, readAnchorAt } from '../context.ts';
 import { createInvalidRequest } from '../plugins/problems.ts';
@@ -29,7 +37,7 @@ export async function applyChanges(
   tenantId: string,
   requests: readonly ChangeRequest[],
 ): Promise<ItemResult[]> {
-  const { hot } = context.database;
+  const { hot } = asTenant(context.database, tenantId);
   const results = new Map<ChangeRequest, ItemResult>();
   let pending = requests;
   const write = async (edits: readonly TimerEdit[]) => {
@@ -37,7 +45,7 @@ export async function applyChanges(
     const changed = new Map((await changeTimers(hot, tenantId, edits)).map((record) => [record.id, record]));
     for (const request of pending) {
       const record = changed.get(request.id);
-      if (record) results.set(request, { status: 200, timer: await renderRecord(context, record) });
+      if (record) results.set(request, { status: 200, timer: await renderRecord(context, record, hot) });
     }
     pending = pending.filter((request) => !results.has(request));
   };
@@ -50,7 +58,7 @@ export async function applyChanges(
     );
     const edits: TimerEdit[] = [];
     for (const request of pending) {
-      const edit = await prepareEdit(context, tenantId, request, records.get(request.id));
+      const edit = await prepareEdit(context, tenantId, request, records.get(request.id), hot);
       if (edit instanceof ProblemError) results.set(request, { error: edit });
       else edits.push(edit);
     }
@@ -65,6 +73,7 @@ async function prepareEdit(
   tenantId: string,
   { id, change, origin, matches }: ChangeRequest,
   record: TimerRecord | undefined,
+  database: Queryable,
 ): Promise<TimerEdit | ProblemError> {
   if (!record) return createTimerNotFound();
   const obstacle = findObstacle(record);
@@ -73,12 +82,12 @@ async function prepareEdit(
     return new ProblemError(412, 'version_mismatch', `The timer has version ${record.version} by now.`);
   }
   const edit: TimerEdit = { id, version: record.version, origin };
-  const zone = change.delay === undefined ? undefined : await readVersionOf(context, record, context.database.hot);
+  const zone = change.delay === undefined ? undefined : await readVersionOf(context, record, database);
   const faults = addChange(context, tenantId, change, edit, {
     createdAt: record.createdAt,
     timeZone: record.timeZone ?? zone?.timeZone,
     // Whoever sends back what was shown sends masks: those keep what is stored.
-    action: needsStoredAction(change) ? await readStoredAction(context, record) : undefined,
+    action: needsStoredAction(change) ? await readStoredAction(context, record, database) : undefined,
   });
   return faults.length > 0 ? createInvalidRequest(faults) : edit;
 }
@@ -152,8 +161,12 @@ function addAction(
   return faults.map((fault) => ({ ...fault, pointer: `/action${fault.pointer}` }));
 }
 
-async function readStoredAction(context: ApiContext, record: TimerRecord): Promise<Action | undefined> {
+async function readStoredAction(
+  context: ApiContext,
+  record: TimerRecord,
+  database: Queryable,
+): Promise<Action | undefined> {
   if (record.action !== null) return JSON.parse(record.action) as Action;
-  const version = await readVersionOf(context, record, context.database.hot);
+  const version = await readVersionOf(context, record, database);
   return version?.tasks.find(({ key }) => key === record.taskKey)?.action;
 }

@@ -1,11 +1,11 @@
 import type { TimerRequest } from '@punctual/contracts';
 import {
+  asTenant,
   type ChangeOrigin,
   claimTimerExternalIds,
   createRequestedTimers,
   createSkippedTimers,
   createTimers,
-  type Database,
   findTimersByExternalId,
   inTransaction,
   type NewTimer,
@@ -15,6 +15,7 @@ import {
   recordChanges,
   releaseTimerExternalId,
   type Transaction,
+  type TransactionPool,
 } from '@punctual/database';
 import { type ApiContext, readAnchorAt } from '../context.ts';
 import type { Answer } from '../plugins/idempotency.ts';
@@ -44,12 +45,13 @@ export async function createTimer(
   const prepared = prepareTimer(context, tenantId, request, readAnchorAt(context), origin);
   if (prepared.faults) throw createInvalidRequest(prepared.faults);
   const { timer, isSkipped } = prepared;
+  const database = client ?? asTenant(context.database, tenantId).hot;
   for (let offer = 0; offer < OFFERS_MAX; offer += 1) {
     if (await store(context, timer, isSkipped, client)) {
       const answer = createNewTimerAnswer(timer);
       return isSkipped ? { ...answer, body: await readTimerText(context, tenantId, timer.id, client) } : answer;
     }
-    const existing = await readExisting(context, timer, client ?? context.database.hot);
+    const existing = await readExisting(context, timer, database);
     if (existing !== undefined) return { status: 200, body: existing };
   }
   throw new ProblemError(409, 'external_id_taken', 'Another request is using this external id at this moment.');
@@ -71,7 +73,9 @@ async function store(
   const batcher = timer.externalId === null ? context.timerBatcher : context.namedTimerBatcher;
   if (!client && !isSkipped) return batcher.write(timer);
   const plan = isSkipped ? { due: [], skipped: [timer] } : { due: [timer], skipped: [] };
-  const stored = client ? await storeTimersWithin(client, plan) : await storeTimers(context.database, plan);
+  const stored = client
+    ? await storeTimersWithin(client, plan)
+    : await storeTimers(asTenant(context.database, timer.tenantId).hot, plan);
   return stored.has(timer.id);
 }
 
@@ -93,11 +97,11 @@ export interface StorePlan {
   skipped: readonly RequestedTimer[];
 }
 
-/** Stores new timers in one transaction. Returns the ids of those that were; the others' external ids are taken. */
-export async function storeTimers(database: Pick<Database, 'hot'>, plan: StorePlan): Promise<Set<string>> {
+/** Stores a tenant's new timers in one transaction. Returns the ids of those that were; the others' external ids are taken. */
+export async function storeTimers(pool: TransactionPool, plan: StorePlan): Promise<Set<string>> {
   const isPlain = plan.skipped.length === 0 && plan.due.every((timer) => timer.externalId === null);
-  if (!isPlain) return inTransaction(database.hot, (client) => storeTimersWithin(client, plan));
-  await createRequestedTimers(database.hot, plan.due);
+  if (!isPlain) return inTransaction(pool, (client) => storeTimersWithin(client, plan));
+  await createRequestedTimers(pool, plan.due);
   return new Set(plan.due.map((timer) => timer.id));
 }
 

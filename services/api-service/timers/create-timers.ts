@@ -1,5 +1,6 @@
 import { TimerRequest } from '@punctual/contracts';
 import {
+  asTenant,
   type ChangeOrigin,
   findTimersByExternalId,
   type NewTimer,
@@ -64,7 +65,9 @@ async function store(
   if (requests.size === 0) return results;
   let stored: Set<string>;
   try {
-    stored = client ? await storeTimersWithin(client, plan) : await storeTimers(context.database, plan);
+    stored = client
+      ? await storeTimersWithin(client, plan)
+      : await storeTimers(asTenant(context.database, tenantId).hot, plan);
   } catch (error) {
     if (client || classifyDatabaseError(error) !== 'data') throw error;
     // One row that Postgres refuses, though it passed all checks, must not spoil the others.
@@ -94,7 +97,7 @@ async function showStored(
   client: Transaction | undefined,
 ): Promise<void> {
   if (skipped.length + taken.length === 0) return;
-  const database = client ?? context.database.hot;
+  const database = client ?? asTenant(context.database, tenantId).hot;
   const externalIds = taken.flatMap(({ externalId }) => (externalId === null ? [] : [externalId]));
   const existing = await findTimersByExternalId(database, tenantId, externalIds);
   const ids = [...new Set([...skipped.map((timer) => timer.id), ...existing.values()])];

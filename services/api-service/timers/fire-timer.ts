@@ -1,4 +1,4 @@
-import { type ChangeOrigin, fireTimer, readTimers, type Transaction } from '@punctual/database';
+import { asTenant, type ChangeOrigin, fireTimer, readTimers, type Transaction } from '@punctual/database';
 import type { ApiContext } from '../context.ts';
 import { createRestless, findObstacle, type ItemResult, ROUNDS_MAX } from './item-results.ts';
 import { createTimerNotFound, renderRecord } from './read-timers.ts';
@@ -11,7 +11,7 @@ export async function fireNow(
   origin: ChangeOrigin,
   client?: Transaction,
 ): Promise<ItemResult> {
-  const database = client ?? context.database.hot;
+  const database = client ?? asTenant(context.database, tenantId).hot;
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
     const fired = await fireTimer(database, tenantId, id, origin);
     if (fired) return { status: 200, timer: await renderRecord(context, fired, database) };

@@ -1,5 +1,6 @@
 import type { TimerRequest } from '@punctual/contracts';
 import {
+  asTenant,
   type ChangeOrigin,
   findTimersByExternalId,
   IDEMPOTENCY_KEYS_PER_TRANSACTION_MAX,
@@ -29,10 +30,13 @@ export function createKeyedTimerBatcher(
 ): TenantBatchers<KeyedTimerRequest, KeyedResult> {
   const { config, database, metrics } = context;
   return new TenantBatchers({
-    store: (requests) =>
-      inTransaction(database.hot, (client) =>
+    store: (requests) => {
+      // Never empty, and all of one tenant.
+      const { hot } = asTenant(database, requests[0]!.tenantId);
+      return inTransaction(hot, (client) =>
         answerKeyed(client, requests, (unanswered) => createTogether(context, client, unanswered)),
-      ),
+      );
+    },
     windowMs: config.API_BATCH_WINDOW_MS,
     batchItemsMax: Math.min(config.API_BATCH_TIMERS_MAX, IDEMPOTENCY_KEYS_PER_TRANSACTION_MAX),
     batchesMax: config.API_INSERTS_MAX,

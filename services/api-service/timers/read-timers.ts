@@ -1,4 +1,4 @@
-import { type Queryable, readTimers, type TimerRecord, type WorkflowVersion } from '@punctual/database';
+import { asTenant, type Queryable, readTimers, type TimerRecord, type WorkflowVersion } from '@punctual/database';
 import type { ApiContext } from '../context.ts';
 import { ProblemError } from '../problem.ts';
 import { renderTimer } from './render-timer.ts';
@@ -13,18 +13,18 @@ export async function readTimerText(
   context: ApiContext,
   tenantId: string,
   id: string,
-  database: Queryable = context.database.hot,
+  database: Queryable = asTenant(context.database, tenantId).hot,
 ): Promise<string> {
   const record = (await readTimers(database, tenantId, [id])).get(id);
   if (!record) throw createTimerNotFound();
   return renderRecord(context, record, database);
 }
 
-/** A timer's JSON text, with what its workflow says. */
+/** A timer's JSON text, with what its workflow says. `database` is that of its tenant. */
 export async function renderRecord(
-  context: Pick<ApiContext, 'database' | 'workflowVersions'>,
+  context: Pick<ApiContext, 'workflowVersions'>,
   record: TimerRecord,
-  database: Queryable = context.database.hot,
+  database: Queryable,
 ): Promise<string> {
   return renderTimer(record, await readVersionOf(context, record, database));
 }
@@ -41,10 +41,9 @@ export async function readVersionOf(
 
 /** One page of timers as JSON text. */
 export async function renderPage(
-  context: ApiContext,
   records: readonly TimerRecord[],
   nextCursor: string | null,
-  render: (record: TimerRecord) => Promise<string> = (record) => renderRecord(context, record),
+  render: (record: TimerRecord) => Promise<string>,
 ): Promise<string> {
   const texts: string[] = [];
   for (const record of records) texts.push(await render(record));

@@ -1,7 +1,7 @@
 import {
   createNamedTimers,
   createRequestedTimers,
-  type Database,
+  type NewTimer,
   type Queryable,
   type RequestedTimer,
 } from '@punctual/database';
@@ -9,15 +9,15 @@ import type { ApiConfig } from '../config.ts';
 import type { ApiMetrics } from '../metrics.ts';
 import type { WriteBatcherOptions } from '../write-batcher.ts';
 
-/** How single new timers are stored together, on the hot connections. */
+/** How single new timers are stored together, on the hot connections that `choosePool` gives for the first of them. */
 export function describeTimerBatches(
   config: ApiConfig,
-  database: Pick<Database, 'hot'>,
+  choosePool: (first: NewTimer) => Queryable,
   readMetrics: () => Pick<ApiMetrics, 'createBatchTimers' | 'createRefused'>,
 ): WriteBatcherOptions<RequestedTimer, boolean> {
   return {
     store: async (timers) => {
-      const stored = await storeTimersTogether(database.hot, timers);
+      const stored = await storeTimersTogether(choosePool(timers[0]!), timers);
       return timers.map((timer) => stored.has(timer.id));
     },
     windowMs: config.API_BATCH_WINDOW_MS,

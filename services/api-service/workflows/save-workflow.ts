@@ -1,6 +1,7 @@
 import type { WorkflowRequest, WorkflowTask } from '@punctual/contracts';
 import {
   addWorkflowVersion,
+  asTenant,
   type ChangeOrigin,
   createWorkflow,
   lockWorkflow,
@@ -51,7 +52,7 @@ export async function addWorkflow(
   const tasks = encodeTasks(sealTasks(context, tenantId, request.tasks, []), '/tasks');
   const content = { name, timeZone, labels, tasks };
   const id = createId();
-  await withTransaction(context, client, async (transaction) => {
+  await withTransaction(asTenant(context.database, tenantId).ordinary, client, async (transaction) => {
     await createWorkflow(transaction, { ...content, id, tenantId, createdAt, labels: toJson(labels) });
     await recordChanges(transaction, [{ targetId: id, tenantId, origin }]);
   });
@@ -120,7 +121,7 @@ async function changeWorkflow(
   { tenantId, id, ifMatch, origin }: WorkflowTarget,
   change: (client: Transaction, workflow: WorkflowRow) => Promise<VersionContent>,
 ): Promise<StoredWorkflow> {
-  return withTransaction(context, client, async (transaction) => {
+  return withTransaction(asTenant(context.database, tenantId).ordinary, client, async (transaction) => {
     const workflow = await lockWorkflow(transaction, tenantId, id);
     if (!workflow) throw createWorkflowNotFound();
     if (!matchesVersion(ifMatch, workflow.version)) {

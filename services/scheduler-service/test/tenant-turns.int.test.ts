@@ -32,7 +32,7 @@ async function storeTenants(count: number): Promise<string[]> {
   const ids = Array.from({ length: count }, () => createId());
   await inTransaction(db.database.ordinary, async (client) => {
     for (const id of ids) {
-      await createTenant(db.database, client, { id, name: 'other', createdAt: Date.now() });
+      await createTenant(client, { id, name: 'other', createdAt: Date.now() });
     }
   });
   return ids;

@@ -1,5 +1,5 @@
 import { ApiKeyRequest, CreatedApiKey } from '@punctual/contracts';
-import { createApiKey, recordChanges } from '@punctual/database';
+import { asTenant, createApiKey, recordChanges, type Transaction } from '@punctual/database';
 import { createId } from '@punctual/domain';
 import { describeOrigin } from '../../access/caller.ts';
 import { createApiKeyText } from '../../access/secrets.ts';
@@ -28,12 +28,15 @@ export function registerCreateApiKey(app: ApiServer, context: ApiContext): void 
       throw new ProblemError(403, 'operator_only', 'Keys of another tenant need an admin key of the default tenant.');
     }
     let shown: CreatedApiKey | undefined;
-    const answer = await runIdempotently(context, request, async (client) => {
+    // Only an operator gets here for another tenant; what is kept of the request is a row of the operator's own.
+    const isOwn = tenantId === request.tenantId;
+    const { hot, ordinary } = isOwn ? asTenant(context.database, tenantId) : context.database;
+    const store = async (client?: Transaction) => {
       const { key, prefix, keyHash } = createApiKeyText();
       const stored = { id: createId(), tenantId, name, scope, prefix, createdAt: readAnchorAt(context) };
       const origin = describeOrigin(request, 'api-key.create', { scope, prefix });
-      await withTransaction(context, client, async (transaction) => {
-        const isStored = await createApiKey(context.database, transaction, { ...stored, keyHash });
+      await withTransaction(ordinary, client, async (transaction) => {
+        const isStored = await createApiKey(transaction, { ...stored, keyHash });
         if (!isStored) throw createTenantNotFound();
         await recordChanges(transaction, [{ targetId: stored.id, tenantId, origin }]);
       });
@@ -46,7 +49,8 @@ export function registerCreateApiKey(app: ApiServer, context: ApiContext): void 
       shown = { ...body, key };
       // What is stored for repeats must not hold the key.
       return { status: 201, body };
-    });
+    };
+    const answer = await runIdempotently(context, request, store, { pool: hot });
     return sendAnswer(reply, shown ? { ...answer, body: shown } : answer);
   });
 }

@@ -1,5 +1,5 @@
 import { ApiKey, Id, listOf, Page } from '@punctual/contracts';
-import { listApiKeys } from '@punctual/database';
+import { asTenant, listApiKeys } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
@@ -20,8 +20,10 @@ const schema = {
 export function registerListApiKeys(app: ApiServer, context: ApiContext): void {
   app.get('/v1/api-keys', { schema, config: { scope: 'admin' } }, async (request, reply) => {
     const { query } = request;
-    const tenantId = isOperator(request) ? query.tenantId : request.tenantId;
-    const page = await listApiKeys(context.database, { ...readCreatedPage(query), tenantId });
+    const isOperators = isOperator(request);
+    const tenantId = isOperators ? query.tenantId : request.tenantId;
+    const { ordinary } = isOperators ? context.database : asTenant(context.database, request.tenantId);
+    const page = await listApiKeys(ordinary, { ...readCreatedPage(query), tenantId });
     return sendAnswer(reply, { status: 200, body: renderCreatedPage(page, renderApiKey) });
   });
 }

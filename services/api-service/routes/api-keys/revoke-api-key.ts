@@ -1,5 +1,5 @@
 import { ApiKey, IdParams } from '@punctual/contracts';
-import { inTransaction, recordChanges, revokeApiKey } from '@punctual/database';
+import { asTenant, inTransaction, recordChanges, revokeApiKey } from '@punctual/database';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import { type ApiContext, readAnchorAt } from '../../context.ts';
@@ -19,11 +19,13 @@ const schema = {
 
 export function registerRevokeApiKey(app: ApiServer, context: ApiContext): void {
   app.delete('/v1/api-keys/:id', { schema, config: { scope: 'admin' } }, async (request, reply) => {
-    const tenantId = isOperator(request) ? undefined : request.tenantId;
+    const isOperators = isOperator(request);
+    const tenantId = isOperators ? undefined : request.tenantId;
+    const { ordinary } = isOperators ? context.database : asTenant(context.database, request.tenantId);
     const { id } = request.params;
     const origin = describeOrigin(request, 'api-key.revoke');
-    const revoked = await inTransaction(context.database.ordinary, async (client) => {
-      const found = await revokeApiKey(context.database, client, id, readAnchorAt(context), tenantId);
+    const revoked = await inTransaction(ordinary, async (client) => {
+      const found = await revokeApiKey(client, id, readAnchorAt(context), tenantId);
       if (found?.isFirst) await recordChanges(client, [{ targetId: id, tenantId: found.key.tenant_id, origin }]);
       return found;
     });

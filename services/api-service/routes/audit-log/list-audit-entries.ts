@@ -1,5 +1,5 @@
 import { AuditEntry, CLOSED, Id, Instant, listOf, Page } from '@punctual/contracts';
-import { type AuditLogRow, ENTRIES_LOOKED_AT_MAX, listAuditEntries } from '@punctual/database';
+import { asTenant, type AuditLogRow, ENTRIES_LOOKED_AT_MAX, listAuditEntries } from '@punctual/database';
 import { ACTORS, AUDIT_ACTIONS } from '@punctual/domain';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
@@ -45,7 +45,8 @@ export function registerListAuditEntries(app: ApiServer, context: ApiContext): v
       targetId,
     };
     const { limit, after } = readCreatedPage(query);
-    const { rows, next } = await listAuditEntries(context.database, filter, { limit, after });
+    const { ordinary } = asTenant(context.database, tenantId);
+    const { rows, next } = await listAuditEntries(ordinary, filter, { limit, after });
     const nextCursor = next ? encodeCursor({ at: next.createdAt, id: next.id }) : null;
     return sendAnswer(reply, { status: 200, body: { data: rows.map(renderEntry), nextCursor } });
   });

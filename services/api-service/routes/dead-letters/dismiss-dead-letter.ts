@@ -1,5 +1,5 @@
 import { DeadLetterParams } from '@punctual/contracts';
-import { dismissDeadLetter, inTransaction, readTimers, recordChanges } from '@punctual/database';
+import { asTenant, dismissDeadLetter, inTransaction, readTimers, recordChanges } from '@punctual/database';
 import { Type } from 'typebox';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
@@ -23,14 +23,15 @@ export function registerDismissDeadLetter(app: ApiServer, context: ApiContext): 
     async (request, reply) => {
       const { tenantId } = request;
       const { timerId: id } = request.params;
+      const { hot, ordinary } = asTenant(context.database, tenantId);
       const origin = describeOrigin(request, 'dead-letter.dismiss');
-      const isDismissed = await inTransaction(context.database.ordinary, async (client) => {
+      const isDismissed = await inTransaction(ordinary, async (client) => {
         if (!(await dismissDeadLetter(client, tenantId, id))) return false;
         await recordChanges(client, [{ targetId: id, tenantId, origin }]);
         return true;
       });
       if (!isDismissed) {
-        const record = (await readTimers(context.database.hot, tenantId, [id])).get(id);
+        const record = (await readTimers(hot, tenantId, [id])).get(id);
         if (!record) throw createTimerNotFound();
         // Repeated: it is where it was put the first time.
         if (record.state !== 'dead') throw new ProblemError(409, 'not_a_dead_letter', 'The timer is no dead letter.');

@@ -1,5 +1,5 @@
 import { DeadLetter, listOf, Page, TimerFilterQuery, WITH_LABELS } from '@punctual/contracts';
-import { listDeadLetters, type TimerRecord } from '@punctual/database';
+import { listDeadLetters, type Queryable, type TimerRecord } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
@@ -13,8 +13,8 @@ const Query = Type.Object({ ...TimerFilterQuery, ...Page }, WITH_LABELS);
 
 /** `GET /v1/dead-letters`: timers with no attempts left, and how the last one went. */
 export function registerListDeadLetters(app: ApiServer, context: ApiContext): void {
-  const render = async (record: TimerRecord) => {
-    const text = await renderRecord(context, record);
+  const render = async (_context: ApiContext, record: TimerRecord, database: Queryable) => {
+    const text = await renderRecord(context, record, database);
     const { startedAt, finishedAt, outcome } = record;
     if (startedAt === null || finishedAt === null || outcome === null) return text;
     const lastAttempt = toAttempt({ ...record, startedAt, finishedAt, outcome });

@@ -1,5 +1,5 @@
 import { DeadLetterParams, NoBody, RedriveAnswer, RedriveRequest, Timer } from '@punctual/contracts';
-import { DEAD_LETTERS_PER_REDRIVE_MAX, listDeadLetters } from '@punctual/database';
+import { asTenant, DEAD_LETTERS_PER_REDRIVE_MAX, listDeadLetters } from '@punctual/database';
 import type { Static } from 'typebox';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
@@ -71,7 +71,8 @@ async function chooseIds(context: ApiContext, tenantId: string, { ids, filter }:
   }
   if (ids !== undefined) return { ids: [...new Set(ids)], hasMore: false };
   const condition = toCondition(tenantId, filter!, '/filter');
-  const found = await listDeadLetters(context.database, condition, { limit: DEAD_LETTERS_PER_REDRIVE_MAX + 1 });
+  const { ordinary } = asTenant(context.database, tenantId);
+  const found = await listDeadLetters(ordinary, condition, { limit: DEAD_LETTERS_PER_REDRIVE_MAX + 1 });
   return {
     ids: found.slice(0, DEAD_LETTERS_PER_REDRIVE_MAX).map((record) => record.id),
     hasMore: found.length > DEAD_LETTERS_PER_REDRIVE_MAX,

@@ -1,4 +1,5 @@
 import { IdParams, NoBody, Run } from '@punctual/contracts';
+import { asTenant } from '@punctual/database';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
@@ -23,7 +24,8 @@ export function registerCancelRun(app: ApiServer, context: ApiContext): void {
     const origin = describeOrigin(request, 'run.cancel');
     const answer = await runIdempotently(context, request, async (client) => {
       await cancelRun(context, client, tenantId, params.id, origin);
-      return { status: 200, body: await showRun(context, client ?? context.database.ordinary, tenantId, params.id) };
+      const database = client ?? asTenant(context.database, tenantId).ordinary;
+      return { status: 200, body: await showRun(context, database, tenantId, params.id) };
     });
     return sendAnswer(reply, answer);
   });

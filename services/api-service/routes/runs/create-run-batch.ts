@@ -1,5 +1,5 @@
 import { RunBatchAnswer, RunBatchItem, RunBatchRequest } from '@punctual/contracts';
-import type { ChangeOrigin } from '@punctual/database';
+import { asTenant, type ChangeOrigin } from '@punctual/database';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
@@ -27,11 +27,12 @@ export function registerCreateRunBatch(app: ApiServer, context: ApiContext): voi
   const bodyLimit = context.config.API_BATCH_BODY_BYTES_MAX;
   app.post('/v1/runs/batch', { schema, bodyLimit }, async (request, reply) => {
     const { workflowId, runs } = request.body;
+    const { ordinary } = asTenant(context.database, request.tenantId);
     const origin = describeOrigin(request, 'runs.batch.create', { workflowId });
     const items = runs.map((item) => prepareItem(request.tenantId, workflowId, item, origin));
     const orders = items.filter((item): item is RunOrder => !(item instanceof Error));
     const answer = await runIdempotently(context, request, async (client) => {
-      const begun = await withTransaction(context, client, async (transaction) => {
+      const begun = await withTransaction(ordinary, client, async (transaction) => {
         await checkRunBatch(context, transaction, orders);
         return beginRuns(context, transaction, orders);
       });

@@ -42,7 +42,7 @@ export function registerCreateRun(app: ApiServer, context: ApiContext): void {
         if (answered instanceof ProblemError) throw answered;
         return answered;
       },
-      (keyed) => keyedBatcher.write({ ...keyed, order }),
+      { together: (keyed) => keyedBatcher.write({ ...keyed, order }) },
     );
     return sendAnswer(reply, answer);
   });

@@ -1,4 +1,5 @@
 import { IdParams, Run } from '@punctual/contracts';
+import { asTenant } from '@punctual/database';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { refuse } from '../../openapi/refusals.ts';
@@ -14,7 +15,8 @@ const schema = {
 
 export function registerGetRun(app: ApiServer, context: ApiContext): void {
   app.get('/v1/runs/:id', { schema }, async (request, reply) => {
-    const run = await showRun(context, context.database.ordinary, request.tenantId, request.params.id);
+    const { ordinary } = asTenant(context.database, request.tenantId);
+    const run = await showRun(context, ordinary, request.tenantId, request.params.id);
     return sendAnswer(reply, { status: 200, body: run });
   });
 }

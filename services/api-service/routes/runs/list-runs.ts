@@ -1,5 +1,5 @@
 import { Id, Instant, listOf, Page, RUN_STATUSES, RunSummary, WITH_LABELS } from '@punctual/contracts';
-import { listRuns } from '@punctual/database';
+import { asTenant, listRuns } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
@@ -42,7 +42,8 @@ export function registerListRuns(app: ApiServer, context: ApiContext): void {
       createdAfter: readQueryInstant('createdAfter', query.createdAfter),
       createdBefore: readQueryInstant('createdBefore', query.createdBefore),
     };
-    const page = await listRuns(context.database, filter, readCreatedPage(query));
+    const { ordinary } = asTenant(context.database, request.tenantId);
+    const page = await listRuns(ordinary, filter, readCreatedPage(query));
     return sendAnswer(reply, { status: 200, body: renderCreatedPage(page, renderRunSummary) });
   });
 }

@@ -1,4 +1,5 @@
 import { IdParams, NoBody, Run } from '@punctual/contracts';
+import { asTenant } from '@punctual/database';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
@@ -22,7 +23,8 @@ export function registerRetryRun(app: ApiServer, context: ApiContext): void {
     const origin = describeOrigin(request, 'run.retry');
     const answer = await runIdempotently(context, request, async (client) => {
       await retryRun(context, client, tenantId, params.id, origin);
-      return { status: 200, body: await showRun(context, client ?? context.database.ordinary, tenantId, params.id) };
+      const database = client ?? asTenant(context.database, tenantId).ordinary;
+      return { status: 200, body: await showRun(context, database, tenantId, params.id) };
     });
     return sendAnswer(reply, answer);
   });

@@ -1,6 +1,7 @@
 import { CreatedSigningSecret, IdParams, OVERLAP_SECONDS_DEFAULT, SigningSecretRequest } from '@punctual/contracts';
 import {
   addSigningSecret,
+  asTenant,
   expireOtherSecrets,
   lockTenantSecrets,
   recordChanges,
@@ -43,9 +44,12 @@ export function registerCreateSigningSecret(app: ApiServer, context: ApiContext)
     if (context.keyring.primaryKeyId === undefined) throw createKeyMissing();
     const origin = describeOrigin(request, 'signing-secret.create', { overlapSeconds });
     let shown: CreatedSigningSecret | undefined;
-    const answer = await runIdempotently(context, request, async (client) => {
+    // For another tenant, what is kept of the request is a row of the operator's own.
+    const isOwn = tenantId === request.tenantId;
+    const { hot, ordinary } = isOwn ? asTenant(context.database, tenantId) : context.database;
+    const store = async (client?: Transaction) => {
       const added = { id: createId(), tenantId, secret, createdAt: readAnchorAt(context) };
-      await withTransaction(context, client, async (transaction) => {
+      await withTransaction(ordinary, client, async (transaction) => {
         await makeRoom(transaction, tenantId);
         await addSigningSecret(transaction, context.keyring, added);
         await expireOtherSecrets(transaction, tenantId, added.id, overlapSeconds * 1000);
@@ -55,7 +59,8 @@ export function registerCreateSigningSecret(app: ApiServer, context: ApiContext)
       shown = { ...body, signingSecret: secret };
       // What is stored for repeats must not hold the secret.
       return { status: 201, body };
-    });
+    };
+    const answer = await runIdempotently(context, request, store, { pool: hot });
     return sendAnswer(reply, shown ? { ...answer, body: shown } : answer);
   });
 }

@@ -1,12 +1,11 @@
 import { SigningSecretParams } from '@punctual/contracts';
-import { deleteSigningSecret, recordChanges } from '@punctual/database';
+import { asTenant, deleteSigningSecret, inTransaction, recordChanges } from '@punctual/database';
 import { Type } from 'typebox';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { refuse } from '../../openapi/refusals.ts';
 import { ProblemError } from '../../problem.ts';
-import { withTransaction } from '../../transaction.ts';
 import { chooseTenant } from './choose-tenant.ts';
 
 const schema = {
@@ -26,7 +25,7 @@ export function registerDeleteSigningSecret(app: ApiServer, context: ApiContext)
       const tenantId = chooseTenant(request, request.params.id);
       const { secretId } = request.params;
       const origin = describeOrigin(request, 'signing-secret.delete');
-      await withTransaction(context, undefined, async (client) => {
+      await inTransaction(asTenant(context.database, tenantId).ordinary, async (client) => {
         if (!(await deleteSigningSecret(client, tenantId, secretId))) {
           throw new ProblemError(404, 'signing_secret_not_found', 'The tenant has no such signing secret.');
         }

@@ -1,5 +1,5 @@
 import { IdParams, listOf, Page, SigningSecret } from '@punctual/contracts';
-import { hasTenant, listSigningSecrets } from '@punctual/database';
+import { asTenant, hasTenant, listSigningSecrets } from '@punctual/database';
 import { Type } from 'typebox';
 import { createTenantNotFound } from '../../access/tenant-problems.ts';
 import type { ApiServer } from '../../api-server.ts';
@@ -22,8 +22,9 @@ const schema = {
 export function registerListSigningSecrets(app: ApiServer, context: ApiContext): void {
   app.get('/v1/tenants/:id/signing-secrets', { schema, config: { scope: 'admin' } }, async (request, reply) => {
     const tenantId = chooseTenant(request, request.params.id);
-    if (!(await hasTenant(context.database, tenantId))) throw createTenantNotFound();
-    const page = await listSigningSecrets(context.database, { ...readCreatedPage(request.query), tenantId });
+    const { ordinary } = asTenant(context.database, tenantId);
+    if (!(await hasTenant(ordinary, tenantId))) throw createTenantNotFound();
+    const page = await listSigningSecrets(ordinary, { ...readCreatedPage(request.query), tenantId });
     return sendAnswer(reply, { status: 200, body: renderCreatedPage(page, renderSigningSecret) });
   });
 }

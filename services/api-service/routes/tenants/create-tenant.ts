@@ -1,5 +1,5 @@
 import { CreatedTenant, TenantRequest } from '@punctual/contracts';
-import { addSigningSecret, createTenant, recordChanges } from '@punctual/database';
+import { addSigningSecret, createTenant, recordChanges, type Transaction } from '@punctual/database';
 import { createId } from '@punctual/domain';
 import { describeOrigin } from '../../access/caller.ts';
 import { chooseSigningSecret } from '../../access/secrets.ts';
@@ -21,17 +21,18 @@ const schema = {
 };
 
 export function registerCreateTenant(app: ApiServer, context: ApiContext): void {
+  const { hot, ordinary } = context.database;
   app.post('/v1/tenants', { schema, config: { scope: 'operator' } }, async (request, reply) => {
-    const wanted = request.body.signingSecret;
+    const { name, signingSecret: wanted } = request.body;
     const signingSecret = wanted === undefined ? undefined : chooseSigningSecret(wanted);
     const { keyring } = context;
     if (signingSecret !== undefined && keyring.primaryKeyId === undefined) throw createKeyMissing();
     const origin = describeOrigin(request, 'tenant.create', { isSigned: signingSecret !== undefined });
     let shown: CreatedTenant | undefined;
-    const answer = await runIdempotently(context, request, async (client) => {
-      const tenant = { id: createId(), name: request.body.name, createdAt: readAnchorAt(context) };
-      await withTransaction(context, client, async (transaction) => {
-        await createTenant(context.database, transaction, tenant);
+    const store = async (client?: Transaction) => {
+      const tenant = { id: createId(), name, createdAt: readAnchorAt(context) };
+      await withTransaction(ordinary, client, async (transaction) => {
+        await createTenant(transaction, tenant);
         if (signingSecret !== undefined) {
           const { id: tenantId, createdAt } = tenant;
           await addSigningSecret(transaction, keyring, { id: createId(), tenantId, secret: signingSecret, createdAt });
@@ -48,7 +49,8 @@ export function registerCreateTenant(app: ApiServer, context: ApiContext): void 
       shown = { ...body, ...(signingSecret !== undefined && { signingSecret }) };
       // What is stored for repeats must not hold the secret.
       return { status: 201, body };
-    });
+    };
+    const answer = await runIdempotently(context, request, store, { pool: hot });
     return sendAnswer(reply, shown ? { ...answer, body: shown } : answer);
   });
 }

@@ -1,5 +1,5 @@
 import { COUNT_MAX, HISTOGRAM_BUCKETS_MAX, Instant, TimerFilterQuery, WITH_LABELS } from '@punctual/contracts';
-import { countTimers, readTimerHistogram } from '@punctual/database';
+import { asTenant, countTimers, readTimerHistogram } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
@@ -23,7 +23,8 @@ export function registerCountTimers(app: ApiServer, context: ApiContext): void {
     },
     async (request) => {
       const condition = readFilterQuery(request.tenantId, request.query);
-      const count = await countTimers(context.database, condition, COUNT_MAX + 1);
+      const { ordinary } = asTenant(context.database, request.tenantId);
+      const count = await countTimers(ordinary, condition, COUNT_MAX + 1);
       return count > COUNT_MAX ? { count: COUNT_MAX, capped: true } : { count };
     },
   );
@@ -66,7 +67,8 @@ export function registerTimerHistogram(app: ApiServer, context: ApiContext): voi
       const bucketSeconds = BUCKET_SECONDS[bucket] ?? Number(bucket);
       const bucketMs = bucketSeconds * 1000;
       const condition = readFilterQuery(request.tenantId, request.query);
-      const buckets = await readTimerHistogram(context.database, condition, bucketMs, HISTOGRAM_BUCKETS_MAX + 1);
+      const { ordinary } = asTenant(context.database, request.tenantId);
+      const buckets = await readTimerHistogram(ordinary, condition, bucketMs, HISTOGRAM_BUCKETS_MAX + 1);
       if (buckets.length > HISTOGRAM_BUCKETS_MAX) {
         const detail = `There are more than ${HISTOGRAM_BUCKETS_MAX} buckets; use larger ones, or dueAfter and dueBefore.`;
         throw createInvalidRequest([{ pointer: '/query/bucket', detail }]);

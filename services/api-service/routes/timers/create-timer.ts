@@ -29,7 +29,7 @@ export function registerCreateTimer(app: ApiServer, context: ApiContext): void {
         context,
         request,
         (client) => createTimer(context, tenantId, body, origin, client),
-        (keyed) => context.keyedTimerBatcher.write({ ...keyed, timer: body, origin }),
+        { together: (keyed) => context.keyedTimerBatcher.write({ ...keyed, timer: body, origin }) },
       );
       return sendAnswer(reply, answer);
     },

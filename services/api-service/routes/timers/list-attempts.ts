@@ -1,5 +1,5 @@
-import { Attempt, IdParams, listOf, PAGE_ITEMS_DEFAULT, Page } from '@punctual/contracts';
-import { listAttempts, readTimers } from '@punctual/database';
+import { Attempt, IdParams, listOf, Page, PAGE_ITEMS_DEFAULT } from '@punctual/contracts';
+import { asTenant, listAttempts, readTimers } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
@@ -27,7 +27,7 @@ export function registerListAttempts(app: ApiServer, context: ApiContext): void 
       const limit = query.limit ?? PAGE_ITEMS_DEFAULT;
       // A timer has few attempts and they are only ever added at the end, so the place in the list is a position.
       const offset = decodeCursor(query.cursor)?.at ?? 0;
-      const { hot, ordinary } = context.database;
+      const { hot, ordinary } = asTenant(context.database, tenantId);
       if (!(await readTimers(hot, tenantId, [id])).has(id)) throw createTimerNotFound();
       const rows = await listAttempts(ordinary, tenantId, id, { limit: limit + 1, offset: Math.max(0, offset) });
       return {

@@ -1,5 +1,5 @@
 import { IdParams, Workflow } from '@punctual/contracts';
-import { archiveWorkflow, inTransaction, readWorkflow, recordChanges } from '@punctual/database';
+import { archiveWorkflow, asTenant, inTransaction, readWorkflow, recordChanges } from '@punctual/database';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import { type ApiContext, readAnchorAt } from '../../context.ts';
@@ -22,7 +22,7 @@ export function registerArchiveWorkflow(app: ApiServer, context: ApiContext): vo
     const { tenantId } = request;
     const { id } = request.params;
     const origin = describeOrigin(request, 'workflow.archive');
-    const workflow = await inTransaction(context.database.ordinary, async (client) => {
+    const workflow = await inTransaction(asTenant(context.database, tenantId).ordinary, async (client) => {
       if (await archiveWorkflow(client, tenantId, id, readAnchorAt(context))) {
         await recordChanges(client, [{ targetId: id, tenantId, origin }]);
       }

@@ -1,5 +1,5 @@
 import { IdParams, Workflow } from '@punctual/contracts';
-import { readWorkflow } from '@punctual/database';
+import { asTenant, readWorkflow } from '@punctual/database';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { refuse, withHeaders } from '../../openapi/refusals.ts';
@@ -17,7 +17,8 @@ const schema = {
 
 export function registerGetWorkflow(app: ApiServer, context: ApiContext): void {
   app.get('/v1/workflows/:id', { schema }, async (request, reply) => {
-    const workflow = await readWorkflow(context.database.ordinary, request.tenantId, request.params.id);
+    const { ordinary } = asTenant(context.database, request.tenantId);
+    const workflow = await readWorkflow(ordinary, request.tenantId, request.params.id);
     if (!workflow) throw createWorkflowNotFound();
     return sendAnswer(reply, {
       status: 200,

@@ -1,5 +1,5 @@
-import { IdParams, listOf, PAGE_ITEMS_DEFAULT, Page, WorkflowVersion } from '@punctual/contracts';
-import { listWorkflowVersions, readWorkflow } from '@punctual/database';
+import { IdParams, listOf, Page, PAGE_ITEMS_DEFAULT, WorkflowVersion } from '@punctual/contracts';
+import { asTenant, listWorkflowVersions, readWorkflow } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
@@ -21,9 +21,10 @@ const schema = {
 
 export function registerListWorkflowVersions(app: ApiServer, context: ApiContext): void {
   app.get('/v1/workflows/:id/versions', { schema }, async (request, reply) => {
-    const workflow = await readWorkflow(context.database.ordinary, request.tenantId, request.params.id);
+    const { ordinary } = asTenant(context.database, request.tenantId);
+    const workflow = await readWorkflow(ordinary, request.tenantId, request.params.id);
     if (!workflow) throw createWorkflowNotFound();
-    const { rows, hasMore } = await listWorkflowVersions(context.database, {
+    const { rows, hasMore } = await listWorkflowVersions(ordinary, {
       workflowId: workflow.id,
       after: readVersionCursor(request.query.cursor, workflow.id),
       limit: request.query.limit ?? PAGE_ITEMS_DEFAULT,

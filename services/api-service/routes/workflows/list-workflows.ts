@@ -1,5 +1,5 @@
-import { listOf, Page, WITH_LABELS, WORKFLOW_STATUSES, Workflow } from '@punctual/contracts';
-import { listWorkflows } from '@punctual/database';
+import { listOf, Page, WITH_LABELS, Workflow, WORKFLOW_STATUSES } from '@punctual/contracts';
+import { asTenant, listWorkflows } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
@@ -24,7 +24,7 @@ const schema = {
 export function registerListWorkflows(app: ApiServer, context: ApiContext): void {
   app.get('/v1/workflows', { schema }, async (request, reply) => {
     const { query, tenantId } = request;
-    const page = await listWorkflows(context.database, {
+    const page = await listWorkflows(asTenant(context.database, tenantId).ordinary, {
       ...readCreatedPage(query),
       tenantId,
       status: readStatuses(query.status, WORKFLOW_STATUSES),
