@@ -20,11 +20,13 @@ export {
   LABEL_KEY_LENGTH_MAX,
   LABEL_VALUE_LENGTH_MAX,
   LABELS_MAX,
+  LIVE_TIMERS_LIMIT_MAX,
   NAME_LENGTH_MAX,
   PAGE_ITEMS_DEFAULT,
   PAGE_ITEMS_MAX,
   PAYLOAD_BYTES_MAX,
   QUEUE_NAME_LENGTH_MAX,
+  REQUESTS_PER_SECOND_LIMIT_MAX,
   TASK_KEY_LENGTH_MAX,
 } from './limits.ts';
 export {
@@ -43,6 +45,7 @@ export {
   SigningSecretParams,
   SigningSecretRequest,
   Tenant,
+  TenantChange,
   TenantRequest,
   WorkerInstance,
 } from './operator.ts';

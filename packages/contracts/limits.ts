@@ -22,6 +22,9 @@ export const ACTION_HEADER_VALUE_LENGTH_MAX = 4096;
 /** Name of a pull queue, and of a task within its workflow. */
 export const QUEUE_NAME_LENGTH_MAX = 100;
 export const TASK_KEY_LENGTH_MAX = 100;
+/** Limits that a tenant may be given: more than one install can do. */
+export const REQUESTS_PER_SECOND_LIMIT_MAX = 1_000_000;
+export const LIVE_TIMERS_LIMIT_MAX = 1_000_000_000;
 /** Names of workflows, tenants and keys. */
 export const NAME_LENGTH_MAX = 200;
 /** How long a no-op may pretend to work (ms): the longest time-out. */

@@ -1,5 +1,6 @@
 import { ACTORS, AUDIT_ACTIONS } from '@punctual/domain';
 import { type Static, Type } from 'typebox';
+import { LIVE_TIMERS_LIMIT_MAX, REQUESTS_PER_SECOND_LIMIT_MAX } from './limits.ts';
 import { CLOSED, Id, Instant, Name } from './primitives.ts';
 
 export const API_KEY_SCOPES = ['read', 'write', 'admin'] as const;
@@ -14,13 +15,48 @@ const SigningSecretText = Type.String({
   description: '`whsec_` and 24 to 64 bytes in base64, or `generate`. Requests to targets are signed with it.',
 });
 
-export const TenantRequest = Type.Object({ name: Name, signingSecret: Type.Optional(SigningSecretText) }, CLOSED);
+const limitFields = {
+  requestsPerSecondMax: Type.Unsafe<number | null>({
+    type: ['integer', 'null'],
+    minimum: 1,
+    maximum: REQUESTS_PER_SECOND_LIMIT_MAX,
+    description:
+      'Requests per second, in each api process; a batch counts its items. Null: as API_REQUESTS_PER_SECOND_MAX says.',
+  }),
+  liveTimersMax: Type.Unsafe<number | null>({
+    type: ['integer', 'null'],
+    minimum: 0,
+    maximum: LIVE_TIMERS_LIMIT_MAX,
+    description: 'Timers that may be live at once. Null: as API_LIVE_TIMERS_MAX says.',
+  }),
+};
+
+export const TenantRequest = Type.Object(
+  {
+    name: Name,
+    requestsPerSecondMax: Type.Optional(limitFields.requestsPerSecondMax),
+    liveTimersMax: Type.Optional(limitFields.liveTimersMax),
+    signingSecret: Type.Optional(SigningSecretText),
+  },
+  CLOSED,
+);
 export type TenantRequest = Static<typeof TenantRequest>;
+
+export const TenantChange = Type.Object(
+  {
+    name: Type.Optional(Name),
+    requestsPerSecondMax: Type.Optional(limitFields.requestsPerSecondMax),
+    liveTimersMax: Type.Optional(limitFields.liveTimersMax),
+  },
+  { ...CLOSED, minProperties: 1 },
+);
+export type TenantChange = Static<typeof TenantChange>;
 
 const tenantFields = {
   id: Id,
   name: Type.String(),
   isSigned: Type.Boolean({ description: 'Whether requests to targets are signed.' }),
+  ...limitFields,
   createdAt: Instant,
 };
 

@@ -51,7 +51,7 @@ export {
   type RequestedTimer,
   TIMERS_PER_INSERT_MAX,
 } from './queries/create-timers.ts';
-export { findApiKey } from './queries/find-api-key.ts';
+export { type FoundApiKey, findApiKey } from './queries/find-api-key.ts';
 export {
   type AttemptOutcome,
   type AttemptRecord,
@@ -122,6 +122,7 @@ export {
   startTimers,
   type TimerVersion,
 } from './queries/start-timers.ts';
+export { countLiveTimers, readTenantLimits, type TenantLimits } from './queries/tenant-limits.ts';
 export type { TimerRecord } from './queries/timer-record.ts';
 export { type ApiKeySummary, createApiKey, listApiKeys, revokeApiKey } from './repositories/api-keys.repository.ts';
 export { listAttempts, type ShownAttempt } from './repositories/attempts.repository.ts';
@@ -179,7 +180,15 @@ export {
   pruneSigningSecrets,
   type SigningSecretSummary,
 } from './repositories/signing-secrets.repository.ts';
-export { createTenant, hasTenant, listTenants, type TenantSummary } from './repositories/tenants.repository.ts';
+export {
+  changeTenant,
+  createTenant,
+  hasTenant,
+  listTenants,
+  type NewTenant,
+  type TenantChange,
+  type TenantSummary,
+} from './repositories/tenants.repository.ts';
 export {
   countTimers,
   type DueAfter,

@@ -12,6 +12,9 @@ export interface TenantRow {
   /** In plain text, from versions before 0004; the api moves them to `signing_secrets`. */
   signing_secrets: string[];
   created_at: number;
+  /** Null: what the api's settings say. */
+  requests_per_second_max: number | null;
+  live_timers_max: number | null;
 }
 
 export interface SigningSecretRow {

@@ -17,6 +17,7 @@ export const SENSIBLE_BODIES: Readonly<Record<string, object>> = {
   'POST /v1/runs': { workflowId: NOBODY },
   'POST /v1/runs/batch': { workflowId: NOBODY, runs: [{}] },
   'POST /v1/tenants': { name: 't' },
+  'PATCH /v1/tenants/{id}': { name: 't' },
   'POST /v1/tenants/{id}/signing-secrets': { overlapSeconds: 0 },
   'POST /v1/api-keys': { name: 'k', scope: 'read' },
   'POST /v1/delays/preview': { delay: { type: 'duration', value: 1, unit: 'seconds' } },

@@ -8,9 +8,11 @@ import {
   LABEL_KEY_LENGTH_MAX,
   LABEL_VALUE_LENGTH_MAX,
   LABELS_MAX,
+  LIVE_TIMERS_LIMIT_MAX,
   PAGE_ITEMS_DEFAULT,
   PAGE_ITEMS_MAX,
   PAYLOAD_BYTES_MAX,
+  REQUESTS_PER_SECOND_LIMIT_MAX,
 } from '../../packages/contracts/index.ts';
 import { ENTRIES_LOOKED_AT_MAX, IDEMPOTENCY_KEY_TTL_MS, INSTANCE_TTL_MS } from '../../packages/database/index.ts';
 import {
@@ -55,6 +57,10 @@ export function describeLimits(): string {
       `${format(TASKS_PER_WORKFLOW_MAX)}, and ${format(WORKFLOW_TASKS_BYTES_MAX)} bytes of JSON together`,
     ],
     ['Tasks that the runs of one batch have together', format(TASKS_PER_BATCH_MAX)],
+    [
+      '`requestsPerSecondMax` and `liveTimersMax` of a tenant',
+      `${format(REQUESTS_PER_SECOND_LIMIT_MAX)} and ${format(LIVE_TIMERS_LIMIT_MAX)}`,
+    ],
     ['URL of an action', `${format(URL_LENGTH_MAX)} characters`],
     ['Encryption keys', String(ENCRYPTION_KEYS_MAX)],
     ['Signing secrets of one tenant that sign at one time', String(SIGNING_SECRETS_MAX)],

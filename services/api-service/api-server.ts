@@ -43,5 +43,7 @@ declare module 'fastify' {
     scope?: Scope | 'operator';
     /** The handler heeds `If-Match`. For the OpenAPI document. */
     hasIfMatch?: boolean;
+    /** Of a batch: how many requests its body, which the schema let through, counts as. Without it: one. */
+    countItems?: (body: unknown) => number;
   }
 }

@@ -17,6 +17,7 @@ import { addJsonBody } from './plugins/json-body.ts';
 import { addOpenApi } from './plugins/openapi.ts';
 import { addProblems, sendProblem, toProblem } from './plugins/problems.ts';
 import { addRequestIdentity, createRequestIds } from './plugins/request-identity.ts';
+import { addRequestLimits } from './plugins/request-limits.ts';
 import { addRequestMetrics } from './plugins/request-metrics.ts';
 import { addUnknownRoutes } from './plugins/unknown-routes.ts';
 import { addValidation } from './plugins/validation.ts';
@@ -65,6 +66,7 @@ export async function buildApi(parts: { context: ApiContext; health: Health; reg
   await app.register(async (guarded) => {
     const server = guarded.withTypeProvider<SchemaTypes>() as ApiServer;
     addAuth(server, context);
+    addRequestLimits(server, context);
     addBodyRoom(server, context);
     registerRoutes(server, context);
   });

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { LIVE_TIMERS_LIMIT_MAX, REQUESTS_PER_SECOND_LIMIT_MAX } from '@punctual/contracts';
 import { createEgressPolicy, parseEncryptionKeys } from '@punctual/domain';
 import { readConfig } from '@punctual/runtime';
 import { type Static, Type } from 'typebox';
@@ -125,6 +126,19 @@ export const ApiConfigSchema = Type.Object({
     maximum: 1_000_000,
     default: 10_000,
     description: 'New timers that may wait for an insert; more are answered 503.',
+  }),
+  API_REQUESTS_PER_SECOND_MAX: Type.Integer({
+    minimum: 0,
+    maximum: REQUESTS_PER_SECOND_LIMIT_MAX,
+    default: 0,
+    description:
+      'Requests per second of each tenant that has no limit of its own, in each api process; a batch counts its items. 0: any number.',
+  }),
+  API_LIVE_TIMERS_MAX: Type.Integer({
+    minimum: 0,
+    maximum: LIVE_TIMERS_LIMIT_MAX,
+    default: 0,
+    description: 'Live timers of each tenant that has no limit of its own. 0: any number.',
   }),
   MAX_WAIT_YEARS: Type.Integer({
     minimum: 1,

@@ -3,6 +3,9 @@ import type { Database, DatabaseClock, RequestedTimer, WorkflowVersions } from '
 import type { EgressPolicy, Keyring } from '@punctual/domain';
 import type { Logger } from '@punctual/runtime';
 import type { ApiConfig } from './config.ts';
+import type { KnownLimits } from './limits/known-limits.ts';
+import type { LiveTimerQuotas } from './limits/live-timer-quotas.ts';
+import type { RequestRates } from './limits/request-rates.ts';
 import type { ApiMetrics } from './metrics.ts';
 import type { BodyRoom } from './plugins/body-room.ts';
 import type { KeyedResult } from './plugins/idempotency.ts';
@@ -28,6 +31,10 @@ export interface ApiContext {
   readonly keyring: Keyring;
   /** Longest wait of a timer or task (ms). */
   readonly maxWaitMs: number;
+  /** What tenants may do at most: how many requests a second, and how many live timers. */
+  readonly limits: KnownLimits;
+  readonly requestRates: RequestRates;
+  readonly liveTimers: LiveTimerQuotas;
   /** The way in for single new timers: concurrent ones share an insert. */
   readonly timerBatcher: WriteBatcher<RequestedTimer, boolean>;
   /** The same for those with external ids. False: the id was taken already. */

@@ -10,6 +10,8 @@ export interface ApiMetrics {
   requestSeconds: Histogram<'method' | 'route' | 'status'>;
   createBatchTimers: Histogram;
   createRefused: Counter;
+  /** `limit`: `rate` or `live_timers`. */
+  requestsLimited: Counter<'limit'>;
 }
 
 /** What the metrics read when they are scraped. */
@@ -64,6 +66,12 @@ export function createApiMetrics(registry: Registry, parts: MeasuredParts): ApiM
     createRefused: new Counter({
       name: 'api_create_refused_total',
       help: 'New timers refused because too many waited.',
+      registers,
+    }),
+    requestsLimited: new Counter({
+      name: 'api_requests_limited_total',
+      help: 'Requests refused because their tenant was beyond a limit: rate or live_timers.',
+      labelNames: ['limit'],
       registers,
     }),
   };

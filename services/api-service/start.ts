@@ -26,6 +26,9 @@ import type { ApiServer } from './api-server.ts';
 import { buildApi } from './app.ts';
 import { type ApiConfig, readEgressRanges } from './config.ts';
 import type { ApiContext } from './context.ts';
+import { KnownLimits } from './limits/known-limits.ts';
+import { LiveTimerQuotas } from './limits/live-timer-quotas.ts';
+import { RequestRates } from './limits/request-rates.ts';
 import { createApiMetrics } from './metrics.ts';
 import { BodyRoom } from './plugins/body-room.ts';
 import { boundQueueReads } from './queue-reader.ts';
@@ -178,6 +181,8 @@ export async function createApiContext(parts: {
   const clock = new DatabaseClock();
   for (let round = 0; round < CLOCK_ROUNDS_AT_START; round += 1) await synchronizeClock(database.ordinary, clock);
   const bodyRoom = new BodyRoom(config.API_BODIES_BYTES_MAX);
+  const limits = new KnownLimits(config, database);
+  await limits.readDefaultTenant();
   const timerBatcher = new WriteBatcher(
     describeTimerBatches(
       config,
@@ -203,6 +208,9 @@ export async function createApiContext(parts: {
     logger,
     database,
     clock,
+    limits,
+    requestRates: new RequestRates(limits),
+    liveTimers: new LiveTimerQuotas(limits, database, () => metrics.requestsLimited.inc({ limit: 'live_timers' })),
     timerBatcher,
     namedTimerBatcher,
     bodyRoom,

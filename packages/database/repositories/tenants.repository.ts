@@ -5,11 +5,17 @@ import { runQuery } from '../run-query.ts';
 import type { TenantRow } from '../tables.ts';
 import { type CreatedAfter, createdBehind, cutRows, type StoredPage, toInstant } from './keyset.ts';
 
-/** Stores a tenant. `createdAt` in epoch ms. */
-export async function createTenant(
-  database: Queryable,
-  tenant: { id: string; name: string; createdAt: number },
-): Promise<void> {
+/** A tenant to store. `createdAt` in epoch ms; a limit that is null, or absent, is what the api's settings say. */
+export interface NewTenant {
+  id: string;
+  name: string;
+  createdAt: number;
+  requestsPerSecondMax?: number | null;
+  liveTimersMax?: number | null;
+}
+
+/** Stores a tenant. */
+export async function createTenant(database: Queryable, tenant: NewTenant): Promise<void> {
   await runQuery(
     database,
     queryBuilder.insertInto('tenants').values({
@@ -17,6 +23,8 @@ export async function createTenant(
       name: tenant.name,
       signing_secrets: [],
       created_at: toInstant(tenant.createdAt),
+      requests_per_second_max: tenant.requestsPerSecondMax ?? null,
+      live_timers_max: tenant.liveTimersMax ?? null,
     }),
   );
 }
@@ -30,7 +38,7 @@ export async function hasTenant(database: Queryable, id: string): Promise<boolea
 /** A tenant as lists show it: its secrets stay where they are. */
 export type TenantSummary = Omit<TenantRow, 'signing_secrets'> & { is_signed: boolean };
 
-const SUMMARY = ['id', 'name', 'created_at'] as const;
+const SUMMARY = ['id', 'name', 'created_at', 'requests_per_second_max', 'live_timers_max'] as const;
 const IS_SIGNED = sql<boolean>`(cardinality(signing_secrets) > 0 OR EXISTS (SELECT FROM signing_secrets AS s
   WHERE s.tenant_id = tenants.id AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())))`.as('is_signed');
 
@@ -48,4 +56,29 @@ export async function listTenants(
     .limit(page.limit + 1);
   if (page.after) query = query.where(createdBehind(page.after));
   return cutRows(await query.execute(), page.limit);
+}
+
+/** What is undefined stays. */
+export type TenantChange = Partial<Pick<NewTenant, 'name' | 'requestsPerSecondMax' | 'liveTimersMax'>>;
+
+/** Changes a tenant. Returns it as it is now; undefined when there is none. At least one field must be given. */
+export async function changeTenant(
+  database: Queryable,
+  id: string,
+  { name, requestsPerSecondMax, liveTimersMax }: TenantChange,
+): Promise<TenantSummary | undefined> {
+  const [changed] = await runQuery(
+    database,
+    queryBuilder
+      .updateTable('tenants')
+      .set({
+        ...(name !== undefined && { name }),
+        ...(requestsPerSecondMax !== undefined && { requests_per_second_max: requestsPerSecondMax }),
+        ...(liveTimersMax !== undefined && { live_timers_max: liveTimersMax }),
+      })
+      .where('id', '=', id)
+      .returning(SUMMARY)
+      .returning(IS_SIGNED),
+  );
+  return changed;
 }

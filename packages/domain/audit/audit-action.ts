@@ -19,6 +19,7 @@ export const AUDIT_ACTIONS = [
   'run.cancel',
   'run.retry',
   'tenant.create',
+  'tenant.change',
   'signing-secret.create',
   'signing-secret.delete',
   'api-key.create',

@@ -20,7 +20,8 @@ import { createTimerNotFound, renderRecord } from '../timers/read-timers.ts';
 
 /**
  * Makes dead letters live timers again, due now, with all their attempts before them; runs that failed by them go on.
- * 200 for each that was; 404 or 409 for the others. All in one transaction, that of `client` if there is one.
+ * 200 for each that was; 404 or 409 for the others. All in one transaction, that of `client` if there is one. Throws a 429
+ * when the tenant has no room for so many live timers.
  */
 export async function redriveEach(
   context: ApiContext,
@@ -59,6 +60,8 @@ export async function redriveWithin(
   // A run that a person cancelled begins nothing more.
   const isOfCancelledRun = (runId: string | null) => runId !== null && runs.get(runId)?.status === 'cancelled';
   const chosen = letters.filter(({ runId }) => !isOfCancelledRun(runId)).map(({ id }) => id);
+  const refusal = await context.liveTimers.take(tenantId, chosen.length, client);
+  if (refusal) throw refusal;
   const pausedRunIds = [...runs.values()].filter(({ status }) => status === 'paused').map(({ id }) => id);
   const redriven = await redriveTimers(client, tenantId, chosen, pausedRunIds);
   await revive(context, client, runs, redriven);

@@ -36,6 +36,12 @@ const COMMON: readonly CommonRefusal[] = [
   { status: 414, codes: ['url_too_long'], isOf: ({ hasParams }) => hasParams },
   { status: 415, codes: ['unsupported_media_type'], isOf: ({ readsBody }) => readsBody },
   { status: 422, codes: ['idempotency_mismatch'], isOf: ({ isKeyed }) => isKeyed },
+  {
+    status: 429,
+    codes: ['rate_limited'],
+    headers: ['retry-after'],
+    isOf: ({ scope }) => scope !== undefined && scope !== 'operator',
+  },
   // Never on purpose: a defect, and the log has a line about it.
   { status: 500, codes: ['internal_error'], isOf: ({ scope }) => scope !== undefined },
   {

@@ -18,8 +18,8 @@ interface Grant {
 const RANKS: Record<Scope, number> = { read: 0, write: 1, admin: 2 };
 
 /**
- * How long a key that was found is good without asking again (ms). A revoked key must be refused within 5 s, of which
- * the query itself may take some.
+ * How long a key that was found is good without asking again (ms). A revoked key must be refused, and a limit of its
+ * tenant that was changed must hold, within 5 s, of which the query itself may take some.
  */
 const GRANT_TTL_MS = 4_000;
 /** Keys remembered at once; the oldest leaves. Ten thousand keys in 4 s is far more than an install has. */
@@ -28,12 +28,13 @@ const GRANTS_CACHED_MAX = 10_000;
 const KEY_LENGTH_MAX = 255;
 
 /** Lets in who presents a key: sets `request.tenantId`, `request.scope` and `request.caller`, or answers 401 or 403. */
-export function addAuth(app: ApiServer, context: Pick<ApiContext, 'config' | 'database'>): void {
+export function addAuth(app: ApiServer, context: Pick<ApiContext, 'config' | 'database' | 'limits'>): void {
   app.decorateRequest('tenantId', '');
   app.decorateRequest('scope', 'read');
   app.decorateRequest('caller', null as never);
   if (context.config.AUTH === 'off') {
     app.addHook('onRequest', (request, _reply, done) => {
+      context.limits.refreshDefaultTenant();
       request.tenantId = DEFAULT_TENANT_ID;
       request.scope = 'admin';
       request.caller = NOBODY;
@@ -95,15 +96,16 @@ function refuse(detail: string, parameters = ''): ProblemError {
 
 /**
  * Finds the tenant of a key by its hash: the key itself is stored nowhere. For the few seconds in which an answer is good
- * it is found by the key's text, because hashing each request's key would cost as much as parsing its body.
+ * it is found by the key's text, because hashing each request's key would cost as much as parsing its body. How long that
+ * takes tells a guesser nothing: texts are compared only when their hashes, of a seed that nobody knows, are equal.
  */
 class ApiKeyGrants {
-  readonly #context: Pick<ApiContext, 'database'>;
+  readonly #context: Pick<ApiContext, 'database' | 'limits'>;
   readonly #bootstrapHash: Buffer | undefined;
   readonly #known = new Map<string, { grant: Grant; until: number }>();
   readonly #underWay = new Map<string, Promise<Grant | undefined>>();
 
-  constructor(context: Pick<ApiContext, 'config' | 'database'>) {
+  constructor(context: Pick<ApiContext, 'config' | 'database' | 'limits'>) {
     this.#context = context;
     const bootstrapKey = context.config.BOOTSTRAP_API_KEY;
     this.#bootstrapHash = bootstrapKey === undefined ? undefined : hash('sha256', bootstrapKey, 'buffer');
@@ -134,12 +136,17 @@ class ApiKeyGrants {
   }
 
   async #findGrant(key: string, keyHash: Buffer): Promise<Grant | undefined> {
+    const { database, limits } = this.#context;
     if (this.#bootstrapHash && timingSafeEqual(keyHash, this.#bootstrapHash)) {
+      limits.refreshDefaultTenant();
       return { tenantId: DEFAULT_TENANT_ID, scope: 'admin', caller: BOOTSTRAP };
     }
     // Whoever guesses must not keep Postgres busy.
     if (!API_KEY.test(key)) return undefined;
-    const row = await findApiKey(this.#context.database.ordinary, keyHash);
-    return row && { tenantId: row.tenant_id, scope: row.scope, caller: { actor: 'key', keyId: row.id } };
+    const row = await findApiKey(database.ordinary, keyHash);
+    // Postgres found it by an index, which is nothing to rely on for this: an index may be damaged, a query changed.
+    if (!row || !timingSafeEqual(keyHash, row.key_hash)) return undefined;
+    limits.learn(row.tenant_id, row);
+    return { tenantId: row.tenant_id, scope: row.scope, caller: { actor: 'key', keyId: row.id } };
   }
 }

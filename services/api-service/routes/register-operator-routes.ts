@@ -10,6 +10,7 @@ import { registerListSchedulers } from './schedulers/list-schedulers.ts';
 import { registerCreateSigningSecret } from './signing-secrets/create-signing-secret.ts';
 import { registerDeleteSigningSecret } from './signing-secrets/delete-signing-secret.ts';
 import { registerListSigningSecrets } from './signing-secrets/list-signing-secrets.ts';
+import { registerChangeTenant } from './tenants/change-tenant.ts';
 import { registerCreateTenant } from './tenants/create-tenant.ts';
 import { registerListTenants } from './tenants/list-tenants.ts';
 import { registerListWorkers } from './workers/list-workers.ts';
@@ -18,6 +19,7 @@ import { registerListWorkers } from './workers/list-workers.ts';
 export function registerOperatorRoutes(app: ApiServer, context: ApiContext): void {
   registerCreateTenant(app, context);
   registerListTenants(app, context);
+  registerChangeTenant(app, context);
   registerCreateSigningSecret(app, context);
   registerListSigningSecrets(app, context);
   registerDeleteSigningSecret(app, context);

@@ -63,10 +63,12 @@ export async function beginRuns(
 ): Promise<RunResult[]> {
   const workflowIds = [...new Set(orders.map((order) => order.workflowId))];
   const heads = new Map((await readWorkflowHeads(client, workflowIds)).map((head) => [head.id, head]));
-  const candidates = orders.map((order) => {
+  const candidates: Candidate[] = [];
+  for (const order of orders) {
     const head = heads.get(order.workflowId);
-    return { order, head, id: createId(), refusal: findRefusal(order, head) };
-  });
+    const refusal = findRefusal(order, head) ?? (await findWantOfRoom(context, client, order, head!));
+    candidates.push({ order, head, id: createId(), refusal });
+  }
   // External ids come first: whoever waits for another's claim must not yet hold what others may wait for.
   const named = candidates
     .filter(({ order }) => order.externalId !== null)
@@ -109,7 +111,15 @@ export async function beginRuns(
   });
 }
 
-function nameRun({ order, id }: { order: RunOrder; id: string }): RunExternalId {
+interface Candidate {
+  order: RunOrder;
+  head: WorkflowHead | undefined;
+  /** Of the run, if it begins. */
+  id: string;
+  refusal: ProblemError | undefined;
+}
+
+function nameRun({ order, id }: Candidate): RunExternalId {
   return { tenantId: order.tenantId, externalId: order.externalId!, runId: id };
 }
 
@@ -121,6 +131,22 @@ function findRefusal(order: RunOrder, head: WorkflowHead | undefined): ProblemEr
   if (head.status === 'archived')
     return new ProblemError(409, 'workflow_archived', 'The workflow is archived and begins no runs.');
   return undefined;
+}
+
+/**
+ * The refusal of a tenant that has no room for the timers with which the run would begin. Those that its later tasks bring
+ * are not known yet.
+ */
+async function findWantOfRoom(
+  { liveTimers, workflowVersions }: Pick<ApiContext, 'liveTimers' | 'workflowVersions'>,
+  client: Transaction,
+  { tenantId }: RunOrder,
+  head: WorkflowHead,
+): Promise<ProblemError | undefined> {
+  if (!liveTimers.isBounded(tenantId)) return undefined;
+  const { tasks } = await workflowVersions.read(client, head.id, head.version);
+  const roots = tasks.filter(({ after }) => after === undefined || after.length === 0);
+  return liveTimers.take(tenantId, roots.length, client);
 }
 
 function createRunGone(): ProblemError {

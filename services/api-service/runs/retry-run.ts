@@ -14,7 +14,7 @@ import { createRunNotFound } from './show-runs.ts';
 
 /**
  * Sends the dead letters of a run again, due now, with all their attempts before them; when they succeed, the tasks
- * behind them begin. Throws ProblemError: 404, 409 when the run was cancelled or no task of it is dead.
+ * behind them begin. Throws ProblemError: 404, 409 when the run was cancelled or no task of it is dead, 429 without room for so many live timers.
  */
 export async function retryRun(
   context: ApiContext,

@@ -267,6 +267,20 @@ const CHANGES: Record<string, () => Promise<Change>> = {
     details: { isSigned: true },
     idle: [{ body: { name: 't', signingSecret: 'whsec_short' }, status: 400 }],
   }),
+  'PATCH /v1/tenants/{id}': async () => {
+    const id = await createTenant();
+    return {
+      action: 'tenant.change',
+      url: `/v1/tenants/${id}`,
+      body: { name: 'renamed', liveTimersMax: 7 },
+      targets: [id],
+      details: { name: 'renamed', liveTimersMax: 7 },
+      idle: [
+        { url: `/v1/tenants/${UNKNOWN_ID}`, status: 404 },
+        { body: {}, status: 400 },
+      ],
+    };
+  },
   'POST /v1/tenants/{id}/signing-secrets': async () => {
     const tenantId = await createTenant();
     return {

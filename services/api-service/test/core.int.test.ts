@@ -131,6 +131,29 @@ test('a revoked key is refused within five seconds', async () => {
   expect((await api.request('GET', '/v1/timers', undefined, as(key))).status).toBe(401);
 });
 
+test('a key lets in nobody by whose hash it was not found, whatever the look-up returns', async () => {
+  const other = await openTestApi();
+  const { ordinary } = other.context.database;
+  const ask = ordinary.query.bind(ordinary) as (config: unknown, values?: unknown) => unknown;
+  let isStripped = false;
+  // The look-up has forgotten its condition, and finds some key.
+  vi.spyOn(ordinary, 'query').mockImplementation(((config: { name?: string; text: string }, values?: unknown) => {
+    if (config.name !== 'find_api_key') return ask(config, values);
+    isStripped = true;
+    return ask({ ...config, text: config.text.replace('k.key_hash = $1', '$1::bytea IS NOT NULL') });
+  }) as never);
+  try {
+    const read = async (key: string) =>
+      (await other.request('GET', '/v1/timers', undefined, { authorization: `Bearer ${key}` })).status;
+    const { body } = await other.request('POST', '/v1/api-keys', { name: 'the only one', scope: 'read' });
+    expect(await read(body.key)).toBe(200);
+    expect(await read(createApiKeyText().key)).toBe(401);
+    expect(isStripped).toBe(true);
+  } finally {
+    await other.close();
+  }
+});
+
 test('a key works from the moment in which it exists', async () => {
   const { key } = createApiKeyText();
   expect((await api.request('GET', '/v1/timers', undefined, as(key))).status).toBe(401);

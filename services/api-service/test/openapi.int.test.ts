@@ -81,7 +81,20 @@ const BY_STATUS: Readonly<Record<number, (operation: Operation) => Promise<TestA
     );
     return send(operation, { headers });
   },
+  429: async (operation) => {
+    const headers = await createHurriedKey();
+    // Its first request uses up the second.
+    await send(operation, { headers });
+    return send(operation, { headers });
+  },
 };
+
+/** A key of a tenant that may send one request a second. */
+async function createHurriedKey(): Promise<Record<string, string>> {
+  const tenant = await api.request('POST', '/v1/tenants', { name: 'hurried', requestsPerSecondMax: 1 });
+  const { body } = await api.request('POST', '/v1/api-keys', { name: 'k', scope: 'admin', tenantId: tenant.body.id });
+  return { authorization: `Bearer ${body.key}` };
+}
 
 /** Not provoked here. */
 const ELSEWHERE: Readonly<Record<number, string>> = {
@@ -150,6 +163,7 @@ const BY_OPERATION: Readonly<Record<string, () => Promise<string>>> = {
   'POST /v1/runs/{id}/retry 200': createRunWithDeadTask,
   'POST /v1/runs/{id}/retry 409': createRun,
   'DELETE /v1/api-keys/{id} 200': createApiKey,
+  'PATCH /v1/tenants/{id} 200': async () => DEFAULT_TENANT_ID,
 };
 
 /** Bodies by which an operation without an id answers a status. */

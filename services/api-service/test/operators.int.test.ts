@@ -62,6 +62,8 @@ describe('tenants', () => {
       id: generated.id,
       name: 'tenant',
       isSigned: true,
+      requestsPerSecondMax: null,
+      liveTimersMax: null,
       createdAt: generated.createdAt,
     });
   });
@@ -249,6 +251,7 @@ test('everything of operators needs the scope admin', async () => {
   const calls: [string, string, unknown?][] = [
     ['POST', '/v1/tenants', { name: 'n' }],
     ['GET', '/v1/tenants'],
+    ['PATCH', `/v1/tenants/${DEFAULT_TENANT_ID}`, { name: 'n' }],
     ['POST', '/v1/api-keys', { name: 'n', scope: 'admin' }],
     ['GET', '/v1/api-keys'],
     ['DELETE', `/v1/api-keys/${writer.id}`],

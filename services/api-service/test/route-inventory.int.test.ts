@@ -54,3 +54,35 @@ test('every route but health, metrics and its own description asks for a key', a
     ['/metrics', '/v1/health', '/v1/health/live', '/v1/health/ready', '/v1/openapi.json'].toSorted(),
   );
 });
+
+test('every list refuses pages of none and of more than 200 items, and every batch more than 1,000 items', async () => {
+  const { body: document } = await api.request('GET', '/v1/openapi.json');
+  const lists: string[] = [];
+  const batches: string[] = [];
+  for (const { method, path } of operations) {
+    const { parameters = [], requestBody } = document.paths[path][method.toLowerCase()];
+    const url = fill(path, UUID);
+    if (parameters.some(({ name }: { name: string }) => name === 'limit')) {
+      lists.push(path);
+      for (const limit of ['0', '201', '-1', '1.5', 'all']) {
+        const answer = await api.request(method, `${url}?limit=${limit}`);
+        expect(answer, `${path}?limit=${limit}`).toMatchObject({
+          status: 400,
+          body: { code: 'invalid_request', errors: [{ pointer: '/query/limit' }] },
+        });
+      }
+    }
+    const fields = requestBody?.content['application/json'].schema.properties ?? {};
+    const field = ['timers', 'runs', 'ids'].find((name) => name in fields);
+    if (field === undefined) continue;
+    batches.push(path);
+    const items = Array(1_001).fill(field === 'ids' ? UUID : {});
+    const answer = await api.request(method, url, {
+      ...('workflowId' in fields && { workflowId: UUID }),
+      [field]: items,
+    });
+    expect(answer, path).toMatchObject({ status: 400, body: { errors: [{ pointer: `/${field}` }] } });
+  }
+  expect(lists.length).toBeGreaterThan(9);
+  expect(batches.length).toBeGreaterThan(4);
+});

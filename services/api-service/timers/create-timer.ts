@@ -33,7 +33,8 @@ const OFFERS_MAX = 3;
 
 /**
  * Stores one timer: 201, or 200 with the one that has its external id. Resolves when it is committed, or, with a
- * `client`, when it is stored in that transaction. Throws a 400 when the request makes no sense.
+ * `client`, when it is stored in that transaction. Throws a 400 when the request makes no sense, and a 429 when the tenant
+ * has no room for another live timer.
  */
 export async function createTimer(
   context: ApiContext,
@@ -46,6 +47,13 @@ export async function createTimer(
   if (prepared.faults) throw createInvalidRequest(prepared.faults);
   const { timer, isSkipped } = prepared;
   const database = client ?? asTenant(context.database, tenantId).hot;
+  if (!isSkipped && context.liveTimers.isBounded(tenantId)) {
+    const refusal = await context.liveTimers.take(tenantId, 1, client);
+    // What exists is shown all the same.
+    const existing = refusal && timer.externalId !== null && (await readExisting(context, timer, database));
+    if (existing) return { status: 200, body: existing };
+    if (refusal) throw refusal;
+  }
   for (let offer = 0; offer < OFFERS_MAX; offer += 1) {
     if (await store(context, timer, isSkipped, client)) {
       const answer = createNewTimerAnswer(timer);

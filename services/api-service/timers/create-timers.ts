@@ -23,7 +23,8 @@ const checkRequest = compileCheck(TimerRequest);
 
 /**
  * Stores the timers of a batch, all that make sense in one statement, and answers for each: 201, 200 when its external id
- * stands for one that exists, or 400. Pointers go into the body of the batch.
+ * stands for one that exists, or 400. Pointers go into the body of the batch. Throws a 429 when the tenant has no room for
+ * all that make sense.
  */
 export async function createBatch(
   context: ApiContext,
@@ -63,6 +64,8 @@ async function store(
 ): Promise<Map<NewTimer, ItemResult>> {
   const results = new Map<NewTimer, ItemResult>();
   if (requests.size === 0) return results;
+  const refusal = await context.liveTimers.take(tenantId, plan.due.length, client);
+  if (refusal) throw refusal;
   let stored: Set<string>;
   try {
     stored = client

@@ -12,6 +12,7 @@ import {
 import { type ApiContext, readAnchorAt } from '../context.ts';
 import { answerKeyed, type KeyedRequest, type KeyedResult } from '../plugins/idempotency.ts';
 import { createInvalidRequest } from '../plugins/problems.ts';
+import type { ProblemError } from '../problem.ts';
 import { TenantBatchers } from '../tenant-batchers.ts';
 import { createNewTimerAnswer } from './create-timer.ts';
 import { prepareTimer } from './prepare-timer.ts';
@@ -58,11 +59,15 @@ async function createTogether(
     prepareTimer(context, tenantId, timer, anchorAt, origin),
   );
   const timers = prepared.flatMap((one) => (one.faults || one.isSkipped ? [] : [one.timer]));
-  const stored = await storeTimersTogether(client, timers);
+  const refusals = await findRefusals(context, client, timers);
+  const stored = await storeTimersTogether(
+    client,
+    timers.filter((timer) => !refusals.has(timer)),
+  );
   const existing = await readExisting(
     context,
     client,
-    timers.filter((timer) => !stored.has(timer.id)),
+    timers.filter((timer) => timer.externalId !== null && !stored.has(timer.id)),
   );
   return prepared.map((one): KeyedResult => {
     if (one.faults) return createInvalidRequest(one.faults);
@@ -70,8 +75,23 @@ async function createTogether(
     if (stored.has(timer.id)) return createNewTimerAnswer(timer);
     // What ends at once, and an external id whose timer is gone for good, are seldom: each has a transaction of its own.
     const body = existing.get(timer);
-    return body === undefined ? undefined : { status: 200, body };
+    return body === undefined ? refusals.get(timer) : { status: 200, body };
   });
+}
+
+/** Those for which their tenant has no room. Each is let in by itself, as each is a request by itself. */
+async function findRefusals(
+  { liveTimers }: Pick<ApiContext, 'liveTimers'>,
+  client: Transaction,
+  timers: readonly NewTimer[],
+): Promise<Map<NewTimer, ProblemError>> {
+  const refusals = new Map<NewTimer, ProblemError>();
+  for (const timer of timers) {
+    if (!liveTimers.isBounded(timer.tenantId)) continue;
+    const refusal = await liveTimers.take(timer.tenantId, 1, client);
+    if (refusal) refusals.set(timer, refusal);
+  }
+  return refusals;
 }
 
 /** The timers that have the external ids, as JSON text. */

@@ -1,5 +1,5 @@
 import { AuditEntry, CLOSED, Id, Instant, listOf, Page } from '@punctual/contracts';
-import { asTenant, type AuditLogRow, ENTRIES_LOOKED_AT_MAX, listAuditEntries } from '@punctual/database';
+import { type AuditLogRow, asTenant, ENTRIES_LOOKED_AT_MAX, listAuditEntries } from '@punctual/database';
 import { ACTORS, AUDIT_ACTIONS } from '@punctual/domain';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';

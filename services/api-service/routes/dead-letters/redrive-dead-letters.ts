@@ -8,6 +8,7 @@ import { redriveEach } from '../../dead-letters/redrive.ts';
 import { refuse } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { createInvalidRequest } from '../../plugins/problems.ts';
+import { countItemsOf } from '../../plugins/request-limits.ts';
 import { createSingleAnswer, renderResults } from '../../timers/item-results.ts';
 import { toCondition } from '../../timers/timer-filter.ts';
 
@@ -21,7 +22,10 @@ export function registerRedriveDeadLetter(app: ApiServer, context: ApiContext): 
         summary: 'Send a dead letter again',
         params: DeadLetterParams,
         body: NoBody,
-        response: { 200: Timer, ...refuse({ 404: ['not_found'], 409: ['not_a_dead_letter', 'run_cancelled'] }) },
+        response: {
+          200: Timer,
+          ...refuse({ 404: ['not_found'], 409: ['not_a_dead_letter', 'run_cancelled'], 429: ['quota_exceeded'] }),
+        },
       },
     },
     async (request, reply) => {
@@ -41,11 +45,12 @@ export function registerRedriveDeadLetters(app: ApiServer, context: ApiContext):
   app.post(
     '/v1/dead-letters/redrive',
     {
+      config: { countItems: countItemsOf('ids') },
       schema: {
         tags: ['dead letters'],
         summary: 'Send up to 1000 dead letters again',
         body: RedriveRequest,
-        response: { 200: RedriveAnswer },
+        response: { 200: RedriveAnswer, ...refuse({ 429: ['quota_exceeded'] }) },
       },
     },
     async (request, reply) => {

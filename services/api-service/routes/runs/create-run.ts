@@ -21,6 +21,7 @@ const schema = {
     ...refuse({
       404: ['workflow_not_found'],
       409: ['workflow_paused', 'workflow_archived', 'external_id_taken'],
+      429: ['quota_exceeded'],
     }),
   },
 };

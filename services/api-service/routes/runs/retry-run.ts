@@ -14,7 +14,10 @@ const schema = {
   description: 'Due now, with all their attempts before them. 409 when the run was cancelled or no task of it is dead.',
   params: IdParams,
   body: NoBody,
-  response: { 200: Run, ...refuse({ 404: ['run_not_found'], 409: ['run_cancelled', 'nothing_to_retry'] }) },
+  response: {
+    200: Run,
+    ...refuse({ 404: ['run_not_found'], 409: ['run_cancelled', 'nothing_to_retry'], 429: ['quota_exceeded'] }),
+  },
 };
 
 export function registerRetryRun(app: ApiServer, context: ApiContext): void {

@@ -7,6 +7,8 @@ export function renderTenant(tenant: TenantSummary): Tenant {
     id: tenant.id,
     name: tenant.name,
     isSigned: tenant.is_signed,
+    requestsPerSecondMax: tenant.requests_per_second_max,
+    liveTimersMax: tenant.live_timers_max,
     createdAt: new Date(tenant.created_at).toISOString(),
   };
 }

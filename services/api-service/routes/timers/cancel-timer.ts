@@ -5,6 +5,7 @@ import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { refuse } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
+import { countItemsOf } from '../../plugins/request-limits.ts';
 import { cancelEach } from '../../timers/cancel-timers.ts';
 import { createEditBatcher } from '../../timers/edit-batcher.ts';
 import { createBatchAnswer, createSingleAnswer } from '../../timers/item-results.ts';
@@ -53,6 +54,7 @@ export function registerCancelTimers(app: ApiServer, context: ApiContext): void 
   app.post(
     '/v1/timers/batch/cancel',
     {
+      config: { countItems: countItemsOf('ids') },
       schema: {
         tags: ['timers'],
         summary: 'Cancel up to 1000 timers, each by itself',

@@ -13,6 +13,7 @@ import type { ApiContext } from '../../context.ts';
 import { refuse } from '../../openapi/refusals.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
 import { createInvalidRequest } from '../../plugins/problems.ts';
+import { countItemsOf } from '../../plugins/request-limits.ts';
 import { compileCheck } from '../../plugins/validation.ts';
 import { applyChanges, type ChangeRequest } from '../../timers/change-timers.ts';
 import { createEditBatcher } from '../../timers/edit-batcher.ts';
@@ -70,6 +71,7 @@ export function registerChangeTimers(app: ApiServer, context: ApiContext): void 
     '/v1/timers/batch',
     {
       bodyLimit: context.config.API_BATCH_BODY_BYTES_MAX,
+      config: { countItems: countItemsOf('timers') },
       schema: {
         tags: ['timers'],
         summary: 'Change up to 1000 timers, each by itself',

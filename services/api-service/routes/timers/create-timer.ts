@@ -18,7 +18,7 @@ export function registerCreateTimer(app: ApiServer, context: ApiContext): void {
         response: {
           201: withHeaders(Timer, 'location'),
           200: Timer,
-          ...refuse({ 409: ['external_id_taken'] }),
+          ...refuse({ 409: ['external_id_taken'], 429: ['quota_exceeded'] }),
         },
       },
     },

@@ -1,4 +1,4 @@
-import { Attempt, IdParams, listOf, Page, PAGE_ITEMS_DEFAULT } from '@punctual/contracts';
+import { Attempt, IdParams, listOf, PAGE_ITEMS_DEFAULT, Page } from '@punctual/contracts';
 import { asTenant, listAttempts, readTimers } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';

@@ -1,4 +1,4 @@
-import { IdParams, listOf, Page, PAGE_ITEMS_DEFAULT, WorkflowVersion } from '@punctual/contracts';
+import { IdParams, listOf, PAGE_ITEMS_DEFAULT, Page, WorkflowVersion } from '@punctual/contracts';
 import { asTenant, listWorkflowVersions, readWorkflow } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';

@@ -1,4 +1,4 @@
-import { listOf, Page, WITH_LABELS, Workflow, WORKFLOW_STATUSES } from '@punctual/contracts';
+import { listOf, Page, WITH_LABELS, WORKFLOW_STATUSES, Workflow } from '@punctual/contracts';
 import { asTenant, listWorkflows } from '@punctual/database';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
