@@ -2,6 +2,7 @@ import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { isDatabaseUnavailable } from './errors.ts';
 import { Pool } from './pool.ts';
+import { createPoolerClient, type SessionSettings } from './pooler-client.ts';
 import type { Tables } from './tables.ts';
 import { beginAsTenant, TenantPool, TenantTransaction } from './tenant-pool.ts';
 
@@ -20,8 +21,21 @@ export interface Transaction extends Queryable {}
 /** Where transactions begin: a pool, or one tenant's way into it. */
 export type TransactionPool = pg.Pool | TenantPool;
 
+/** How DATABASE_URL leads to Postgres: values of the setting DATABASE_POOLER. */
+export const POOLERS = ['none', 'transaction'] as const;
+export type Pooler = (typeof POOLERS)[number];
+
+/** Reads DATABASE_POOLER; empty and absent are `none`. Throws an error that says what it may be. */
+export function parsePooler(text = ''): Pooler {
+  const pooler = text === '' ? 'none' : POOLERS.find((name) => name === text);
+  if (!pooler) throw new Error(`DATABASE_POOLER must be ${POOLERS.join(' or ')}, not ${text}.`);
+  return pooler;
+}
+
 export interface DatabaseOptions {
   connectionString: string;
+  /** What stands between us and Postgres: nothing, or a pooler that gives each transaction another connection. */
+  pooler?: Pooler;
   /** Shown in `pg_stat_activity`, for example `punctual-worker`. */
   applicationName: string;
   /** Connections for the hot statements; the ordinary queries get half as many, at least two. */
@@ -76,15 +90,27 @@ const types: pg.CustomTypesConfig = {
 
 // A hot statement joins a handful of ids with a large table. Before the first ANALYZE the planner takes a
 // growing table for a tiny one and would hash or scan all of it; these settings leave only the index paths.
-const HOT_SETTINGS =
-  '-c TimeZone=UTC -c jit=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off -c plan_cache_mode=force_generic_plan';
+const HOT_SETTINGS: SessionSettings = {
+  TimeZone: 'UTC',
+  jit: 'off',
+  enable_hashjoin: 'off',
+  enable_mergejoin: 'off',
+  enable_seqscan: 'off',
+  plan_cache_mode: 'force_generic_plan',
+};
 // Postgres' default for random reads is that of spinning disks; with it a table that was never analyzed is scanned for a few ids.
-const ORDINARY_SETTINGS = '-c TimeZone=UTC -c jit=off -c random_page_cost=1.1';
+const ORDINARY_SETTINGS: SessionSettings = { TimeZone: 'UTC', jit: 'off', random_page_cost: 1.1 };
 
 /** A transaction whose owner fell silent (frozen, or cut off) gives its locks back after this time (ms). */
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000;
 /** Postgres gives a statement up a little before we stop waiting for it: nothing runs on for nobody. */
 const STATEMENT_TIMEOUT_SHARE = 0.9;
+
+function formatStartOptions(settings: SessionSettings): string {
+  return Object.entries(settings)
+    .map(([name, value]) => `-c ${name}=${value}`)
+    .join(' ');
+}
 
 /**
  * Opens the pools. Connections are made when first needed, so this neither waits nor fails.
@@ -93,8 +119,12 @@ const STATEMENT_TIMEOUT_SHARE = 0.9;
 export function connectDatabase(options: DatabaseOptions): Database {
   let closing: Promise<void> | undefined;
   const queryTimeoutMs = options.queryTimeoutMs ?? QUERY_TIMEOUT_MS_DEFAULT;
-  const limits = `-c idle_in_transaction_session_timeout=${IDLE_IN_TRANSACTION_TIMEOUT_MS} -c statement_timeout=${Math.ceil(queryTimeoutMs * STATEMENT_TIMEOUT_SHARE)}`;
-  const createPool = (settings: string, max: number, suffix: string) => {
+  const limits: SessionSettings = {
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    statement_timeout: Math.ceil(queryTimeoutMs * STATEMENT_TIMEOUT_SHARE),
+  };
+  const createPool = (ofPool: SessionSettings, max: number, suffix: string) => {
+    const settings = { ...ofPool, ...limits };
     const pool = new Pool({
       connectionString: options.connectionString,
       application_name: options.applicationName + suffix,
@@ -103,8 +133,11 @@ export function connectDatabase(options: DatabaseOptions): Database {
       query_timeout: queryTimeoutMs,
       idleTimeoutMillis: 60_000,
       keepAlive: true,
-      options: `${settings} ${limits}`,
       types,
+      // Poolers refuse to pass on what they would have to keep for each client.
+      ...(options.pooler === 'transaction'
+        ? { Client: createPoolerClient(settings) }
+        : { options: formatStartOptions(settings) }),
     });
     pool.on('error', (error) => {
       // `end` resolves before the server has let go of the last connection, and may shut down meanwhile.
@@ -116,7 +149,7 @@ export function connectDatabase(options: DatabaseOptions): Database {
     return pool;
   };
   const hot = createPool(HOT_SETTINGS, options.poolSizeMax, '');
-  const relaxed = createPool(`${HOT_SETTINGS} -c synchronous_commit=off`, options.poolSizeMax, '-relaxed');
+  const relaxed = createPool({ ...HOT_SETTINGS, synchronous_commit: 'off' }, options.poolSizeMax, '-relaxed');
   const ordinary = createPool(ORDINARY_SETTINGS, Math.max(2, Math.ceil(options.poolSizeMax / 2)), '-ordinary');
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: ordinary }) });
   return {

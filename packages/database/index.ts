@@ -3,7 +3,10 @@ export {
   type Database,
   type DatabaseOptions,
   inTransaction,
+  POOLERS,
+  type Pooler,
   parseInstant,
+  parsePooler,
   type Queryable,
   type Transaction,
   type TransactionPool,
@@ -213,6 +216,5 @@ export {
 export { runQuery } from './run-query.ts';
 export { nameStatement } from './statement.ts';
 export type * from './tables.ts';
-export { asTenant, type TenantDatabase, TenantPool } from './tenant-pool.ts';
-export { TENANT_ROLE } from './tenant-query.ts';
+export { asTenant, TENANT_ROLE, type TenantDatabase, TenantPool } from './tenant-pool.ts';
 export { type StoredTask, type WorkflowVersion, WorkflowVersions } from './workflow-versions.ts';

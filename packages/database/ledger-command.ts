@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { isId } from '@punctual/domain';
-import { connectDatabase } from './connect.ts';
+import { connectDatabase, parsePooler } from './connect.ts';
 import { type LedgerReport, OVERDUE_AFTER_MS_DEFAULT, readLedger } from './repositories/ledger.repository.ts';
 
 const USAGE = `Proves that no timer was lost: every timer ever created is live or ended in exactly one way.
@@ -95,6 +95,7 @@ async function main(): Promise<number> {
   if (values.tenant !== undefined && !isId(values.tenant)) throw new Error('--tenant must be the id of a tenant.');
   const database = connectDatabase({
     connectionString: await findDatabaseUrl(),
+    pooler: parsePooler(process.env.DATABASE_POOLER),
     applicationName: 'punctual-ledger',
     poolSizeMax: 1,
     connectTimeoutMs: CONNECT_TIMEOUT_MS,

@@ -5,7 +5,7 @@ import { type MigrationProvider, Migrator } from 'kysely/migration';
 import pg from 'pg';
 import type { Database } from './connect.ts';
 import { isDatabaseUnavailable } from './errors.ts';
-import { TENANT_ROLE } from './tenant-query.ts';
+import { TENANT_ROLE } from './tenant-pool.ts';
 
 const FOLDER = join(import.meta.dirname, 'migrations');
 const UP_SUFFIX = '.up.sql';

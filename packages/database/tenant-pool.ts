@@ -1,7 +1,20 @@
 import { isId } from '@punctual/domain';
 import type pg from 'pg';
 import type { Database, Queryable, Transaction } from './connect.ts';
-import { TENANT_ROLE, TenantQuery } from './tenant-query.ts';
+import { type FirstStatement, PrecededQuery } from './preceded-query.ts';
+
+/** The role in which a tenant's statements run: row-level security applies to it. Migration 0003 makes it. */
+export const TENANT_ROLE = 'punctual_tenant';
+
+// The role first: whatever goes wrong after it, nothing more is done with the rights of the api's own user. Both end
+// with the transaction, so the connection may be anybody's afterwards, and a pooler's, too.
+const BIND_TENANT = {
+  name: 'bind_tenant',
+  text: `SELECT set_config('role', '${TENANT_ROLE}', true), set_config('punctual.tenant_id', $1, true)`,
+};
+
+/** What makes a transaction a tenant's. */
+export const bindTenant = (tenantId: string): FirstStatement => ({ ...BIND_TENANT, values: [tenantId] });
 
 /**
  * One tenant's way into a pool: each statement, or transaction (`inTransaction`), runs in the role and for the tenant
@@ -22,7 +35,7 @@ export class TenantPool implements Queryable {
     query: string | pg.QueryConfig,
     values?: unknown[],
   ): Promise<pg.QueryResult<Row>> {
-    const submitted = this.pool.query(new TenantQuery(this.tenantId, toTenantStatement(query, values)));
+    const submitted = this.pool.query(new PrecededQuery([bindTenant(this.tenantId)], toTenantStatement(query, values)));
     // What pg's types say holds for a client; a pool answers with a promise.
     return submitted as unknown as Promise<pg.QueryResult<Row>>;
   }

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { LIVE_TIMERS_LIMIT_MAX, REQUESTS_PER_SECOND_LIMIT_MAX } from '@punctual/contracts';
+import { POOLERS } from '@punctual/database';
 import { createEgressPolicy, parseEncryptionKeys } from '@punctual/domain';
 import { readConfig } from '@punctual/runtime';
 import { type Static, Type } from 'typebox';
@@ -12,6 +13,14 @@ export const ApiConfigSchema = Type.Object({
   PORT: Type.Integer({ minimum: 0, maximum: 65_535, default: 8088, description: 'Port; 0 takes a free one.' }),
   HOST: Type.String({ default: '0.0.0.0', description: 'Address to listen at.' }),
   DATABASE_URL: Type.String({ minLength: 1, description: 'Connection string of Postgres.' }),
+  DATABASE_POOLER: Type.Union(
+    POOLERS.map((pooler) => Type.Literal(pooler)),
+    {
+      default: 'none',
+      description:
+        'What DATABASE_URL leads through. `transaction`: a pooler such as PgBouncer in that mode; then the queue must be on Redis, and migrations still go to Postgres itself.',
+    },
+  ),
   REDIS_URL: Type.Optional(
     Type.String({
       minLength: 1,

@@ -72,6 +72,7 @@ export async function startApi(options: ApiOptions): Promise<RunningApi> {
   const { config, logger } = options;
   const database = connectDatabase({
     connectionString: config.DATABASE_URL,
+    pooler: config.DATABASE_POOLER,
     applicationName: 'punctual-api',
     poolSizeMax: config.API_POOL_SIZE_MAX,
     connectTimeoutMs: config.API_CONNECT_TIMEOUT_MS,

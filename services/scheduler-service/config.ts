@@ -1,3 +1,4 @@
+import { POOLERS } from '@punctual/database';
 import { type RelationCheck, readConfig } from '@punctual/runtime';
 import Type, { type Static } from 'typebox';
 import { HAND_OVER_EARLY_MS } from './dispatcher.ts';
@@ -15,6 +16,14 @@ export const SchedulerSettings = Type.Object({
     minLength: 1,
     description: 'Postgres 18, as `postgres://user:password@host:port/name`.',
   }),
+  DATABASE_POOLER: Type.Union(
+    POOLERS.map((pooler) => Type.Literal(pooler)),
+    {
+      default: 'none',
+      description:
+        'What DATABASE_URL leads through. `transaction`: a pooler such as PgBouncer in that mode; then the queue must be on Redis, and migrations still go to Postgres itself.',
+    },
+  ),
   REDIS_URL: Type.Optional(
     Type.String({
       description:
@@ -94,6 +103,9 @@ export type SchedulerConfig = Static<typeof SchedulerSettings>;
 
 const checkRelations: RelationCheck<SchedulerConfig> = (config) => {
   const faults: string[] = [];
+  if (config.DATABASE_POOLER !== 'none' && config.REDIS_URL === undefined) {
+    faults.push('DATABASE_POOLER needs REDIS_URL: the queue on Postgres does not go through a pooler.');
+  }
   if (config.SCHEDULER_LEASE_RENEW_MS * 2 > config.SCHEDULER_LEASE_TTL_MS) {
     faults.push(
       'SCHEDULER_LEASE_RENEW_MS must be at most half of SCHEDULER_LEASE_TTL_MS, or leases run out between renewals.',

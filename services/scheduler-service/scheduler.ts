@@ -41,6 +41,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
   );
   const database = connectDatabase({
     connectionString: config.DATABASE_URL,
+    pooler: config.DATABASE_POOLER,
     applicationName: 'punctual-scheduler',
     poolSizeMax: config.SCHEDULER_POOL_SIZE,
     onIdleError: (error) => warnSeldom(error, 'lost a connection to Postgres; the pool makes another'),

@@ -5,6 +5,7 @@ import {
   checkDatabaseReady,
   connectDatabase,
   type Database,
+  parsePooler,
   readSealingState,
   resealSigningSecrets,
   sealPlainSecrets,
@@ -104,6 +105,7 @@ async function main(): Promise<number> {
   const { databaseUrl, keyring, primaryKeyId } = await readSettings();
   const database = connectDatabase({
     connectionString: databaseUrl,
+    pooler: parsePooler(process.env.DATABASE_POOLER),
     applicationName: 'punctual-reseal',
     poolSizeMax: 2,
     connectTimeoutMs: CONNECT_TIMEOUT_MS,

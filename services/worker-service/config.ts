@@ -1,4 +1,5 @@
 import { Resolver } from 'node:dns';
+import { POOLERS } from '@punctual/database';
 import { parseEncryptionKeys } from '@punctual/domain';
 import { TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
 import { type RelationCheck, readConfig } from '@punctual/runtime';
@@ -17,6 +18,14 @@ export const WorkerSettings = Type.Object({
     minLength: 1,
     description: 'Postgres 18, as `postgres://user:password@host:port/name`.',
   }),
+  DATABASE_POOLER: Type.Union(
+    POOLERS.map((pooler) => Type.Literal(pooler)),
+    {
+      default: 'none',
+      description:
+        'What DATABASE_URL leads through. `transaction`: a pooler such as PgBouncer in that mode; then the queue must be on Redis, and migrations still go to Postgres itself.',
+    },
+  ),
   ENCRYPTION_KEYS: Type.Optional(
     Type.String({
       description:
@@ -114,6 +123,9 @@ const DNS_SERVERS_MAX = 3;
 
 const checkRelations: RelationCheck<WorkerConfig> = (config) => {
   const faults: string[] = [];
+  if (config.DATABASE_POOLER !== 'none' && config.REDIS_URL === undefined) {
+    faults.push('DATABASE_POOLER needs REDIS_URL: the queue on Postgres does not go through a pooler.');
+  }
   try {
     parseEncryptionKeys(config.ENCRYPTION_KEYS);
   } catch (error) {

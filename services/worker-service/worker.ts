@@ -68,6 +68,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
   const keyring = parseEncryptionKeys(config.ENCRYPTION_KEYS);
   const database = connectDatabase({
     connectionString: config.DATABASE_URL,
+    pooler: config.DATABASE_POOLER,
     applicationName: 'punctual-worker',
     poolSizeMax: config.WORKER_POOL_SIZE,
     onIdleError: (error) => warnSeldom(error, 'lost a connection to Postgres; the pool makes another'),

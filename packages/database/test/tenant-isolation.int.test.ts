@@ -16,7 +16,8 @@ import { createId } from '@punctual/domain';
 import { makeTimer, startProxy, useTestDatabase } from '@punctual/testkit';
 import type pg from 'pg';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { TenantQuery } from '../tenant-query.ts';
+import { PrecededQuery } from '../preceded-query.ts';
+import { bindTenant } from '../tenant-pool.ts';
 
 // One connection a pool, so that whatever one statement leaves behind meets the next.
 const db = useTestDatabase(1);
@@ -357,7 +358,7 @@ describe('on one connection', () => {
   /** As a pool sends it, without giving the connection up after a failure. */
   const send = (client: pg.PoolClient, config: pg.QueryConfig, tenantId = mine) =>
     new Promise<pg.QueryResult>((resolve, reject) => {
-      const query = new TenantQuery(tenantId, config);
+      const query = new PrecededQuery([bindTenant(tenantId)], config);
       query.callback = (error: Error | null, result: pg.QueryResult) => (error ? reject(error) : resolve(result));
       client.query(query);
     });

@@ -1,14 +1,12 @@
 import pg from 'pg';
 
-/** The role in which a tenant's statements run: row-level security applies to it. Migration 0003 makes it. */
-export const TENANT_ROLE = 'punctual_tenant';
-
-// The role first: whatever goes wrong after it, nothing more is done with the rights of the api's own user. Both end
-// with the transaction, so the connection may be anybody's afterwards, and a pooler's, too.
-const BIND_TENANT = {
-  name: 'bind_tenant',
-  text: `SELECT set_config('role', '${TENANT_ROLE}', true), set_config('punctual.tenant_id', $1, true)`,
-};
+/** A statement that is sent before another, for what it does to the transaction: its rows are dropped. */
+export interface FirstStatement {
+  /** With a name it is prepared once per connection. */
+  name?: string;
+  text: string;
+  values: string[];
+}
 
 /** Statements that pg knows to be prepared, or being prepared, on a connection; their texts by name. */
 type StatementTexts = Record<string, string | undefined>;
@@ -18,8 +16,8 @@ interface WireConnection {
   readonly stream: { cork(): void; uncork(): void };
   readonly parsedStatements: StatementTexts;
   readonly submittedNamedStatements: StatementTexts;
-  parse(statement: { name: string; text: string }): void;
-  bind(portal: { statement: string; values: string[] }): void;
+  parse(statement: { name: string | undefined; text: string }): void;
+  bind(portal: { statement: string | undefined; values: string[] }): void;
   execute(portal: object): void;
 }
 
@@ -42,32 +40,39 @@ interface WireQuery {
 }
 
 /**
- * One statement of one tenant, in one round trip: it sends what makes the transaction the tenant's and then the
- * statement before a single Sync, so that Postgres takes both for one transaction. When the first is refused, the second
- * is not run.
+ * A statement with others before it, in one round trip: all are sent before a single Sync, so that Postgres takes them for
+ * one transaction. When one is refused, those after it are not run.
  *
  * To pg it is a query that brings its own messages, as those of pg-cursor and pg-query-stream are. The answers to the
- * first statement are dropped; everything after is left to a query of pg's own.
+ * first statements are dropped; everything after is left to a query of pg's own.
  */
-export class TenantQuery implements pg.Submittable {
-  readonly #tenantId: string;
+export class PrecededQuery implements pg.Submittable {
+  readonly #firsts: FirstStatement[];
   readonly #query: WireQuery;
-  #isBound = false;
+  /** First statements that were run. */
+  #done = 0;
 
-  constructor(tenantId: string, config: pg.QueryConfig) {
-    this.#tenantId = tenantId;
+  constructor(firsts: readonly FirstStatement[], config: pg.QueryConfig) {
+    this.#firsts = [...firsts];
     // The simple protocol has no part in such a series of messages.
     const extended: pg.QueryConfig & { queryMode: string } = { ...config, queryMode: 'extended' };
     this.#query = new pg.Query(extended) as unknown as WireQuery;
   }
 
+  /** Sends one more before all others, and prepares nothing: for connections that are another one in each transaction. */
+  precedeUnprepared(first: FirstStatement): void {
+    const firsts = [first, ...this.#firsts].map(({ text, values }) => ({ text, values }));
+    this.#firsts.splice(0, Number.POSITIVE_INFINITY, ...firsts);
+    this.#query.name = undefined;
+  }
+
   // By name and text pg's client notes which statement the server has just parsed.
   get name(): string | undefined {
-    return this.#isBound ? this.#query.name : BIND_TENANT.name;
+    return this.#current.name;
   }
 
   get text(): string {
-    return this.#isBound ? this.#query.text : BIND_TENANT.text;
+    return this.#current.text;
   }
 
   get callback(): unknown {
@@ -88,17 +93,12 @@ export class TenantQuery implements pg.Submittable {
   submit(wire: unknown): Error | null {
     const connection = wire as WireConnection;
     const { name, text } = this.#query;
-    // pg's own query finds this out too late: the first statement would be on its way.
+    // pg's own query finds this out too late: the first statements would be on their way.
     const known = name === undefined ? undefined : findText(connection, name);
     if (known !== undefined && known !== text) return new Error(`two statements are named ${name}`);
     connection.stream.cork();
     try {
-      if (findText(connection, BIND_TENANT.name) === undefined) {
-        connection.parse(BIND_TENANT);
-        connection.submittedNamedStatements[BIND_TENANT.name] = BIND_TENANT.text;
-      }
-      connection.bind({ statement: BIND_TENANT.name, values: [this.#tenantId] });
-      connection.execute({});
+      for (const first of this.#firsts) sendFirst(connection, first);
       return this.#query.submit(connection);
     } finally {
       connection.stream.uncork();
@@ -110,18 +110,19 @@ export class TenantQuery implements pg.Submittable {
   }
 
   handleDataRow(message: unknown): void {
-    if (this.#isBound) this.#query.handleDataRow(message);
+    if (this.#areFirstsDone) this.#query.handleDataRow(message);
   }
 
   handleCommandComplete(message: unknown, connection: WireConnection): void {
-    if (this.#isBound) this.#query.handleCommandComplete(message, connection);
-    else this.#isBound = true;
+    if (this.#areFirstsDone) this.#query.handleCommandComplete(message, connection);
+    else this.#done += 1;
   }
 
   handleError(error: Error, connection: WireConnection): void {
     // The server skipped what came after the message that it refused, so it has not parsed what was sent to be parsed.
-    delete connection.submittedNamedStatements[BIND_TENANT.name];
-    if (this.#query.name !== undefined) delete connection.submittedNamedStatements[this.#query.name];
+    for (const { name } of [...this.#firsts, this.#query]) {
+      if (name !== undefined) delete connection.submittedNamedStatements[name];
+    }
     this.#query.handleError(error, connection);
   }
 
@@ -144,6 +145,23 @@ export class TenantQuery implements pg.Submittable {
   handleCopyData(message: unknown, connection: WireConnection): void {
     this.#query.handleCopyData(message, connection);
   }
+
+  get #areFirstsDone(): boolean {
+    return this.#done === this.#firsts.length;
+  }
+
+  get #current(): { name?: string | undefined; text: string } {
+    return this.#firsts[this.#done] ?? this.#query;
+  }
+}
+
+function sendFirst(connection: WireConnection, { name, text, values }: FirstStatement): void {
+  if (name === undefined || findText(connection, name) === undefined) {
+    connection.parse({ name, text });
+    if (name !== undefined) connection.submittedNamedStatements[name] = text;
+  }
+  connection.bind({ statement: name, values });
+  connection.execute({});
 }
 
 function findText(connection: WireConnection, name: string): string | undefined {
