@@ -166,6 +166,16 @@ const BY_OPERATION: Readonly<Record<string, () => Promise<string>>> = {
   'PATCH /v1/tenants/{id} 200': async () => DEFAULT_TENANT_ID,
 };
 
+const SECRETS = `/v1/tenants/${DEFAULT_TENANT_ID}/signing-secrets`;
+
+/** URLs of what has more than an id of its own. */
+const URLS: Readonly<Record<string, () => Promise<string>>> = {
+  'GET /v1/tenants/{id}/signing-secrets 200': async () => SECRETS,
+  'POST /v1/tenants/{id}/signing-secrets 201': async () => SECRETS,
+  'DELETE /v1/tenants/{id}/signing-secrets/{secretId} 204': async () =>
+    `${SECRETS}/${(await api.request('POST', SECRETS, {})).body.id}`,
+};
+
 /** Bodies by which an operation without an id answers a status. */
 const BODIES: Readonly<Record<string, () => Promise<object>>> = {
   'POST /v1/timers 200': async () => {
@@ -188,6 +198,8 @@ async function provoke(operation: Operation, status: number): Promise<TestAnswer
   const name = `${operation.name} ${status}`;
   const makeId = BY_OPERATION[name];
   if (makeId) return send(operation, { url: fillPath(operation.path, await makeId()) });
+  const makeUrl = URLS[name];
+  if (makeUrl) return send(operation, { url: await makeUrl() });
   const makeBody = BODIES[name];
   if (makeBody) return send(operation, { body: await makeBody() });
   if (status === 412) {
