@@ -54,6 +54,10 @@ async function withMigrator<T>(
     application_name: 'punctual-migrate',
     options: `-c TimeZone=UTC -c lock_timeout=${LOCK_TIMEOUT_MS} ${partitionCount}`,
   });
+  // A connection that breaks says so by this event, besides rejecting what was asked; without a listener Node would end the
+  // process, and nobody would read why.
+  pool.on('error', () => {});
+  pool.on('connect', (client) => client.on('error', () => {}));
   const database = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
   try {
     return await work(

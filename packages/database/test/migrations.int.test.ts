@@ -1,5 +1,5 @@
 import { connectDatabase, migrateDown, migrateUp, readPartitionCount, readPendingMigrations } from '@punctual/database';
-import { createEmptyDatabase } from '@punctual/testkit';
+import { createEmptyDatabase, waitUntil } from '@punctual/testkit';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { describeSchema } from '../describe-schema.ts';
@@ -69,6 +69,29 @@ describe('the migrations', () => {
   it('are applied once when several processes apply them at the same time', async () => {
     const applied = await Promise.all([migrateUp(url), migrateUp(url), migrateUp(url)]);
     expect(applied.filter((names) => names.length > 0)).toHaveLength(1);
+    expect(await migrateUp(url)).toEqual([]);
+  });
+
+  it('that lose their connection are rejected with what to do, and do not end the process', async () => {
+    await migrateUp(url);
+    await withClient(url, async (holder) => {
+      await holder.query('BEGIN');
+      await holder.query('LOCK TABLE schema_migrations IN ACCESS EXCLUSIVE MODE');
+      const migrated = migrateUp(url).catch((error: unknown) => error);
+      await withClient(url, (killer) =>
+        waitUntil('the migration waits for the lock', async () => {
+          const { rowCount } = await killer.query(
+            `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'punctual-migrate' AND wait_event_type = 'Lock'`,
+          );
+          return rowCount === 1;
+        }),
+      );
+      expect(await migrated).toMatchObject({
+        code: 'database_not_ready',
+        message: expect.stringMatching(/can not be reached/),
+      });
+    });
     expect(await migrateUp(url)).toEqual([]);
   });
 
