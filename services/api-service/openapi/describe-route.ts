@@ -110,7 +110,7 @@ function readKind(url: string, { method, config }: RouteOptions, schema: Schema)
     hasParams: url.includes(':'),
     readsBody: !isGet,
     // A POST that stores nothing, which takes no more than a key that reads, need not be kept from being repeated.
-    isKeyed: method === 'POST' && scope !== 'read',
+    isKeyed: !isGet && scope !== 'read',
     hasIfMatch: config?.hasIfMatch === true,
   };
 }

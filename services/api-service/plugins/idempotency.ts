@@ -15,7 +15,7 @@ import type { ApiContext } from '../context.ts';
 import { ProblemError } from '../problem.ts';
 import { createInvalidRequest } from './problems.ts';
 
-/** What a POST answers. A `body` that is text is JSON already; undefined: no body. */
+/** What a change answers. A `body` that is text is JSON already; undefined: no body. */
 export interface Answer {
   status: number;
   body?: unknown;

@@ -266,7 +266,13 @@ describe('the OpenAPI document', () => {
     const parameters = (path: string, method: string) =>
       api.document.paths[path]![method]!.parameters?.map(({ in: place, name }) => `${place} ${name}`) ?? [];
     expect(parameters('/v1/timers', 'post')).toEqual(['header idempotency-key']);
-    expect(parameters('/v1/timers/{id}', 'patch')).toEqual(['path id', 'header if-match']);
+    expect(parameters('/v1/timers/{id}', 'patch')).toEqual(['path id', 'header idempotency-key', 'header if-match']);
+    for (const [path, method] of [
+      ['/v1/timers/{id}', 'delete'],
+      ['/v1/workflows/{id}', 'put'],
+    ] as const) {
+      expect(parameters(path, method)).toContain('header idempotency-key');
+    }
     expect(parameters('/v1/delays/preview', 'post')).toEqual([]);
     expect(parameters('/v1/timers', 'get')).toContain('query labels');
     expect(api.document.paths['/v1/timers/{id}/cancel']!.post!.requestBody!.required).toBe(false);

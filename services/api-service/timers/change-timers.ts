@@ -7,6 +7,7 @@ import {
   readTimers,
   type TimerEdit,
   type TimerRecord,
+  type Transaction,
 } from '@punctual/database';
 import { type Action, type DelayRule, type Fault, hasMask } from '@punctual/domain';
 import { type ApiContext, readAnchorAt } from '../context.ts';
@@ -30,35 +31,40 @@ export interface ChangeRequest {
  * Changes timers, each by itself. What does not depend on the timer as it is, is written at once. The others are read,
  * reckoned, and written on condition that nothing happened in between; what lost that race is read again, and so is what
  * could not be written at once, to say why. An attempt that started first wins, and then the answer says so. No two of
- * the requests may name the same timer.
+ * the requests may name the same timer. With a `client` everything happens in its transaction.
  */
 export async function applyChanges(
   context: ApiContext,
   tenantId: string,
   requests: readonly ChangeRequest[],
+  client?: Transaction,
 ): Promise<ItemResult[]> {
-  const { hot } = asTenant(context.database, tenantId);
+  const database = client ?? asTenant(context.database, tenantId).hot;
   const results = new Map<ChangeRequest, ItemResult>();
   let pending = requests;
   const write = async (edits: readonly TimerEdit[]) => {
     if (edits.length === 0) return;
-    const changed = new Map((await changeTimers(hot, tenantId, edits)).map((record) => [record.id, record]));
+    const changed = new Map((await changeTimers(database, tenantId, edits)).map((record) => [record.id, record]));
     for (const request of pending) {
       const record = changed.get(request.id);
-      if (record) results.set(request, { status: 200, timer: await renderRecord(context, record, hot) });
+      if (record) results.set(request, { status: 200, timer: await renderRecord(context, record, database) });
     }
     pending = pending.filter((request) => !results.has(request));
   };
-  await write(requests.flatMap((request) => prepareBlindEdit(context, tenantId, request) ?? []));
+  // In a transaction one statement writes several timers, in the order of their ids: after two statements two transactions
+  // could wait for each other.
+  if (!client || requests.length === 1) {
+    await write(requests.flatMap((request) => prepareBlindEdit(context, tenantId, request) ?? []));
+  }
   for (let round = 0; round < ROUNDS_MAX && pending.length > 0; round += 1) {
     const records = await readTimers(
-      hot,
+      database,
       tenantId,
       pending.map(({ id }) => id),
     );
     const edits: TimerEdit[] = [];
     for (const request of pending) {
-      const edit = await prepareEdit(context, tenantId, request, records.get(request.id), hot);
+      const edit = await prepareEdit(context, tenantId, request, records.get(request.id), database);
       if (edit instanceof ProblemError) results.set(request, { error: edit });
       else edits.push(edit);
     }

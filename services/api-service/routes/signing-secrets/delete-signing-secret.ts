@@ -1,11 +1,13 @@
 import { SigningSecretParams } from '@punctual/contracts';
-import { asTenant, deleteSigningSecret, inTransaction, recordChanges } from '@punctual/database';
+import { asTenant, deleteSigningSecret, recordChanges, type Transaction } from '@punctual/database';
 import { Type } from 'typebox';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { refuse } from '../../openapi/refusals.ts';
+import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { ProblemError } from '../../problem.ts';
+import { withTransaction } from '../../transaction.ts';
 import { chooseTenant } from './choose-tenant.ts';
 
 const schema = {
@@ -25,13 +27,19 @@ export function registerDeleteSigningSecret(app: ApiServer, context: ApiContext)
       const tenantId = chooseTenant(request, request.params.id);
       const { secretId } = request.params;
       const origin = describeOrigin(request, 'signing-secret.delete');
-      await inTransaction(asTenant(context.database, tenantId).ordinary, async (client) => {
-        if (!(await deleteSigningSecret(client, tenantId, secretId))) {
-          throw new ProblemError(404, 'signing_secret_not_found', 'The tenant has no such signing secret.');
-        }
-        await recordChanges(client, [{ targetId: secretId, tenantId, origin }]);
-      });
-      return reply.code(204).send();
+      // For another tenant, what is kept of the request is a row of the operator's own.
+      const isOwn = tenantId === request.tenantId;
+      const { hot, ordinary } = isOwn ? asTenant(context.database, tenantId) : context.database;
+      const remove = async (client?: Transaction) => {
+        await withTransaction(ordinary, client, async (transaction) => {
+          if (!(await deleteSigningSecret(transaction, tenantId, secretId))) {
+            throw new ProblemError(404, 'signing_secret_not_found', 'The tenant has no such signing secret.');
+          }
+          await recordChanges(transaction, [{ targetId: secretId, tenantId, origin }]);
+        });
+        return { status: 204 };
+      };
+      return sendAnswer(reply, await runIdempotently(context, request, remove, { pool: hot }));
     },
   );
 }

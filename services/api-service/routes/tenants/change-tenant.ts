@@ -1,11 +1,12 @@
 import { IdParams, Tenant, TenantChange } from '@punctual/contracts';
-import { changeTenant, inTransaction, recordChanges } from '@punctual/database';
+import { changeTenant, recordChanges, type Transaction } from '@punctual/database';
 import { describeOrigin } from '../../access/caller.ts';
 import { createTenantNotFound } from '../../access/tenant-problems.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { refuse } from '../../openapi/refusals.ts';
-import { sendAnswer } from '../../plugins/idempotency.ts';
+import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
+import { withTransaction } from '../../transaction.ts';
 import { renderTenant } from './render-tenant.ts';
 
 const schema = {
@@ -21,13 +22,17 @@ export function registerChangeTenant(app: ApiServer, context: ApiContext): void 
   app.patch('/v1/tenants/:id', { schema, config: { scope: 'operator' } }, async (request, reply) => {
     const { id } = request.params;
     const origin = describeOrigin(request, 'tenant.change', request.body);
-    const tenant = await inTransaction(context.database.ordinary, async (client) => {
-      const changed = await changeTenant(client, id, request.body);
-      if (!changed) throw createTenantNotFound();
-      // Tenants are things of the installation, and so of the operators' own tenant.
-      await recordChanges(client, [{ targetId: id, tenantId: request.tenantId, origin }]);
-      return changed;
-    });
-    return sendAnswer(reply, { status: 200, body: renderTenant(tenant) });
+    const { hot, ordinary } = context.database;
+    const change = async (client?: Transaction) => {
+      const tenant = await withTransaction(ordinary, client, async (transaction) => {
+        const changed = await changeTenant(transaction, id, request.body);
+        if (!changed) throw createTenantNotFound();
+        // Tenants are things of the installation, and so of the operators' own tenant.
+        await recordChanges(transaction, [{ targetId: id, tenantId: request.tenantId, origin }]);
+        return changed;
+      });
+      return { status: 200, body: renderTenant(tenant) };
+    };
+    return sendAnswer(reply, await runIdempotently(context, request, change, { pool: hot }));
   });
 }

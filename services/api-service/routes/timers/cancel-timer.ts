@@ -1,5 +1,6 @@
 import { IdParams, NoBody, Timer, TimerBatchAnswer, TimerIdsRequest } from '@punctual/contracts';
 import type { CancelRequest, Transaction } from '@punctual/database';
+import type { FastifyRequest } from 'fastify';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
@@ -27,25 +28,19 @@ export function registerCancelTimer(app: ApiServer, context: ApiContext): void {
       : await batcher.write({ tenantId, request });
     return createSingleAnswer(result);
   };
+  const answerCancel = (request: FastifyRequest, id: string) => {
+    const cancel = { id, origin: describeOrigin(request, 'timer.cancel') };
+    return runIdempotently(context, request, (client) => cancelOne(request.tenantId, cancel, client));
+  };
   app.post(
     '/v1/timers/:id/cancel',
     { schema: { tags: ['timers'], summary: 'Cancel a timer', params: IdParams, body: NoBody, response: RESPONSE } },
-    async (request, reply) => {
-      const { tenantId, params } = request;
-      const cancel = { id: params.id, origin: describeOrigin(request, 'timer.cancel') };
-      return sendAnswer(
-        reply,
-        await runIdempotently(context, request, (client) => cancelOne(tenantId, cancel, client)),
-      );
-    },
+    async (request, reply) => sendAnswer(reply, await answerCancel(request, request.params.id)),
   );
   app.delete(
     '/v1/timers/:id',
     { schema: { tags: ['timers'], summary: 'Cancel a timer', params: IdParams, response: RESPONSE } },
-    async (request, reply) => {
-      const cancel = { id: request.params.id, origin: describeOrigin(request, 'timer.cancel') };
-      return sendAnswer(reply, await cancelOne(request.tenantId, cancel));
-    },
+    async (request, reply) => sendAnswer(reply, await answerCancel(request, request.params.id)),
   );
 }
 

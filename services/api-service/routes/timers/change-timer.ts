@@ -11,7 +11,7 @@ import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { refuse } from '../../openapi/refusals.ts';
-import { sendAnswer } from '../../plugins/idempotency.ts';
+import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { createInvalidRequest } from '../../plugins/problems.ts';
 import { countItemsOf } from '../../plugins/request-limits.ts';
 import { compileCheck } from '../../plugins/validation.ts';
@@ -41,15 +41,22 @@ export function registerChangeTimer(app: ApiServer, context: ApiContext): void {
       },
     },
     async (request, reply) => {
-      const ifMatch = request.headers['if-match'];
+      const { tenantId, headers } = request;
+      const ifMatch = headers['if-match'];
       const change: ChangeRequest = {
         id: request.params.id,
         change: request.body,
         origin: describeOrigin(request, 'timer.change', listFields(request.body)),
         ...(ifMatch !== undefined && { matches: (version) => matchesVersion(ifMatch, version) }),
       };
-      const result = await batcher.write({ tenantId: request.tenantId, request: change });
-      return sendAnswer(reply, createSingleAnswer(result));
+      const answer = await runIdempotently(context, request, async (client) => {
+        // What has an idempotency key has a transaction of its own.
+        const result = client
+          ? (await applyChanges(context, tenantId, [change], client))[0]!
+          : await batcher.write({ tenantId, request: change });
+        return createSingleAnswer(result);
+      });
+      return sendAnswer(reply, answer);
     },
   );
 }
@@ -81,10 +88,15 @@ export function registerChangeTimers(app: ApiServer, context: ApiContext): void 
     },
     async (request, reply) => {
       const { requests, refused } = readItems(request.body.timers, describeOrigin(request, 'timers.batch.change'));
-      const applied = await applyChanges(context, request.tenantId, [...requests.values()]);
-      const results = new Map([...requests.keys()].map((index, position) => [index, applied[position]!]));
-      const all = request.body.timers.map((_, index) => placeInBody(refused.get(index) ?? results.get(index)!, index));
-      return sendAnswer(reply, createBatchAnswer(all, request.id));
+      const answer = await runIdempotently(context, request, async (client) => {
+        const applied = await applyChanges(context, request.tenantId, [...requests.values()], client);
+        const results = new Map([...requests.keys()].map((index, position) => [index, applied[position]!]));
+        const all = request.body.timers.map((_, index) =>
+          placeInBody(refused.get(index) ?? results.get(index)!, index),
+        );
+        return createBatchAnswer(all, request.id);
+      });
+      return sendAnswer(reply, answer);
     },
   );
 }

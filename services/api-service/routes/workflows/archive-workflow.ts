@@ -1,10 +1,11 @@
 import { IdParams, Workflow } from '@punctual/contracts';
-import { archiveWorkflow, asTenant, inTransaction, readWorkflow, recordChanges } from '@punctual/database';
+import { archiveWorkflow, asTenant, readWorkflow, recordChanges } from '@punctual/database';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import { type ApiContext, readAnchorAt } from '../../context.ts';
 import { refuse, withHeaders } from '../../openapi/refusals.ts';
-import { sendAnswer } from '../../plugins/idempotency.ts';
+import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
+import { withTransaction } from '../../transaction.ts';
 import { formatETag } from '../../workflows/etag.ts';
 import { renderWorkflow } from '../../workflows/render-workflow.ts';
 import { createWorkflowNotFound } from '../../workflows/workflow-problems.ts';
@@ -21,18 +22,18 @@ export function registerArchiveWorkflow(app: ApiServer, context: ApiContext): vo
   app.delete('/v1/workflows/:id', { schema }, async (request, reply) => {
     const { tenantId } = request;
     const { id } = request.params;
+    const { ordinary } = asTenant(context.database, tenantId);
     const origin = describeOrigin(request, 'workflow.archive');
-    const workflow = await inTransaction(asTenant(context.database, tenantId).ordinary, async (client) => {
-      if (await archiveWorkflow(client, tenantId, id, readAnchorAt(context))) {
-        await recordChanges(client, [{ targetId: id, tenantId, origin }]);
-      }
-      return readWorkflow(client, tenantId, id);
+    const answer = await runIdempotently(context, request, async (client) => {
+      const workflow = await withTransaction(ordinary, client, async (transaction) => {
+        if (await archiveWorkflow(transaction, tenantId, id, readAnchorAt(context))) {
+          await recordChanges(transaction, [{ targetId: id, tenantId, origin }]);
+        }
+        return readWorkflow(transaction, tenantId, id);
+      });
+      if (!workflow) throw createWorkflowNotFound();
+      return { status: 200, headers: { etag: formatETag(workflow.version) }, body: renderWorkflow(workflow) };
     });
-    if (!workflow) throw createWorkflowNotFound();
-    return sendAnswer(reply, {
-      status: 200,
-      headers: { etag: formatETag(workflow.version) },
-      body: renderWorkflow(workflow),
-    });
+    return sendAnswer(reply, answer);
   });
 }

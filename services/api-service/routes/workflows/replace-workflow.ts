@@ -3,7 +3,7 @@ import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { refuse, withHeaders } from '../../openapi/refusals.ts';
-import { sendAnswer } from '../../plugins/idempotency.ts';
+import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { formatETag } from '../../workflows/etag.ts';
 import { renderWorkflow } from '../../workflows/render-workflow.ts';
 import { replaceWorkflow } from '../../workflows/save-workflow.ts';
@@ -28,11 +28,10 @@ export function registerReplaceWorkflow(app: ApiServer, context: ApiContext): vo
       ifMatch: request.headers['if-match'],
       origin: describeOrigin(request, 'workflow.replace'),
     };
-    const workflow = await replaceWorkflow(context, undefined, target, request.body);
-    return sendAnswer(reply, {
-      status: 200,
-      headers: { etag: formatETag(workflow.version) },
-      body: renderWorkflow(workflow),
+    const answer = await runIdempotently(context, request, async (client) => {
+      const workflow = await replaceWorkflow(context, client, target, request.body);
+      return { status: 200, headers: { etag: formatETag(workflow.version) }, body: renderWorkflow(workflow) };
     });
+    return sendAnswer(reply, answer);
   });
 }
