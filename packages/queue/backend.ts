@@ -7,7 +7,7 @@ import {
   type WorkerOptions,
   withBackend,
 } from 'bullmq';
-import { QUEUE_SCHEMA, REDIS_PREFIX_DEFAULT } from './names.ts';
+import { QUEUE_CONNECTION_NAME, QUEUE_SCHEMA, REDIS_PREFIX_DEFAULT } from './names.ts';
 import { openRedis } from './redis-clients.ts';
 
 /** Where the queue lives: in Redis when there is a URL for one, else in Postgres. */
@@ -18,6 +18,8 @@ export interface QueueConnection {
   databaseUrl: string;
   /** The Postgres schema that stands for the prefix where there is no Redis. */
   schema?: string | undefined;
+  /** What its connections are called; QUEUE_CONNECTION_NAME when absent. */
+  connectionName?: string | undefined;
 }
 
 export type BackendName = 'redis' | 'postgres';
@@ -31,9 +33,14 @@ export function nameBackend(connection: QueueConnection): BackendName {
   return connection.redisUrl ? 'redis' : 'postgres';
 }
 
+function nameConnections({ connectionName = QUEUE_CONNECTION_NAME }: QueueConnection): string {
+  return connectionName;
+}
+
 function postgresOptions(connection: QueueConnection) {
   return {
     connectionString: connection.databaseUrl,
+    application_name: nameConnections(connection),
     schema: connection.schema ?? QUEUE_SCHEMA,
     max: POSTGRES_POOL_SIZE,
     connectionTimeoutMillis: COMMAND_TIMEOUT_MS,
@@ -47,6 +54,7 @@ export function openQueue(name: string, connection: QueueConnection): { queue: Q
   };
   if (connection.redisUrl) {
     const { client, disconnect } = openRedis(connection.redisUrl, {
+      connectionName: nameConnections(connection),
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
       commandTimeout: COMMAND_TIMEOUT_MS,
@@ -94,7 +102,10 @@ export function openWorker(
     drainDelay: 5,
   };
   if (connection.redisUrl) {
-    const { client, disconnect } = openRedis(connection.redisUrl, { maxRetriesPerRequest: null });
+    const { client, disconnect } = openRedis(connection.redisUrl, {
+      connectionName: nameConnections(connection),
+      maxRetriesPerRequest: null,
+    });
     const prefix = connection.redisPrefix ?? REDIS_PREFIX_DEFAULT;
     const worker = new Worker(name, processJob, { ...options, prefix, connection: client });
     return { worker, disconnect };

@@ -1,6 +1,9 @@
 /** The one place that knows what keys Punctual uses in Redis, and which schema of Postgres stands for them. */
 export const REDIS_PREFIX_DEFAULT = 'punctual';
 
+/** Shown to whoever lists the connections of Redis (`CLIENT LIST`) or Postgres (`pg_stat_activity`). */
+export const QUEUE_CONNECTION_NAME = 'punctual-queue';
+
 /** The Postgres schema of BullMQ's tables where there is no Redis. */
 export const QUEUE_SCHEMA = 'punctual_queue';
 
