@@ -1,4 +1,5 @@
 import { configDefaults, defineConfig } from 'vitest/config';
+import { areFaultsInjected } from './packages/testkit/faults/settings.ts';
 
 /** Tests that compare how long things take: nothing of ours may run beside them. */
 const MEASURING = ['**/*.alone.test.ts'];
@@ -6,8 +7,9 @@ const MEASURING = ['**/*.alone.test.ts'];
 export default defineConfig({
   test: {
     // For tests that hang. Two processes that start side by side take five seconds when the processor is shared.
-    testTimeout: 60_000,
+    testTimeout: areFaultsInjected ? 240_000 : 60_000,
     hookTimeout: 120_000,
+    setupFiles: areFaultsInjected ? ['./packages/testkit/faults/setup-tests.ts'] : [],
     projects: [
       {
         extends: true,
@@ -20,10 +22,15 @@ export default defineConfig({
           maxWorkers: 3,
         },
       },
-      {
-        extends: true,
-        test: { name: 'alone', include: MEASURING, maxWorkers: 1, sequence: { groupOrder: 1 } },
-      },
+      // What is injected takes time, so that nothing is told by how long things take.
+      ...(areFaultsInjected
+        ? []
+        : [
+            {
+              extends: true as const,
+              test: { name: 'alone', include: MEASURING, maxWorkers: 1, sequence: { groupOrder: 1 } },
+            },
+          ]),
     ],
   },
 });

@@ -34,8 +34,8 @@ export function isDatabaseUnavailable(error: unknown): boolean {
   if (error instanceof PoolExhaustedError || isPoolTimeout(error)) return true;
   const { code } = error as { code?: string };
   if (code !== undefined) return /^E[A-Z]+$/.test(code);
-  // pg gives these faults no code.
-  return /connection terminated|query read timeout|client has encountered a connection error|cannot use a pool after/i.test(
+  // pg gives these faults no code, nor does Kysely, to whom the last is a connection that broke within a transaction.
+  return /connection terminated|query read timeout|client has encountered a connection error|cannot use a pool after|connection has been discarded/i.test(
     error.message,
   );
 }

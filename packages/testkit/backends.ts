@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type BackendName, migrateQueue, type QueueConnection } from '@punctual/queue';
 import { Redis } from 'ioredis';
+import { TEST_CONNECTION_NAME } from './connection-name.ts';
 import { readTestServers } from './test-database.ts';
 
 /** What a suite that must hold on both kinds of queue runs over: `describe.each(BACKENDS)`. */
@@ -9,6 +10,8 @@ export const BACKENDS: readonly BackendName[] = ['redis', 'postgres'];
 /** A queue of a test's own: in Redis under a prefix that nobody else has, in Postgres in the test's own database. */
 export interface TestQueue {
   connection: QueueConnection & { redisPrefix: string };
+  /** The same queue for a test's own end of it, to which injected faults do not happen. */
+  ownConnection: QueueConnection & { redisPrefix: string };
   /** Removes what is left in Redis; the Postgres tables go with the test's database. */
   drop(): Promise<void>;
 }
@@ -28,12 +31,15 @@ export async function createTestQueue(
   const redisPrefix = `test-${randomBytes(6).toString('hex')}`;
   if (backend === 'postgres') {
     const connection = { databaseUrl: database.url, redisPrefix, schema };
-    await migrateQueue(connection);
-    return { connection, drop: async () => {} };
+    const ownConnection = { ...connection, connectionName: TEST_CONNECTION_NAME };
+    await migrateQueue(ownConnection);
+    return { connection, ownConnection, drop: async () => {} };
   }
   const { redisUrl } = readTestServers();
+  const connection = { databaseUrl: database.url, redisUrl, redisPrefix };
   return {
-    connection: { databaseUrl: database.url, redisUrl, redisPrefix },
+    connection,
+    ownConnection: { ...connection, connectionName: TEST_CONNECTION_NAME },
     drop: () => deleteKeys(redisUrl, `${redisPrefix}:*`),
   };
 }

@@ -3,11 +3,16 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connectDatabase, type Database, migrateUp } from '@punctual/database';
 import pg from 'pg';
+import { TEST_CONNECTION_NAME } from './connection-name.ts';
+import { withoutFaults } from './faults/injector.ts';
 
 /** A database of a test's own, a clone of a migrated template. */
 export interface TestDatabase {
   url: string;
+  /** For what the test itself does and looks at. */
   database: Database;
+  /** The same database as a service would open it, for what a test runs of one: injected faults happen to these connections. */
+  service: Database;
   /** Closes the pools and drops the database. Fails when connections other than the pools' are still open. */
   drop(): Promise<void>;
 }
@@ -62,7 +67,7 @@ function ensureTemplate(): Promise<void> {
         const building = `${TEMPLATE}_building`;
         await client.query(`DROP DATABASE IF EXISTS ${building}`);
         await client.query(`CREATE DATABASE ${building}`);
-        await migrateUp(withDatabaseName(readTestServers().databaseUrl, building));
+        await withoutFaults(() => migrateUp(withDatabaseName(readTestServers().databaseUrl, building)));
         await client.query(`ALTER DATABASE ${building} RENAME TO ${TEMPLATE}`);
       }
     } finally {
@@ -76,12 +81,15 @@ function ensureTemplate(): Promise<void> {
 export async function createTestDatabase(poolSizeMax: number = POOL_SIZE): Promise<TestDatabase> {
   await ensureTemplate();
   const { url, drop } = await createDatabase(`TEMPLATE ${TEMPLATE}`);
-  const database = connectDatabase({ connectionString: url, applicationName: 'punctual-test', poolSizeMax });
+  const connect = (applicationName: string) => connectDatabase({ connectionString: url, applicationName, poolSizeMax });
+  const database = connect(TEST_CONNECTION_NAME);
+  const service = connect('punctual-test');
   return {
     url,
     database,
+    service,
     async drop() {
-      await database.close();
+      await Promise.all([database.close(), service.close()]);
       await drop();
     },
   };

@@ -3,7 +3,11 @@ import { afterAll, beforeAll } from 'vitest';
 import { createTestDatabase, type TestDatabase } from './test-database.ts';
 
 /** A database for all tests of one file: cloned before the first, dropped after the last. Call it at the file's top. */
-export function useTestDatabase(poolSizeMax?: number): { readonly database: Database; readonly url: string } {
+export function useTestDatabase(poolSizeMax?: number): {
+  readonly database: Database;
+  readonly service: Database;
+  readonly url: string;
+} {
   let opened: TestDatabase | undefined;
   beforeAll(async () => {
     opened = await createTestDatabase(poolSizeMax);
@@ -12,6 +16,9 @@ export function useTestDatabase(poolSizeMax?: number): { readonly database: Data
   return {
     get database() {
       return opened!.database;
+    },
+    get service() {
+      return opened!.service;
     },
     get url() {
       return opened!.url;

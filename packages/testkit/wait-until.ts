@@ -1,16 +1,21 @@
+import { areFaultsInjected } from './faults/settings.ts';
+
 /** How long `waitUntil` waits before it gives up, unless told otherwise (ms). */
 const LIMIT_MS_DEFAULT = 10_000;
 const POLL_MS = 10;
+/** While faults are injected an attempt may get lost, and is begun again when its lease has ended (ms). */
+const LIMIT_MS_UNDER_FAULTS = 60_000;
 
 /**
- * Waits until `condition` returns something truthy and returns it. After `limitMs` it throws, naming what was awaited:
- * the one way in which tests wait for other processes.
+ * Waits until `condition` returns something truthy and returns it. After `wantedLimitMs`, or later while faults are
+ * injected, it throws, naming what was awaited: the one way in which tests wait for other processes.
  */
 export async function waitUntil<T>(
   what: string,
   condition: () => T | Promise<T>,
-  limitMs: number = LIMIT_MS_DEFAULT,
+  wantedLimitMs: number = LIMIT_MS_DEFAULT,
 ): Promise<NonNullable<T>> {
+  const limitMs = areFaultsInjected ? Math.max(wantedLimitMs, LIMIT_MS_UNDER_FAULTS) : wantedLimitMs;
   const deadline = performance.now() + limitMs;
   for (;;) {
     const value = await condition();

@@ -47,11 +47,14 @@ const BROKEN_RELATIONS: readonly [
   ['api', readApiConfig, { API_CONNECT_TIMEOUT_MS: '2000' }],
   ['api', readApiConfig, { API_INSERTS_MAX: '9' }],
   ['api', readApiConfig, { API_BATCH_BODY_BYTES_MAX: '1048575' }],
+  ['api', readApiConfig, { API_BODIES_BYTES_MAX: '8388607' }],
+  ['scheduler', readSchedulerConfig, { DATABASE_POOLER: 'transaction', REDIS_URL: '' }],
   ['scheduler', readSchedulerConfig, { SCHEDULER_LEASE_RENEW_MS: '1501' }],
   ['scheduler', readSchedulerConfig, { SCHEDULER_READ_INTERVAL_MS: '76' }],
   ['worker', readWorkerConfig, { ENCRYPTION_KEYS: 'k1:short' }],
   ['worker', readWorkerConfig, { WORKER_ATTEMPTS_MAX: '671' }],
   ['worker', readWorkerConfig, { WORKER_DNS_SERVERS: 'dns.example' }],
+  ['worker', readWorkerConfig, { DATABASE_POOLER: 'transaction', REDIS_URL: '' }],
 ];
 
 /** Variables that commands read without a schema: name, what is accepted, default, who reads it, meaning. */

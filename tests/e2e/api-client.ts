@@ -1,3 +1,5 @@
+import { sendPersistently } from '@punctual/testkit';
+
 /** What tests look at of a timer as the API shows it. */
 export interface Timer {
   id: string;
@@ -76,13 +78,29 @@ export class ApiClient {
     this.#repeatsMax = repeatsMax;
   }
 
-  /** One that is answered 503 is sent again when the answer says, as often as the client was told. */
+  /**
+   * One that is answered 503 is sent again when the answer says, as often as the client was told; while faults are
+   * injected, until it is answered otherwise.
+   */
   async send<Body = unknown>(
     method: string,
     path: string,
     body?: unknown,
-    headers?: Record<string, string>,
+    headers: Record<string, string> = {},
   ): Promise<Answer<Body>> {
+    return sendPersistently(
+      method,
+      headers,
+      (all) => this.#sendPatiently<Body>(method, path, body, all),
+      (answer) => ({
+        status: answer.status,
+        retryAfter: answer.headers.get('retry-after'),
+        code: (answer.body as Partial<Problem> | undefined)?.code,
+      }),
+    );
+  }
+
+  async #sendPatiently<Body>(method: string, path: string, body: unknown, headers: Record<string, string>) {
     for (let repeats = 0; ; repeats += 1) {
       this.#next = (this.#next + 1) % this.#urls.length;
       const answer = await send<Body>(`${this.#urls[this.#next]}${path}`, method, body, headers);

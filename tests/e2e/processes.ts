@@ -1,5 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import { listFaultEnvironment } from '@punctual/testkit';
 
 export interface ProcessEntry {
   pid: number;
@@ -76,7 +77,7 @@ export interface Program {
 /** Starts a program of ours with this Node. `env` replaces the environment, but for what Node itself needs. */
 export function startProgram(entry: string, args: readonly string[], env: NodeJS.ProcessEnv, cwd?: string): Program {
   const child = spawn(process.execPath, [entry, ...args], {
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...listFaultEnvironment(), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(cwd !== undefined && { cwd }),
   });

@@ -1,6 +1,13 @@
 import { createId } from '@punctual/domain';
 import { ChunkConsumer, ChunkQueue, type Hint, TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
-import { BACKENDS, createTestQueue, type TestQueue, useTestDatabase, waitUntil } from '@punctual/testkit';
+import {
+  areFaultsInjected,
+  BACKENDS,
+  createTestQueue,
+  type TestQueue,
+  useTestDatabase,
+  waitUntil,
+} from '@punctual/testkit';
 import type { Queue } from 'bullmq';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openQueue } from '../backend.ts';
@@ -19,13 +26,18 @@ describe.each(BACKENDS)('the queue on %s', (backend) => {
   beforeEach(async () => {
     errors.length = 0;
     testQueue = await createTestQueue(backend, db, `queue_${createId().replaceAll('-', '')}`);
-    queue = new ChunkQueue(testQueue.connection, (error) => errors.push(error));
+    // The consumer's calls fail while faults are injected; what the test hands over, it hands over once.
+    queue = new ChunkQueue(testQueue.ownConnection, (error) => errors.push(error));
   });
   afterEach(async () => {
     await Promise.all(consumers.splice(0).map((consumer) => consumer.stop()));
     await queue.close();
     await testQueue.drop();
   });
+
+  function expectNoErrors(): void {
+    if (!areFaultsInjected) expect(errors).toEqual([]);
+  }
 
   function consume(process: (hints: Hint[], isFirst: boolean) => Promise<unknown>, concurrency = 4): ChunkConsumer {
     const consumer = new ChunkConsumer(
@@ -40,7 +52,7 @@ describe.each(BACKENDS)('the queue on %s', (backend) => {
   }
 
   async function withRawQueue<T>(work: (raw: Queue) => Promise<T>): Promise<T> {
-    const { queue: raw, disconnect } = openQueue(nameChunkQueue(0), testQueue.connection);
+    const { queue: raw, disconnect } = openQueue(nameChunkQueue(0), testQueue.ownConnection);
     try {
       await raw.waitUntilReady();
       return await work(raw);
@@ -77,7 +89,7 @@ describe.each(BACKENDS)('the queue on %s', (backend) => {
     expect(chunks.flat().toSorted((a, b) => a.version - b.version)).toEqual(hints);
     expect(await queue.dispatch(makeHints(1))).toBe(1);
     await waitUntil('a single one has come', () => chunks.length === 5);
-    expect(errors).toEqual([]);
+    expectNoErrors();
   });
 
   it('knows how many chunks wait and are being started, and keeps none that are done', async () => {
@@ -94,7 +106,8 @@ describe.each(BACKENDS)('the queue on %s', (backend) => {
       return waiting + active === 0;
     });
     const kept = await withRawQueue((raw) => raw.getJobCounts('completed', 'failed', 'delayed'));
-    expect(kept).toEqual({ completed: 0, failed: 0, delayed: 0 });
+    // BullMQ takes one for failed whose end it could not write down, and keeps a hundred of these.
+    if (!areFaultsInjected) expect(kept).toEqual({ completed: 0, failed: 0, delayed: 0 });
   });
 
   it('starts no more chunks at once than it is told', async () => {
@@ -122,8 +135,10 @@ describe.each(BACKENDS)('the queue on %s', (backend) => {
       if (seen.length === 1) throw new Error('the database is away');
     }, 1);
     await queue.dispatch(makeHints(1));
-    await waitUntil('the failure was told', () => errors.length > 0);
-    expect(String(errors[0])).toContain('the database is away');
+    await waitUntil('the failure was told', () =>
+      errors.some((error) => String(error).includes('the database is away')),
+    );
+    if (!areFaultsInjected) expect(errors).toHaveLength(1);
     await queue.dispatch(makeHints(1));
     await waitUntil('the next has come', () => seen.length === 2);
     expect(await queue.readFigures()).toMatchObject({ waiting: 0 });
@@ -139,7 +154,7 @@ describe.each(BACKENDS)('the queue on %s', (backend) => {
     consume(async (chunk) => void seen.push(chunk), 1);
     await waitUntil('all have come', () => seen.length === 5);
     expect(seen).toEqual([[], [], [], [], good]);
-    expect(errors).toEqual([]);
+    expectNoErrors();
   });
 
   it('takes a chunk back that its consumer leaves as it stops, at once and for another to take', async () => {
@@ -162,7 +177,7 @@ describe.each(BACKENDS)('the queue on %s', (backend) => {
     consume(async (chunk) => void seen.push(...chunk));
     await waitUntil('another has it', () => seen.length > 0);
     expect(seen).toEqual(hints);
-    expect(errors).toEqual([]);
+    expectNoErrors();
   });
 
   it('stops when what is under way has ended, takes nothing more, and leaves the rest to others', async () => {

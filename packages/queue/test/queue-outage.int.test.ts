@@ -1,7 +1,14 @@
 import { createId } from '@punctual/domain';
 import { type RunningRedis, startRedis } from '@punctual/local-servers';
 import { ChunkConsumer, ChunkQueue, type Hint, type QueueConnection } from '@punctual/queue';
-import { createTestQueue, type ServerProxy, startProxy, useTestDatabase, waitUntil } from '@punctual/testkit';
+import {
+  createTestQueue,
+  repeatUnderFaults,
+  type ServerProxy,
+  startProxy,
+  useTestDatabase,
+  waitUntil,
+} from '@punctual/testkit';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -47,7 +54,7 @@ function openEnds(connection: QueueConnection) {
     },
     async deliver() {
       const hints = makeHints(3);
-      await queue.dispatch(hints);
+      await repeatUnderFaults(() => queue.dispatch(hints));
       await waitUntil('hints arrive', () => hints.every(({ id }) => received.includes(id)));
     },
     async close() {

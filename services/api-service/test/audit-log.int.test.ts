@@ -32,7 +32,7 @@ interface Entry {
 }
 
 async function readEntries(): Promise<Entry[]> {
-  const { rows } = await api.context.database.ordinary.query(
+  const { rows } = await api.testDatabase.database.ordinary.query(
     `SELECT id, tenant_id AS "tenantId", actor, key_id AS "keyId", action, target_ids AS "targetIds",
        string_to_array(request_ids, ' ') AS "requestIds",
        details, created_at AS "createdAt" FROM audit_log ORDER BY created_at, id`,
@@ -434,7 +434,7 @@ test('neither payloads nor secrets reach the log', async () => {
   const timer = await api.request('POST', '/v1/timers', { action, payload: canary, delay: HOUR }, key);
   await api.request('PATCH', `/v1/timers/${timer.body.id}`, { payload: { canary } }, key);
   await api.request('POST', '/v1/workflows', { name: canary, tasks: [{ key: 'a', action }] }, key);
-  const { rows } = await api.context.database.ordinary.query('SELECT a::text AS row FROM audit_log AS a');
+  const { rows } = await api.testDatabase.database.ordinary.query('SELECT a::text AS row FROM audit_log AS a');
   expect(rows.length).toBeGreaterThan(3);
   for (const { row } of rows) for (const secret of [canary, TEST_KEY, 'whsec_']) expect(row).not.toContain(secret);
 });

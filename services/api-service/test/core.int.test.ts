@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { connect } from 'node:net';
 import { createId, DEFAULT_TENANT_ID } from '@punctual/domain';
-import { createTestLogger, startProxy } from '@punctual/testkit';
+import { createTestLogger, pauseFaults, resumeFaults, startProxy, withoutFaults } from '@punctual/testkit';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { createApiKeyText } from '../access/secrets.ts';
 import { readApiConfig } from '../config.ts';
@@ -23,7 +23,7 @@ afterEach(() => {
 async function createKey(scope: string, tenantId: string = DEFAULT_TENANT_ID): Promise<{ key: string; id: string }> {
   const { key } = createApiKeyText();
   const id = createId();
-  await api.context.database.ordinary.query(
+  await api.testDatabase.database.ordinary.query(
     'INSERT INTO api_keys (id, tenant_id, name, scope, prefix, key_hash) VALUES ($1, $2, $3, $4, $5, $6)',
     [id, tenantId, 'test', scope, key.slice(0, 8), hash('sha256', key, 'buffer')],
   );
@@ -47,27 +47,28 @@ test.each([
   }
 });
 
-test('what does not even look like a key is refused without asking Postgres', async () => {
-  const { ordinary } = api.context.database;
-  let queries = 0;
-  const listener = () => {
-    queries += 1;
-  };
-  const { key } = createApiKeyText();
-  const ask = async (text: string) =>
-    (await api.app.inject({ method: 'GET', url: '/v1/timers', headers: as(text) })).statusCode;
-  ordinary.on('acquire', listener);
-  try {
-    for (const text of ['guess', `${key}A`, key.slice(0, -1), key.replace('pk_', 'sk_'), key.replace(/.$/, '!')]) {
-      expect(await ask(text), text).toBe(401);
+test('what does not even look like a key is refused without asking Postgres', () =>
+  withoutFaults(async () => {
+    const { ordinary } = api.context.database;
+    let queries = 0;
+    const listener = () => {
+      queries += 1;
+    };
+    const { key } = createApiKeyText();
+    const ask = async (text: string) =>
+      (await api.app.inject({ method: 'GET', url: '/v1/timers', headers: as(text) })).statusCode;
+    ordinary.on('acquire', listener);
+    try {
+      for (const text of ['guess', `${key}A`, key.slice(0, -1), key.replace('pk_', 'sk_'), key.replace(/.$/, '!')]) {
+        expect(await ask(text), text).toBe(401);
+      }
+      expect(queries).toBe(0);
+      expect(await ask(key)).toBe(401);
+      expect(queries).toBe(1);
+    } finally {
+      ordinary.off('acquire', listener);
     }
-    expect(queries).toBe(0);
-    expect(await ask(key)).toBe(401);
-    expect(queries).toBe(1);
-  } finally {
-    ordinary.off('acquire', listener);
-  }
-});
+  }));
 
 test('a key reads, writes or administers as its scope allows, and each scope includes the ones before it', async () => {
   const attempt = async (scope: string) => {
@@ -85,7 +86,7 @@ test('a key reads, writes or administers as its scope allows, and each scope inc
 
 test('a tenant sees nothing of another, and can change nothing of it', async () => {
   const tenantId = createId();
-  await api.context.database.ordinary.query(`INSERT INTO tenants (id, name) VALUES ($1, 'other')`, [tenantId]);
+  await api.testDatabase.database.ordinary.query(`INSERT INTO tenants (id, name) VALUES ($1, 'other')`, [tenantId]);
   const headers = as((await createKey('write', tenantId)).key);
   const { body } = await api.request('POST', '/v1/timers', {
     action: NOOP,
@@ -125,7 +126,9 @@ test('a tenant sees nothing of another, and can change nothing of it', async () 
 test('a revoked key is refused within five seconds', async () => {
   const { key, id } = await createKey('read');
   expect((await api.request('GET', '/v1/timers', undefined, as(key))).status).toBe(200);
-  await api.context.database.ordinary.query('UPDATE api_keys SET revoked_at = clock_timestamp() WHERE id = $1', [id]);
+  await api.testDatabase.database.ordinary.query('UPDATE api_keys SET revoked_at = clock_timestamp() WHERE id = $1', [
+    id,
+  ]);
   const now = performance.now.bind(performance);
   vi.spyOn(performance, 'now').mockImplementation(() => now() + 4_001);
   expect((await api.request('GET', '/v1/timers', undefined, as(key))).status).toBe(401);
@@ -157,7 +160,7 @@ test('a key lets in nobody by whose hash it was not found, whatever the look-up 
 test('a key works from the moment in which it exists', async () => {
   const { key } = createApiKeyText();
   expect((await api.request('GET', '/v1/timers', undefined, as(key))).status).toBe(401);
-  await api.context.database.ordinary.query(
+  await api.testDatabase.database.ordinary.query(
     `INSERT INTO api_keys (id, tenant_id, name, scope, prefix, key_hash) VALUES ($1, $2, '', 'read', '', $3)`,
     [createId(), DEFAULT_TENANT_ID, hash('sha256', key, 'buffer')],
   );
@@ -270,7 +273,7 @@ test('every answer carries its request id, and headers that keep browsers from m
 
 test('health, metrics and the OpenAPI document need no key', async () => {
   for (const url of ['/v1/health', '/v1/health/live', '/v1/health/ready', '/metrics', '/v1/openapi.json']) {
-    expect((await api.app.inject({ method: 'GET', url })).statusCode).toBe(200);
+    expect((await withoutFaults(() => api.app.inject({ method: 'GET', url }))).statusCode).toBe(200);
   }
   const metrics = (await api.app.inject({ method: 'GET', url: '/metrics' })).body;
   expect(metrics).toMatch(/api_request_duration_seconds_count\{method="POST",route="\/v1\/timers",status="2xx"\} \d/);
@@ -282,8 +285,9 @@ test('nothing that went wrong in this file was logged as a defect', () => {
   expect(api.logged).toEqual([]);
 });
 
-/** An api with a socket, whose way to Postgres can be cut. */
+/** An api with a socket, whose way to Postgres can be cut. No other faults happen to it: they are told apart by their time. */
 async function startBehindProxy() {
+  pauseFaults();
   const proxy = await startProxy(api.testDatabase.url);
   const { logger, lines } = createTestLogger();
   const config = readApiConfig({ DATABASE_URL: proxy.url, PORT: '0', HOST: '127.0.0.1', AUTH: 'off' });
@@ -295,6 +299,7 @@ async function startBehindProxy() {
     async stop() {
       await running.stop();
       await proxy.close();
+      resumeFaults();
     },
   };
 }
@@ -392,13 +397,13 @@ test('a stop answers what was asked before it, and leaves nothing open', async (
 test('the api refuses to start while migrations are pending, and with AUTH=off on an open address', async () => {
   const { logger } = createTestLogger();
   const settings = { DATABASE_URL: api.testDatabase.url, PORT: '0', HOST: '127.0.0.1', AUTH: 'off' };
-  const { rows } = await api.context.database.ordinary.query(`SELECT to_regclass('schema_migrations') AS name`);
+  const { rows } = await api.testDatabase.database.ordinary.query(`SELECT to_regclass('schema_migrations') AS name`);
   expect(rows[0]?.name).not.toBeNull();
-  await api.context.database.ordinary.query('ALTER TABLE schema_migrations RENAME TO hidden_migrations');
+  await api.testDatabase.database.ordinary.query('ALTER TABLE schema_migrations RENAME TO hidden_migrations');
   try {
     await expect(startApi({ config: readApiConfig(settings), logger })).rejects.toThrow(/npm run migrate/);
   } finally {
-    await api.context.database.ordinary.query('ALTER TABLE hidden_migrations RENAME TO schema_migrations');
+    await api.testDatabase.database.ordinary.query('ALTER TABLE hidden_migrations RENAME TO schema_migrations');
   }
   expect(() => readApiConfig({ ...settings, HOST: '0.0.0.0' })).toThrow(/loopback/);
 });

@@ -118,14 +118,14 @@ test('a run that failed goes on when its dead task is redriven', async () => {
   await killTask(timerIds.a!);
   expect((await api.request('GET', `/v1/runs/${runId}`)).body.status).not.toBe('succeeded');
   // The worker would have advanced the run in the transaction of the outcome; here the test does.
-  await api.context.database.ordinary.query(
+  await api.testDatabase.database.ordinary.query(
     `UPDATE runs SET task_states = 'dp', status = 'failed', finished_at = clock_timestamp() WHERE id = $1`,
     [runId],
   );
   const { status, body } = await api.request('POST', `/v1/dead-letters/${timerIds.a}/redrive`);
   expect(status).toBe(200);
   expect(body).toMatchObject({ runId, workflowId, taskKey: 'a', action: { type: 'noop', durationMs: 7 } });
-  const { rows } = await api.context.database.ordinary.query('SELECT * FROM runs WHERE id = $1', [runId]);
+  const { rows } = await api.testDatabase.database.ordinary.query('SELECT * FROM runs WHERE id = $1', [runId]);
   expect(rows[0]).toMatchObject({ task_states: 'lp', status: 'running', finished_at: null });
 });
 
@@ -134,7 +134,7 @@ test('a dead task of a paused run waits for the run, one of a cancelled run stay
   await killTask(timerIds.a!);
   await killTask(timerIds.b!);
   const setStatus = (status: string) =>
-    api.context.database.ordinary.query(`UPDATE runs SET task_states = 'dd', status = $2 WHERE id = $1`, [
+    api.testDatabase.database.ordinary.query(`UPDATE runs SET task_states = 'dd', status = $2 WHERE id = $1`, [
       runId,
       status,
     ]);
@@ -148,9 +148,10 @@ test('a dead task of a paused run waits for the run, one of a cancelled run stay
     status: 200,
     body: { status: 'paused' },
   });
-  const { rows } = await api.context.database.ordinary.query('SELECT status, task_states FROM runs WHERE id = $1', [
-    runId,
-  ]);
+  const { rows } = await api.testDatabase.database.ordinary.query(
+    'SELECT status, task_states FROM runs WHERE id = $1',
+    [runId],
+  );
   expect(rows[0]).toEqual({ status: 'paused', task_states: 'ld' });
   await expectBalance();
 });

@@ -2,10 +2,13 @@ import { createLogger, Health, VERSION } from '@punctual/runtime';
 import {
   type AnswerChecker,
   type ApiDocument,
+  areFaultsInjected,
   createAnswerChecker,
   createTestDatabase,
+  sendPersistently,
   TEST_KEYS,
   type TestDatabase,
+  withoutFaults,
 } from '@punctual/testkit';
 import type { InjectOptions, LightMyRequestResponse as Response } from 'fastify';
 import { Registry } from 'prom-client';
@@ -30,12 +33,15 @@ export interface TestApi {
   app: ApiServer;
   context: ApiContext;
   testDatabase: TestDatabase;
-  /** Lines that were logged, parsed. */
+  /** Lines that were logged, parsed; while faults are injected without the warnings, which tell of these. */
   logged: Record<string, unknown>[];
   /** The document that the api serves. Every answer in every test is held against it. */
   document: ApiDocument;
   checker: AnswerChecker;
-  /** Sends a request as the default tenant's admin; `body` is sent as JSON, text as it is. */
+  /**
+   * Sends a request as the default tenant's admin; `body` is sent as JSON, text as it is. While faults are injected it is
+   * sent until it is answered.
+   */
   request(method: string, url: string, body?: unknown, headers?: Record<string, string>): Promise<TestAnswer>;
   close(): Promise<void>;
 }
@@ -58,11 +64,18 @@ export async function openTestApi(settings: Record<string, string> = {}, beside?
     serviceName: 'api',
     serviceVersion: VERSION,
     level: 'warn',
-    destination: { write: (line) => void logged.push(JSON.parse(line)) },
+    destination: {
+      write(text) {
+        const line = JSON.parse(text) as Record<string, unknown>;
+        if (!areFaultsInjected || line['log.level'] !== 'warn') logged.push(line);
+      },
+    },
   });
   // Default metrics of Node are expensive to set up once a test; only the api's own are wanted.
   const registry = new Registry();
-  const context = await createApiContext({ config, logger, database: testDatabase.database, registry });
+  const context = await withoutFaults(() =>
+    createApiContext({ config, logger, database: testDatabase.service, registry }),
+  );
   const health = new Health(VERSION);
   health.markStarted();
   const app = await buildApi({ context, health, registry });
@@ -77,24 +90,31 @@ export async function openTestApi(settings: Record<string, string> = {}, beside?
     logged,
     document,
     checker,
-    async request(method, url, body, headers) {
-      const answer = await app.inject({
-        method: method as 'GET',
-        url,
-        headers: {
-          authorization: `Bearer ${TEST_KEY}`,
-          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-          ...headers,
-        },
-        ...(body === undefined
-          ? {}
-          : { payload: typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body) }),
-      });
-      return {
-        status: answer.statusCode,
-        headers: answer.headers,
-        body: answer.body === '' ? undefined : parseBody(answer.body),
+    async request(method, url, body, headers = {}) {
+      const send = async (all: Record<string, string>): Promise<TestAnswer> => {
+        const answer = await app.inject({
+          method: method as 'GET',
+          url,
+          headers: {
+            authorization: `Bearer ${TEST_KEY}`,
+            ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+            ...all,
+          },
+          ...(body === undefined
+            ? {}
+            : { payload: typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body) }),
+        });
+        return {
+          status: answer.statusCode,
+          headers: answer.headers,
+          body: answer.body === '' ? undefined : parseBody(answer.body),
+        };
       };
+      return sendPersistently(method, headers, send, ({ status, headers: told, body: said }) => ({
+        status,
+        retryAfter: told['retry-after'] as string | undefined,
+        code: said?.code,
+      }));
     },
     async close() {
       await app.close();

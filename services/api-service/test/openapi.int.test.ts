@@ -59,7 +59,7 @@ const BY_STATUS: Readonly<Record<number, (operation: Operation) => Promise<TestA
   404: (operation) => send(operation),
   409: async (operation) => {
     const key = newKey();
-    return inTransaction(api.context.database.hot, async (client) => {
+    return inTransaction(api.testDatabase.database.hot, async (client) => {
       await tryLockIdempotencyKeys(client, [{ tenantId: DEFAULT_TENANT_ID, key }]);
       return send(operation, { headers: { 'idempotency-key': key } });
     });
@@ -119,7 +119,7 @@ async function createArchivedWorkflow(): Promise<string> {
 const createRun = async () => (await createRunByHand(api, [{ key: 'a' }])).runId;
 async function createFinishedRun(): Promise<string> {
   const id = await createRun();
-  await api.context.database.ordinary.query(
+  await api.testDatabase.database.ordinary.query(
     "UPDATE runs SET status = 'succeeded', finished_at = clock_timestamp() WHERE id = $1",
     [id],
   );

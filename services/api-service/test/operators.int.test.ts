@@ -4,6 +4,7 @@ import { createId, DEFAULT_TENANT_ID, describeSigningSecret } from '@punctual/do
 import { makeKeyring, makeTimer } from '@punctual/testkit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openTestApi, type TestApi } from './open-test-api.ts';
+import { askForSecret } from './stranger.ts';
 
 let api: TestApi;
 beforeAll(async () => {
@@ -24,7 +25,8 @@ async function createTenant(fields: object = {}) {
 }
 
 async function createKey(fields: object = {}) {
-  const answer = await api.request('POST', '/v1/api-keys', { name: 'key', scope: 'write', ...fields });
+  const body = { name: 'key', scope: 'write', ...fields };
+  const answer = await askForSecret('key', () => api.request('POST', '/v1/api-keys', body));
   expect(answer).toMatchObject({ status: 201 });
   return answer.body;
 }

@@ -17,7 +17,7 @@ beforeAll(async () => {
   api = await openTestApi();
   const store = async (count: number, fields: (n: number) => Partial<NewTimer>) => {
     const timers = Array.from({ length: count }, (_, n) => makeTimer(fields(n)));
-    await createTimers(api.context.database.hot, timers);
+    await createTimers(api.testDatabase.database.hot, timers);
     return timers;
   };
   // Ten timers share each due time, so the order within must come from their ids.
@@ -104,10 +104,10 @@ test('a histogram of more stretches than allowed is refused', async () => {
   const timers = Array.from({ length: 1000 }, (_, n) =>
     makeTimer({ dueAt: AT + 86_400_000 * (n + 2), taskKey: 'spread' }),
   );
-  await createTimers(api.context.database.hot, timers);
+  await createTimers(api.testDatabase.database.hot, timers);
   const url = '/v1/timers/histogram?taskKey=spread&bucket';
   expect((await api.request('GET', `${url}=day`)).body.buckets).toHaveLength(1000);
-  await createTimers(api.context.database.hot, [makeTimer({ dueAt: AT + 86_400_000 * 2000, taskKey: 'spread' })]);
+  await createTimers(api.testDatabase.database.hot, [makeTimer({ dueAt: AT + 86_400_000 * 2000, taskKey: 'spread' })]);
   expect(await api.request('GET', `${url}=day`)).toMatchObject({
     status: 400,
     body: { errors: [{ pointer: '/query/bucket' }] },
@@ -117,7 +117,7 @@ test('a histogram of more stretches than allowed is refused', async () => {
 test('counts are exact up to ten thousand and capped beyond', async () => {
   const store = (length: number) =>
     createTimers(
-      api.context.database.hot,
+      api.testDatabase.database.hot,
       Array.from({ length }, () => makeTimer({ taskKey: 'many' })),
     );
   for (let n = 0; n < 10; n += 1) await store(1000);

@@ -38,7 +38,7 @@ async function tryToStart(ids: readonly string[], started: Started): Promise<voi
   // Versions in random order: the hint of the old version and that of the new one may come in any order.
   const hints = ids.flatMap((id) => [1, 2, 3].map((version) => ({ id, version }))).toSorted(() => Math.random() - 0.5);
   for (const hint of hints) {
-    for (const row of await startTimers(api.context.database.hot, [hint], 10_000, 5_000)) {
+    for (const row of await startTimers(api.testDatabase.database.hot, [hint], 10_000, 5_000)) {
       expect(started.has(row.id)).toBe(false);
       started.set(row.id, { version: hint.version, payload: row.payload });
     }

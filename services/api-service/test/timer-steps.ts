@@ -9,7 +9,7 @@ const LEASE_MARGIN_MS = 5_000;
 
 /** Starts a timer as a worker would, in the version named; undefined when it was not to be started. */
 export async function startTimer(api: TestApi, id: string, version: number): Promise<StartedTimer | undefined> {
-  const [started] = await startTimers(api.context.database.hot, [{ id, version }], TIMEOUT_MS, LEASE_MARGIN_MS);
+  const [started] = await startTimers(api.testDatabase.database.hot, [{ id, version }], TIMEOUT_MS, LEASE_MARGIN_MS);
   return started;
 }
 
@@ -28,7 +28,7 @@ const RECORD = {
 
 /** Ends a started timer by its outcome. */
 export async function endTimer(api: TestApi, started: StartedTimer, state: 'succeeded' | 'dead'): Promise<void> {
-  await finishTimers(api.context.database.hot, [
+  await finishTimers(api.testDatabase.database.hot, [
     {
       ...RECORD,
       id: started.id,
@@ -42,7 +42,7 @@ export async function endTimer(api: TestApi, started: StartedTimer, state: 'succ
 
 /** Sends a started timer back to wait for its next attempt. */
 export async function retryTimer(api: TestApi, started: StartedTimer, waitMs: number): Promise<void> {
-  await retryTimers(api.context.database.hot, [
+  await retryTimers(api.testDatabase.database.hot, [
     {
       ...RECORD,
       id: started.id,
@@ -80,13 +80,15 @@ export async function countEverything(api: TestApi): Promise<Record<string, numb
     'audit_log',
   ];
   const counts = tables.map((table) => `(SELECT count(*)::int FROM ${table}) AS ${table}`);
-  const { rows } = await api.context.database.ordinary.query<Record<string, number>>(`SELECT ${counts.join(', ')}`);
+  const { rows } = await api.testDatabase.database.ordinary.query<Record<string, number>>(
+    `SELECT ${counts.join(', ')}`,
+  );
   return rows[0]!;
 }
 
 /** The ledger's sums beside what the tables hold: equal for each state when nothing was lost or invented. */
 export async function readBalance(api: TestApi) {
-  const { rows } = await api.context.database.ordinary.query<Record<string, number>>(
+  const { rows } = await api.testDatabase.database.ordinary.query<Record<string, number>>(
     `SELECT (SELECT coalesce(sum(created), 0)::int FROM ledger_entries) AS created,
        (SELECT coalesce(sum(succeeded), 0)::int FROM ledger_entries) AS succeeded,
        (SELECT coalesce(sum(dead), 0)::int FROM ledger_entries) AS dead,

@@ -144,11 +144,11 @@ test('of many requests with one external id exactly one makes a timer', async ()
 
 test('an external id whose timer retention has dropped can be used again', async () => {
   const { body } = await create({ externalId: 'dropped', delay: HOUR });
-  await api.context.database.ordinary.query('DELETE FROM timers WHERE id = $1', [body.id]);
+  await api.testDatabase.database.ordinary.query('DELETE FROM timers WHERE id = $1', [body.id]);
   const again = await create({ externalId: 'dropped', delay: HOUR });
   expect(again.status).toBe(201);
   expect((await create({ externalId: 'dropped' })).body.id).toBe(again.body.id);
-  await api.context.database.ordinary.query(
+  await api.testDatabase.database.ordinary.query(
     'DELETE FROM ledger_entries WHERE ctid = (SELECT min(ctid) FROM ledger_entries WHERE created = 1)',
   );
 });

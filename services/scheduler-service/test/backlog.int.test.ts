@@ -23,7 +23,7 @@ async function openQueueOn(backend: 'redis' | 'postgres'): Promise<void> {
 }
 
 async function open(options: Partial<RigOptions> = {}): Promise<Rig> {
-  const rig = await openRig(db.database, { connection: queue.connection, ...options });
+  const rig = await openRig(db.service, { connection: queue.connection, ...options });
   closers.push(() => rig.stop());
   return rig;
 }

@@ -1,6 +1,6 @@
 import { type Database, DatabaseClock, type DueTimer, readMonotonicMs, synchronizeClock } from '@punctual/database';
 import { ChunkQueue, type Hint, type QueueConnection } from '@punctual/queue';
-import { createTestLogger, TEST_PARTITION_COUNT } from '@punctual/testkit';
+import { createTestLogger, repeatUnderFaults, TEST_PARTITION_COUNT, withoutFaults } from '@punctual/testkit';
 import { Registry } from 'prom-client';
 import { Dispatcher } from '../dispatcher.ts';
 import { createSchedulerMetrics, type SchedulerMetrics } from '../metrics.ts';
@@ -51,11 +51,14 @@ export const WINDOW_MS = 4;
 /** How often the independent clock asks for the time: the best of so many answers is good to a fraction of a millisecond. */
 const CLOCK_ANSWERS = 30;
 
+/** `database`: as a service opens it. */
 export async function openRig(database: Database, options: RigOptions): Promise<Rig> {
   const { logger } = createTestLogger();
   const metrics = createSchedulerMetrics(new Registry());
   const reference = new DatabaseClock();
-  for (let asked = 0; asked < CLOCK_ANSWERS; asked += 1) await synchronizeClock(database.ordinary, reference);
+  await withoutFaults(async () => {
+    for (let asked = 0; asked < CLOCK_ANSWERS; asked += 1) await synchronizeClock(database.ordinary, reference);
+  });
   const queue = new ChunkQueue(options.connection, () => {});
   const handedOver: HandOver[] = [];
   const clock = new DatabaseClock();
@@ -112,7 +115,7 @@ export async function openRig(database: Database, options: RigOptions): Promise<
       readAhead.start();
     },
     async turn() {
-      await readAhead.runOnce();
+      await repeatUnderFaults(() => readAhead.runOnce());
       await dispatcher.runOnce();
     },
     async stop() {

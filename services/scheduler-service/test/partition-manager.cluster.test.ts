@@ -16,7 +16,7 @@ const managers = new Set<PartitionManager>();
 const instanceIds = new WeakMap<PartitionManager, string>();
 
 function openManager(
-  database: Database = db.database,
+  database: Database = db.service,
   leaseTtlMs = LEASE_TTL_MS,
   renewIntervalMs = RENEW_MS,
 ): PartitionManager {
@@ -86,7 +86,7 @@ describe('partition managers', () => {
   it('never two own a partition at the same time, also when one sleeps past its leases', async () => {
     const ttlMs = 400;
     const renewMs = 40;
-    const owners = Array.from({ length: 4 }, () => openManager(db.database, ttlMs, renewMs));
+    const owners = Array.from({ length: 4 }, () => openManager(db.service, ttlMs, renewMs));
     const twice: number[] = [];
     const look = () => {
       const partitions = owners.flatMap((owner) => owner.listOwned());

@@ -23,7 +23,7 @@ afterEach(async () => {
   await queue.drop();
 });
 
-async function open(options: Partial<RigOptions> = {}, database = db.database): Promise<Rig> {
+async function open(options: Partial<RigOptions> = {}, database = db.service): Promise<Rig> {
   const rig = await openRig(database, { connection: queue.connection, ...options });
   rigs.push(rig);
   return rig;
@@ -108,15 +108,15 @@ describe('read ahead and dispatch', () => {
   });
 
   it('go on when the look for lost hints runs out of time', async () => {
-    const hot = Object.create(db.database.hot, {
+    const hot = Object.create(db.service.hot, {
       query: {
         value: (query: { name: string; text: string; values: unknown[] }) =>
           query.name === 'read_due_timers' && Number(query.values[3]) < 0
             ? Promise.reject(new Error('canceling statement due to statement timeout'))
-            : db.database.hot.query(query),
+            : db.service.hot.query(query),
       },
     });
-    const rig = await open({ sweepIntervalMs: 20 }, { ...db.database, hot });
+    const rig = await open({ sweepIntervalMs: 20 }, { ...db.service, hot });
     rig.start();
     const ids = await storeDue(50);
     await waitUntil('all are handed over', () => rig.handedOver.length >= ids.length);

@@ -11,6 +11,7 @@ import {
   type TestQueue,
   useTestDatabase,
   waitUntil,
+  withoutFaults,
 } from '@punctual/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { readSchedulerConfig } from '../config.ts';
@@ -23,7 +24,10 @@ afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close();
 });
 
-async function start(queue: TestQueue, settings: Record<string, string> = {}): Promise<RunningScheduler> {
+async function start(
+  queue: Pick<TestQueue, 'connection' | 'drop'>,
+  settings: Record<string, string> = {},
+): Promise<RunningScheduler> {
   const { redisUrl, redisPrefix } = queue.connection;
   const config = readSchedulerConfig({
     PORT: '0',
@@ -33,7 +37,7 @@ async function start(queue: TestQueue, settings: Record<string, string> = {}): P
     ...(redisUrl ? { REDIS_URL: redisUrl } : {}),
     ...settings,
   });
-  const scheduler = await startScheduler({ config, logger: createTestLogger().logger });
+  const scheduler = await withoutFaults(() => startScheduler({ config, logger: createTestLogger().logger }));
   closers.push(() => scheduler.stop());
   return scheduler;
 }

@@ -82,6 +82,7 @@ it('sweeps do not pass what is gone again and again, while an old snapshot still
     await putBack(ids, 60_000);
     await client.query('SELECT count(*) FROM timers');
     await cancelTimersOf(ids);
+    // On connections that stay: each tells what it has passed.
     rig = await openRig(db.database, {
       connection: queue.connection,
       partitions: [PARTITION],
@@ -103,7 +104,7 @@ async function cancelTimersOf(ids: readonly string[]): Promise<void> {
 }
 
 it('what wakes below the floor after all is found by the check', async () => {
-  rig = await openRig(db.database, {
+  rig = await openRig(db.service, {
     connection: queue.connection,
     partitions: [PARTITION],
     sweepIntervalMs: 0,
@@ -125,7 +126,7 @@ it('a scheduler that takes many partitions reads them a few at a time, and all o
   const partitions = Array.from({ length: 40 }, (_, index) => index % 64);
   const timers = partitions.map((partition) => makeTimer({ partition }));
   await createTimers(db.database.hot, timers);
-  rig = await openRig(db.database, { connection: queue.connection, partitions, sweepIntervalMs: NEVER_MS });
+  rig = await openRig(db.service, { connection: queue.connection, partitions, sweepIntervalMs: NEVER_MS });
   rig.start();
   await waitUntil('all are handed over', () => rig!.handedOver.length === timers.length);
 });

@@ -8,6 +8,7 @@ import {
   TEST_KEYS,
   TEST_PARTITION_COUNT,
   waitUntil,
+  withoutFaults,
 } from '@punctual/testkit';
 import { Registry } from 'prom-client';
 import { readWorkerConfig } from '../config.ts';
@@ -49,7 +50,7 @@ export async function openWorkerRig(
 ): Promise<WorkerRig> {
   const testQueue = await createTestQueue(options.backend ?? 'redis', db);
   const { redisUrl, redisPrefix } = testQueue.connection;
-  const queue = new ChunkQueue(testQueue.connection, () => {});
+  const queue = new ChunkQueue(testQueue.ownConnection, () => {});
   const { logger, lines } = createTestLogger();
   const start = async (settings: Record<string, string> = {}) => {
     const config = readWorkerConfig({
@@ -62,7 +63,7 @@ export async function openWorkerRig(
       ...settings,
     });
     const shared = { health: new Health('0'), registry: new Registry() };
-    return { worker: await startWorker({ config, logger, shared }), ...shared };
+    return { worker: await withoutFaults(() => startWorker({ config, logger, shared })), ...shared };
   };
   const { worker, health, registry } = await start();
   const others: RunningWorker[] = [];

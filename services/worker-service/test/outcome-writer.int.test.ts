@@ -24,7 +24,7 @@ import { OutcomeWriter, type OutcomeWriterOptions } from '../outcome-writer.ts';
 
 const db = useTestDatabase(6);
 
-function openWriter(windowMs = 5, database = db.database, options: Partial<OutcomeWriterOptions> = {}) {
+function openWriter(windowMs = 5, database = db.service, options: Partial<OutcomeWriterOptions> = {}) {
   let written = 0;
   const metrics = createWorkerMetrics(new Registry());
   const writer = new OutcomeWriter({
@@ -106,7 +106,7 @@ describe('tasks that an outcome unlocks', () => {
   it('are started with it, as far as there are places, which are given back', async () => {
     const started: StartedTimer[] = [];
     const asked: number[] = [];
-    const { writer, add, countWritten } = openWriter(5, db.database, {
+    const { writer, add, countWritten } = openWriter(5, db.service, {
       reservePlaces: (wanted) => {
         asked.push(wanted);
         return 7;
@@ -130,7 +130,7 @@ describe('tasks that an outcome unlocks', () => {
 
   it('go back to the schedulers when nobody knows whether they were started', async () => {
     const started: StartedTimer[] = [];
-    const { writer, add, metrics, countWritten } = openWriter(5, loseFirstCommit(db.database), {
+    const { writer, add, metrics, countWritten } = openWriter(5, loseFirstCommit(db.service), {
       reservePlaces: (wanted) => wanted,
       onStarted: (timers) => void started.push(...timers),
     });

@@ -17,6 +17,7 @@ import {
   startProxy,
   useTestDatabase,
   waitUntil,
+  withoutFaults,
 } from '@punctual/testkit';
 import { Registry } from 'prom-client';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -34,7 +35,7 @@ afterEach(async () => {
 
 async function start(settings: Record<string, string>) {
   const config = readWorkerConfig({ PORT: '0', HOST: '127.0.0.1', DATABASE_URL: db.url, ...settings });
-  const worker = await startWorker({ config, logger: createTestLogger().logger });
+  const worker = await withoutFaults(() => startWorker({ config, logger: createTestLogger().logger }));
   closers.push(() => worker.stop());
   const ask = async (path: string) => {
     const response = await fetch(`http://127.0.0.1:${worker.port}${path}`);
@@ -98,17 +99,20 @@ describe('a worker', () => {
   });
 });
 
-/** A consumer on a queue of its own, and the schedulers' end of it. */
+/**
+ * A consumer on a queue of its own, and the schedulers' end of it. No faults happen to it: there is no scheduler here that
+ * finds what got lost.
+ */
 async function openConsumer(options: Partial<ConsumerOptions>) {
   const queue = await createTestQueue('redis', db);
-  const chunks = new ChunkQueue(queue.connection, () => {});
+  const chunks = new ChunkQueue(queue.ownConnection, () => {});
   const clock = new DatabaseClock();
   await synchronizeClock(db.database.ordinary, clock);
   const metrics = createWorkerMetrics(new Registry());
   const consumer = new Consumer({
     database: db.database,
     clock,
-    connection: queue.connection,
+    connection: queue.ownConnection,
     chunksAtOnce: 6,
     attemptsMax: 1_000,
     leaseMarginMs: 1_000,

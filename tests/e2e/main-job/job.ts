@@ -1,6 +1,6 @@
 import { constants, setPriority } from 'node:os';
 import { type RunningStack, startStack } from '@punctual/local-servers';
-import { emptyRedis, waitUntil } from '@punctual/testkit';
+import { emptyRedis, repeatUnderFaults, waitUntil } from '@punctual/testkit';
 import { ApiClient, send, type Timer } from '../api-client.ts';
 import * as changes from './change-timers.ts';
 import { createTimers, type TrafficTimes } from './create-timers.ts';
@@ -185,10 +185,20 @@ async function watchLedger(api: ApiClient, ledgers: Ledger[], hasEnded: () => bo
 
 const OPS_PATHS = ['/v1/health', '/v1/health/live', '/v1/health/ready', '/metrics'];
 
+/** While faults are injected a probe may meet one; it asks again then, as orchestrators do. */
+async function askPatiently(url: string): Promise<{ status: number } | undefined> {
+  const ask = async () => {
+    const answer = await send(url);
+    if (answer.status !== 200) throw new Error(`${url} was answered ${answer.status}`);
+    return answer;
+  };
+  return repeatUnderFaults(ask).catch(() => undefined);
+}
+
 /** The questions that services which should still run do not answer with 200. */
 export async function listSickServices(stack: RunningStack, killed: readonly string[]): Promise<string[]> {
   const running = stack.processes.filter(({ name }) => !killed.includes(name));
   const questions = running.flatMap(({ name, url }) => OPS_PATHS.map((path) => ({ name, path, url: url + path })));
-  const answers = await Promise.all(questions.map(({ url }) => send(url).catch(() => undefined)));
+  const answers = await Promise.all(questions.map(({ url }) => askPatiently(url)));
   return questions.flatMap(({ name, path }, index) => (answers[index]?.status === 200 ? [] : [`${name} ${path}`]));
 }
