@@ -2,7 +2,8 @@
 // to the Node that came with it. Plain JavaScript without dependencies, because it runs on the machine's own Node,
 // before anything is installed.
 //
-// usage: node scripts/bootstrap.mjs start|test|stack|migrate|reseal|ledger|bench|loadtest|chaos|fuzz|audit|sbom [ARGUMENT...]
+// usage: node scripts/bootstrap.mjs start|test|stack|migrate|reseal|ledger|bench|loadtest|chaos|fuzz|histories|audit|sbom
+//        [ARGUMENT...]
 //
 // Signals: npm forwards SIGINT and SIGTERM to this process (the scripts in package.json begin with `exec`, or a shell
 // would die of the signal in its place), and Ctrl-C at a terminal reaches it a second time by way of the terminal. The
@@ -28,6 +29,7 @@ const PROGRAMS = {
   loadtest: 'loadtest/k6/run.ts',
   chaos: 'tests/chaos/run.ts',
   fuzz: 'tests/fuzz/run.ts',
+  histories: 'scripts/histories.ts',
 };
 /** What the package manager does by itself: it has read every package, and asks the registry that they came from. */
 const PNPM_COMMANDS = {
