@@ -2,7 +2,7 @@
 // to the Node that came with it. Plain JavaScript without dependencies, because it runs on the machine's own Node,
 // before anything is installed.
 //
-// usage: node scripts/bootstrap.mjs start|test|stack|migrate|reseal|ledger|bench|loadtest|chaos|fuzz|histories|audit|sbom
+// usage: node scripts/bootstrap.mjs start|test|stack|migrate|reseal|ledger|bench|loadtest|chaos|fuzz|histories|idempotency|audit|sbom
 //        [ARGUMENT...]
 //
 // Signals: npm forwards SIGINT and SIGTERM to this process (the scripts in package.json begin with `exec`, or a shell
@@ -30,6 +30,7 @@ const PROGRAMS = {
   chaos: 'tests/chaos/run.ts',
   fuzz: 'tests/fuzz/run.ts',
   histories: 'scripts/histories.ts',
+  idempotency: 'tests/e2e/idempotency-command.ts',
 };
 /** What the package manager does by itself: it has read every package, and asks the registry that they came from. */
 const PNPM_COMMANDS = {
