@@ -9,6 +9,12 @@ import { nameChunkQueue } from './names.ts';
  * that is away, to write down jobs whose loss is harmless.
  */
 const CLOSE_TIMEOUT_MS = 2_000;
+/**
+ * Errors of BullMQ within one turn of the event loop, beyond which it is ended. A client that was refused as it introduced
+ * itself (by an access list without INFO, say) is refused again at each call, without a word to Redis, and BullMQ calls again
+ * without a pause: nothing else in the process would ever get its turn.
+ */
+const ERRORS_PER_TURN_MAX = 100;
 
 /** A workers' end of the queue. */
 export class ChunkConsumer {
@@ -17,6 +23,7 @@ export class ChunkConsumer {
   readonly #underWay = new Set<Promise<Processed>>();
   #running: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
+  #errorsOfTurn = 0;
 
   /**
    * `process` gets each chunk and resolves when the next may come; while `concurrency` calls are under way no more
@@ -37,7 +44,10 @@ export class ChunkConsumer {
     );
     this.#worker = worker;
     this.#disconnect = disconnect;
-    worker.on('error', onError);
+    worker.on('error', (error) => {
+      onError(error);
+      this.#endWhenSpinning();
+    });
     worker.on('failed', (_job, error) => onError(error));
   }
 
@@ -45,7 +55,7 @@ export class ChunkConsumer {
     this.#running ??= this.#worker.run().catch(onError);
   }
 
-  /** Whether BullMQ still believes that it fetches. */
+  /** Whether BullMQ still believes that it fetches. False without a stop: it failed for good, and only a new process helps. */
   get isRunning(): boolean {
     return this.#worker.isRunning();
   }
@@ -61,6 +71,16 @@ export class ChunkConsumer {
     await Promise.race([closed, this.#waitInVain()]);
     // What of BullMQ still waits then is rejected, or waits for ever for an event of a closed client; nothing runs on.
     this.#disconnect();
+  }
+
+  #endWhenSpinning(): void {
+    if (this.#errorsOfTurn === 0) {
+      setImmediate(() => {
+        this.#errorsOfTurn = 0;
+      });
+    }
+    this.#errorsOfTurn += 1;
+    if (this.#errorsOfTurn === ERRORS_PER_TURN_MAX) void this.stop();
   }
 
   // Resolves CLOSE_TIMEOUT_MS after the last call has ended.

@@ -192,3 +192,31 @@ describe('the queue on Postgres', () => {
     expect(performance.now() - beganAt).toBeLessThan(10_000);
   });
 });
+
+describe('a Redis that refuses what BullMQ asks it at first', () => {
+  const USER = 'test_without_info';
+  const redis = new Redis(process.env.TEST_REDIS_URL!, { lazyConnect: true });
+  beforeEach(() => redis.call('ACL', 'SETUSER', USER, 'on', '>x', '~*', '&*', '+@all', '-info'));
+  afterEach(async () => {
+    await redis.call('ACL', 'DELUSER', USER);
+    redis.disconnect();
+  });
+
+  it('ends the consumer, which says so, and leaves the process to others', async () => {
+    const url = new URL(process.env.TEST_REDIS_URL!);
+    url.username = USER;
+    url.password = 'x';
+    const errors: Error[] = [];
+    const consumer = new ChunkConsumer(
+      { redisUrl: url.toString(), redisPrefix: `refused_${createId()}`, databaseUrl: db.url },
+      1,
+      async () => 'done',
+      (error) => errors.push(error),
+    );
+    consumer.start((error) => errors.push(error as Error));
+    // Whoever spins lets nobody wait.
+    await waitUntil('BullMQ is ended', () => errors.length > 0 && !consumer.isRunning);
+    expect(String(errors[0])).toMatch(/NOPERM/);
+    await consumer.stop();
+  });
+});
