@@ -38,13 +38,14 @@ const FAULT_SUITES = [
   'tests/e2e/',
 ];
 const FAULT_RATE_DEFAULT = 0.01;
-/** With every run: one suite of each kind, in less than a minute, and more faults to make up for it. */
+/**
+ * With every run: some suites, in less than a minute, and more faults to make up for it. Those of the worker and the queue wait
+ * for leases and time limits after some faults, for longer than everybody should.
+ */
 const SHORT_FAULT_SUITES = [
   'services/api-service/test/timers.int',
   'services/api-service/test/runs.int',
-  'services/worker-service/test/delivery',
   'services/scheduler-service/test/read-ahead',
-  'packages/queue/test/chunk-queue',
 ];
 const SHORT_FAULT_RATE = 0.03;
 
