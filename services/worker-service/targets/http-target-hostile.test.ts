@@ -104,10 +104,9 @@ describe('a body', () => {
     const answers = Math.ceil(RESPONSE_BYTES_MAX / RESPONSE_DRAINED_BYTES_MAX) + 2;
     const endpoint = await startEndpoint({
       onRequest: (socket) => {
-        // In two pieces, so that each answer is seen while it is incomplete.
+        // In two pieces, so that each answer is seen while it is incomplete: the rest is sent when the first is on its way.
         const answer = formatAnswer(200, 'y'.repeat(RESPONSE_DRAINED_BYTES_MAX));
-        socket.write(answer.slice(0, 1_000));
-        setTimeout(() => socket.write(answer.slice(1_000)), 5);
+        socket.write(answer.slice(0, 1_000), () => setImmediate(() => socket.write(answer.slice(1_000))));
       },
     });
     const target = createTarget();

@@ -2,7 +2,6 @@ import type { Queryable } from '@punctual/database';
 
 // No statement of the product pauses a timer yet. These do what the schema says of one that is parked: it waits in the
 // state `paused` and wakes at no time. With them the histories show what the statements that there are do to it.
-// TODO(#5): the product's own, once it has them.
 
 const PAUSE = `
   UPDATE timers SET state = 'paused', version = version + 1, wake_at = 'infinity'
