@@ -104,9 +104,12 @@ describe('a body', () => {
     const answers = Math.ceil(RESPONSE_BYTES_MAX / RESPONSE_DRAINED_BYTES_MAX) + 2;
     const endpoint = await startEndpoint({
       onRequest: (socket) => {
-        // In two pieces, so that each answer is seen while it is incomplete: the rest is sent when the first is on its way.
+        // In two pieces, so that each answer is seen while it is incomplete. Both ends are in this process: after two turns of
+        // its event loop the first piece has been read.
         const answer = formatAnswer(200, 'y'.repeat(RESPONSE_DRAINED_BYTES_MAX));
-        socket.write(answer.slice(0, 1_000), () => setImmediate(() => socket.write(answer.slice(1_000))));
+        socket.write(answer.slice(0, 1_000), () => {
+          setImmediate(() => setImmediate(() => socket.write(answer.slice(1_000))));
+        });
       },
     });
     const target = createTarget();
