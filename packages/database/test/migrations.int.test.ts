@@ -1,5 +1,5 @@
 import { connectDatabase, migrateDown, migrateUp, readPartitionCount, readPendingMigrations } from '@punctual/database';
-import { createEmptyDatabase, waitUntil } from '@punctual/testkit';
+import { createEmptyDatabase, startProxy, waitUntil } from '@punctual/testkit';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { describeSchema } from '../describe-schema.ts';
@@ -18,6 +18,17 @@ async function withClient<T>(connectionString: string, work: (client: pg.Client)
   } finally {
     await client.end();
   }
+}
+
+/** The server's process of a migration, once it waits for somebody's lock. */
+function findWaitingMigration(client: pg.Client): Promise<number> {
+  return waitUntil('the migration waits for the lock', async () => {
+    const { rows } = await client.query<{ pid: number }>(
+      `SELECT pid FROM pg_stat_activity
+       WHERE datname = current_database() AND application_name = 'punctual-migrate' AND wait_event_type = 'Lock'`,
+    );
+    return rows[0]?.pid;
+  });
 }
 
 beforeEach(async () => {
@@ -72,28 +83,30 @@ describe('the migrations', () => {
     expect(await migrateUp(url)).toEqual([]);
   });
 
-  it('that lose their connection are rejected with what to do, and do not end the process', async () => {
-    await migrateUp(url);
-    await withClient(url, async (holder) => {
-      await holder.query('BEGIN');
-      await holder.query('LOCK TABLE schema_migrations IN ACCESS EXCLUSIVE MODE');
-      const migrated = migrateUp(url).catch((error: unknown) => error);
-      await withClient(url, (killer) =>
-        waitUntil('the migration waits for the lock', async () => {
-          const { rowCount } = await killer.query(
-            `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE datname = current_database() AND application_name = 'punctual-migrate' AND wait_event_type = 'Lock'`,
-          );
-          return rowCount === 1;
-        }),
-      );
-      expect(await migrated).toMatchObject({
-        code: 'database_not_ready',
-        message: expect.stringMatching(/can not be reached/),
-      });
-    });
-    expect(await migrateUp(url)).toEqual([]);
-  });
+  it.each(['its server ends it', 'the way to it is cut'])(
+    'that lose a connection, because %s, are rejected with what to do, and do not end the process',
+    async (reason) => {
+      await migrateUp(url);
+      const proxy = await startProxy(url);
+      try {
+        await withClient(url, async (holder) => {
+          await holder.query('BEGIN');
+          await holder.query('LOCK TABLE schema_migrations IN ACCESS EXCLUSIVE MODE');
+          const migrated = migrateUp(proxy.url).catch((error: unknown) => error);
+          const pid = await withClient(url, findWaitingMigration);
+          if (reason === 'the way to it is cut') await proxy.cut();
+          else await holder.query('SELECT pg_terminate_backend($1)', [pid]);
+          expect(await migrated).toMatchObject({
+            code: 'database_not_ready',
+            message: expect.stringMatching(/can not be reached/),
+          });
+        });
+      } finally {
+        await proxy.close();
+      }
+      expect(await migrateUp(url)).toEqual([]);
+    },
+  );
 
   it('are all pending before, and none after', async () => {
     const database = connectDatabase({ connectionString: url, applicationName: 'punctual-test', poolSizeMax: 2 });
