@@ -85,6 +85,7 @@ async function main(args: readonly string[]): Promise<number> {
 async function tryCases(options: Options, args: readonly string[]): Promise<number> {
   const results: CaseResult[] = [];
   const left: string[] = [];
+  let failures = 0;
   for (const [index, chaosCase] of options.cases.entries()) {
     for (let round = 0; round < options.rounds; round += 1) {
       const obstacle = chaosCase.findObstacle?.();
@@ -94,7 +95,13 @@ async function tryCases(options: Options, args: readonly string[]): Promise<numb
       }
       const seed = options.seed + round;
       log(`${index + 1}/${options.cases.length} ${chaosCase.name} (seed ${seed}): ${chaosCase.summary} …`);
-      const result = await runCase(chaosCase, { ...options, seed, log });
+      const result = await runCase(chaosCase, { ...options, seed, log }).catch((error: unknown) => String(error));
+      if (typeof result === 'string') {
+        failures += 1;
+        left.push(`${chaosCase.name}: given up. ${result}`);
+        log(`  given up: ${result}`);
+        continue;
+      }
       results.push(result);
       log(`  ${describeResult(result)}`);
       for (const { check, text } of result.offences) log(`  ${check}: ${text}`);
@@ -104,7 +111,7 @@ async function tryCases(options: Options, args: readonly string[]): Promise<numb
   const report = formatReport(origin, results, left);
   console.log(report);
   if (options.out !== undefined) writeReport(options.out, report, { ...origin, results, left });
-  return results.every(({ offences }) => offences.length === 0) ? 0 : 1;
+  return failures === 0 && results.every(({ offences }) => offences.length === 0) ? 0 : 1;
 }
 
 function describeResult({ acknowledged, repeats, recoveryMs, offences, seconds }: CaseResult): string {

@@ -21,6 +21,8 @@ export interface ManagedServiceOptions {
 /** As orchestrators do: at once, and after a failed start a little later (ms). */
 const RESPAWN_PAUSE_MS = 200;
 const RESPAWN_FAILED_PAUSE_MS = 1_000;
+/** A process that is to take another's place is ready by then (ms); the case fails otherwise. */
+const READY_LIMIT_MS = 120_000;
 /** Of the lines at level warn and above, those that are kept to be shown. */
 const WARNINGS_KEPT_MAX = 50;
 /** Pino's number for the level. */
@@ -102,9 +104,16 @@ export class ManagedService {
     if (this.pid !== undefined) signalTree(this.pid, 'SIGCONT');
   }
 
-  /** Resolves when there is a process that says it is ready. */
-  waitUntilReady(): Promise<void> {
-    return this.#ready.promise;
+  /** Resolves when there is a process that says it is ready; rejects when there is none for too long. */
+  async waitUntilReady(): Promise<void> {
+    const waiting = new AbortController();
+    const late = sleep(READY_LIMIT_MS, undefined, { signal: waiting.signal }).then(() => {
+      throw new Error(`${this.name} was not ready within ${READY_LIMIT_MS} ms`);
+    });
+    await Promise.race([this.#ready.promise, late]).finally(() => {
+      late.catch(() => {});
+      waiting.abort();
+    });
   }
 
   /** Ends it for good, in order. */

@@ -5,8 +5,12 @@ import type { AnswerFigures } from './book.ts';
 /** In which the API promises to answer, and what a machine that is busy is given beyond it (ms). */
 export const ANSWER_LIMIT_MS = 5_000;
 const ANSWER_GRACE_MS = 1_000;
-/** Between two tries of one request (ms). */
+/**
+ * Between two tries of one request (ms), twice as long each time: thousands that wait for an api to come back must not
+ * keep the machine from starting it.
+ */
 const REPEAT_PAUSE_MS = 250;
+const REPEAT_PAUSE_MAX_MS = 4_000;
 /** One request is repeated for so long (ms): longer than any fault lasts. */
 const REPEAT_LIMIT_MS = 300_000;
 /** Of each kind of offence, those that are told. */
@@ -44,6 +48,7 @@ export class Asker {
     body?: unknown,
   ): Promise<Answered<Body> | undefined> {
     const deadline = Date.now() + REPEAT_LIMIT_MS;
+    let pauseMs = REPEAT_PAUSE_MS;
     for (let isRepeated = false; !this.#isOver && Date.now() < deadline; ) {
       const answer = await this.#askOnce<Body>(method, path, body);
       if (answer !== undefined && expected.includes(answer.status)) return { ...answer, isRepeated };
@@ -53,7 +58,8 @@ export class Asker {
       }
       // Refused with 503 after a time-out, a statement may have taken effect all the same.
       isRepeated = true;
-      await sleep(REPEAT_PAUSE_MS);
+      await sleep(pauseMs);
+      pauseMs = Math.min(2 * pauseMs, REPEAT_PAUSE_MAX_MS);
     }
     return undefined;
   }

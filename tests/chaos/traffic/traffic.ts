@@ -27,7 +27,7 @@ const TICK_MS = 50;
 const TIMERS_PER_RUN = 40;
 const HOUR_MS = 3_600_000;
 /** More requests at once say nothing new (they wait for each other), and would keep memory. */
-const UNDER_WAY_MAX = 5_000;
+const UNDER_WAY_MAX = 2_000;
 /** An edit moves the due time by this much (ms). */
 const EDIT_MOVES_MS = 1_500;
 /** Timers in a request that stores a herd, and such requests at once. */
