@@ -116,7 +116,8 @@ export async function checkHistories(
   const property = goAsTheModelSays(runner).beforeEach(onHistory);
   const details = await fc.check(property, { numRuns, seed, ...(path !== undefined && { path, endOnFailure: true }) });
   if (!details.failed) return undefined;
-  return { report: fc.defaultReportMessage(details) ?? '', path: details.counterexamplePath ?? '' };
+  const story = details.errorInstance instanceof Error ? details.errorInstance.message : String(details.errorInstance);
+  return { report: `${fc.defaultReportMessage(details) ?? ''}\n${story}`, path: details.counterexamplePath ?? '' };
 }
 
 /** The property: every history goes as the model says. */

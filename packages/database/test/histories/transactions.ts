@@ -154,8 +154,9 @@ export class Transactions {
     const effects = this.#expect(begun, blockedId);
     this.#checkAnswer(operation, rows, effects);
     const locked = new Set(effects.map(({ after }) => after.id));
-    const waitedFor = blockedId === undefined ? undefined : this.committed.get(blockedId);
-    if (waitedFor && isLive(waitedFor)) locked.add(waitedFor.id);
+    // Not one that was a dead letter then: what is live again by now is a new row, in another table.
+    const stayed = [begun.snapshot, this.committed].map((timers) => blockedId !== undefined && timers.get(blockedId));
+    if (stayed.every((timer) => timer && isLive(timer))) locked.add(blockedId!);
     const open = { ...begun, effects, locked, rows };
     this.#begun = undefined;
     this.#open.push(open);
