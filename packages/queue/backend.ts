@@ -47,8 +47,14 @@ function postgresOptions(connection: QueueConnection) {
   };
 }
 
+/** BullMQ's queue, and what closes the connections that it does not own. */
+export interface OpenedQueue {
+  queue: Queue;
+  disconnect(): void;
+}
+
 /** Opens the sending side of a queue. It fails fast while the backend is away, rather than hold hints in memory. */
-export function openQueue(name: string, connection: QueueConnection): { queue: Queue; disconnect(): void } {
+export function openQueue(name: string, connection: QueueConnection): OpenedQueue {
   const options: Omit<QueueOptions, 'connection'> = {
     defaultJobOptions: { removeOnComplete: true, removeOnFail: 100, attempts: 1 },
   };
@@ -77,13 +83,19 @@ interface ReceivedJob {
   moveToWait(token?: string): Promise<unknown>;
 }
 
+/** BullMQ's worker, and what closes the connections that it does not own. */
+export interface OpenedWorker {
+  worker: Worker;
+  disconnect(): void;
+}
+
 /** Opens the receiving side; it begins with `run()`. */
 export function openWorker(
   name: string,
   connection: QueueConnection,
   process: (data: unknown, isFirst: boolean) => Promise<Processed>,
   concurrency: number,
-): { worker: Worker; disconnect(): void } {
+): OpenedWorker {
   const processJob = async (job: ReceivedJob, token?: string): Promise<void> => {
     if ((await process(job.data, job.opts.lifo === true)) === 'done') return;
     await job.moveToWait(token);

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Worker } from 'bullmq';
-import { openWorker, type Processed, type QueueConnection } from './backend.ts';
+import { type OpenedWorker, openWorker, type Processed, type QueueConnection } from './backend.ts';
 import { decodeChunk, type Hint } from './chunk.ts';
 import { nameChunkQueue } from './names.ts';
 
@@ -10,25 +9,26 @@ import { nameChunkQueue } from './names.ts';
  */
 const CLOSE_TIMEOUT_MS = 2_000;
 /**
- * Errors of BullMQ within one turn of the event loop, beyond which it is ended. A client that was refused as it introduced
- * itself (by an access list without INFO, say) is refused again at each call, without a word to Redis, and BullMQ calls again
- * without a pause: nothing else in the process would ever get its turn.
+ * Errors of BullMQ within one turn of the event loop, beyond which it is opened anew. It remembers for good that its first
+ * connection was refused or broke, and asks again without a pause and without a word to the backend: nothing else in the
+ * process would ever get its turn.
  */
 const ERRORS_PER_TURN_MAX = 100;
+/** Before BullMQ is opened anew (ms). */
+const REOPEN_PAUSE_MS = 500;
 
 /** A workers' end of the queue. */
 export class ChunkConsumer {
-  readonly #worker: Worker;
-  readonly #disconnect: () => void;
+  readonly #open: () => OpenedWorker;
+  readonly #onError: (error: Error) => void;
   readonly #underWay = new Set<Promise<Processed>>();
-  #running: Promise<void> | undefined;
-  #stopping: Promise<void> | undefined;
-  #errorsOfTurn = 0;
+  readonly #stop = new AbortController();
+  #running: Promise<void> = Promise.resolve();
 
   /**
    * `process` gets each chunk and resolves when the next may come; while `concurrency` calls are under way no more
-   * are fetched. `isFirst`: it was put before all that waited. A chunk that it leaves goes back to the queue. A call that rejects loses its chunk: the schedulers find
-   * those timers again.
+   * are fetched. `isFirst`: it was put before all that waited. A chunk that it leaves goes back to the queue. A call that
+   * rejects loses its chunk: the schedulers find those timers again.
    */
   constructor(
     connection: QueueConnection,
@@ -36,51 +36,53 @@ export class ChunkConsumer {
     process: (hints: Hint[], isFirst: boolean) => Promise<Processed>,
     onError: (error: Error) => void,
   ) {
-    const { worker, disconnect } = openWorker(
-      nameChunkQueue(0),
-      connection,
-      (data, isFirst) => this.#track(process(decodeChunk(data), isFirst)),
-      concurrency,
-    );
-    this.#worker = worker;
-    this.#disconnect = disconnect;
-    worker.on('error', (error) => {
-      onError(error);
-      this.#endWhenSpinning();
-    });
-    worker.on('failed', (_job, error) => onError(error));
+    this.#onError = onError;
+    this.#open = () =>
+      openWorker(
+        nameChunkQueue(0),
+        connection,
+        (data, isFirst) => this.#track(process(decodeChunk(data), isFirst)),
+        concurrency,
+      );
   }
 
-  start(onError: (error: unknown) => void): void {
-    this.#running ??= this.#worker.run().catch(onError);
-  }
-
-  /** Whether BullMQ still believes that it fetches. False without a stop: it failed for good, and only a new process helps. */
-  get isRunning(): boolean {
-    return this.#worker.isRunning();
+  /** Fetches until it is stopped, whatever becomes of the backend in between. */
+  start(): void {
+    this.#running = this.#run();
   }
 
   /** Fetches no more, waits for the calls under way, and disconnects, whether or not the backend can be reached. */
-  stop(): Promise<void> {
-    this.#stopping ??= this.#stop();
-    return this.#stopping;
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
   }
 
-  async #stop(): Promise<void> {
-    const closed = this.#worker.close().then(() => this.#running);
-    await Promise.race([closed, this.#waitInVain()]);
-    // What of BullMQ still waits then is rejected, or waits for ever for an event of a closed client; nothing runs on.
-    this.#disconnect();
-  }
-
-  #endWhenSpinning(): void {
-    if (this.#errorsOfTurn === 0) {
-      setImmediate(() => {
-        this.#errorsOfTurn = 0;
-      });
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await this.#runOne(this.#open()).catch(this.#onError);
+      await sleep(REOPEN_PAUSE_MS, undefined, { signal }).catch(() => {});
     }
-    this.#errorsOfTurn += 1;
-    if (this.#errorsOfTurn === ERRORS_PER_TURN_MAX) void this.stop();
+  }
+
+  // Resolves or rejects when the worker is to fetch no more, or can not, and is closed.
+  async #runOne({ worker, disconnect }: OpenedWorker): Promise<void> {
+    const { signal } = this.#stop;
+    const ended = Promise.withResolvers<void>();
+    const end = () => ended.resolve();
+    signal.addEventListener('abort', end);
+    worker.on('error', countErrors(this.#onError, end));
+    worker.on('failed', (_job, error) => this.#onError(error));
+    const fetching = worker.waitUntilReady().then(() => worker.run());
+    try {
+      await Promise.race([fetching, ended.promise]);
+    } finally {
+      signal.removeEventListener('abort', end);
+      fetching.catch(() => {});
+      await Promise.race([worker.close().then(() => fetching.catch(() => {})), this.#waitInVain()]);
+      // What of BullMQ still waits then is rejected, or waits for ever for an event of a closed client; nothing runs on.
+      disconnect();
+    }
   }
 
   // Resolves CLOSE_TIMEOUT_MS after the last call has ended.
@@ -97,4 +99,19 @@ export class ChunkConsumer {
     call.then(forget, forget);
     return call;
   }
+}
+
+/** Tells `onError` of each error, and calls `onSpinning` when there are ERRORS_PER_TURN_MAX of them in one turn of the event loop. */
+function countErrors(onError: (error: Error) => void, onSpinning: () => void): (error: Error) => void {
+  let ofTurn = 0;
+  return (error) => {
+    onError(error);
+    if (ofTurn === 0) {
+      setImmediate(() => {
+        ofTurn = 0;
+      });
+    }
+    ofTurn += 1;
+    if (ofTurn === ERRORS_PER_TURN_MAX) onSpinning();
+  };
 }

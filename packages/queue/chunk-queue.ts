@@ -1,5 +1,5 @@
 import type { Queue } from 'bullmq';
-import { type BackendName, nameBackend, openQueue, type QueueConnection } from './backend.ts';
+import { type BackendName, nameBackend, type OpenedQueue, openQueue, type QueueConnection } from './backend.ts';
 import { encodeChunk, type Hint, TIMERS_PER_CHUNK_MAX } from './chunk.ts';
 import { nameChunkQueue } from './names.ts';
 
@@ -39,22 +39,19 @@ export interface QueueFigures {
  */
 export class ChunkQueue {
   readonly backend: BackendName;
-  readonly #queue: Queue;
-  readonly #disconnect: () => void;
-  readonly #reached: Promise<void>;
-  #isReached = false;
+  readonly #name = nameChunkQueue(0);
+  readonly #open: () => OpenedQueue;
+  readonly #onError: (error: Error) => void;
+  #opened: OpenedQueue;
+  #reached: Promise<void>;
+  #state: 'unreached' | 'reached' | 'failed' = 'unreached';
 
   constructor(connection: QueueConnection, onError: (error: Error) => void) {
     this.backend = nameBackend(connection);
-    const { queue, disconnect } = openQueue(nameChunkQueue(0), connection);
-    this.#queue = queue;
-    this.#disconnect = disconnect;
-    queue.on('error', onError);
-    this.#reached = queue.waitUntilReady().then(() => {
-      this.#isReached = true;
-    });
-    // Told of by the `error` event, and to each caller.
-    this.#reached.catch(() => {});
+    this.#open = () => openQueue(this.#name, connection);
+    this.#onError = onError;
+    this.#opened = this.#open();
+    this.#reached = this.#watch();
   }
 
   /**
@@ -92,7 +89,7 @@ export class ChunkQueue {
   async readFigures(): Promise<QueueFigures> {
     const counts = await (await this.#reach()).getJobCounts('waiting', 'active');
     return {
-      name: this.#queue.name,
+      name: this.#name,
       backend: this.backend,
       waiting: counts.waiting ?? 0,
       active: counts.active ?? 0,
@@ -101,17 +98,41 @@ export class ChunkQueue {
 
   /** Rejects what still waits for an answer. Resolves whether or not the backend can be reached. */
   async close(): Promise<void> {
-    await this.#queue.close().catch(() => {});
-    this.#disconnect();
+    await closeQueue(this.#opened);
+  }
+
+  #watch(): Promise<void> {
+    const { queue } = this.#opened;
+    queue.on('error', this.#onError);
+    this.#state = 'unreached';
+    const reached = queue.waitUntilReady().then(() => {
+      this.#state = 'reached';
+    });
+    // Told of by the `error` event, and to each caller.
+    reached.catch(() => {
+      this.#state = 'failed';
+    });
+    return reached;
   }
 
   async #reach(): Promise<Queue> {
-    if (this.#isReached) return this.#queue;
+    if (this.#state === 'reached') return this.#opened.queue;
+    if (this.#state === 'failed') {
+      // BullMQ remembers for good that its first connection was refused or broke.
+      void closeQueue(this.#opened);
+      this.#opened = this.#open();
+      this.#reached = this.#watch();
+    }
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => reject(new QueueUnreachedError()), FIRST_REACH_TIMEOUT_MS);
     });
     await Promise.race([this.#reached, late]).finally(() => clearTimeout(timer));
-    return this.#queue;
+    return this.#opened.queue;
   }
+}
+
+async function closeQueue({ queue, disconnect }: OpenedQueue): Promise<void> {
+  await queue.close().catch(() => {});
+  disconnect();
 }

@@ -111,11 +111,7 @@ export class Consumer {
   }
 
   start(): void {
-    this.#chunks.start((error) => this.#options.logger.error({ err: error }, 'the queue worker ended'));
-  }
-
-  get isRunning(): boolean {
-    return this.#chunks.isRunning;
+    this.#chunks.start();
   }
 
   /** Timers started here whose outcome is not yet written. */

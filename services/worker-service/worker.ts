@@ -46,8 +46,6 @@ const GATE_WAIT_SHARE = 1 / 3;
 const BRIEF_MS = 100;
 /** Lines about circuits: one of each kind in this time (ms). */
 const CIRCUIT_LOG_INTERVAL_MS = 10_000;
-/** A worker whose queue client says it stopped fetching, for this long, is stuck (ms). */
-const QUEUE_STUCK_MS = 60_000;
 
 /**
  * Starts a worker. Rejects with a plain sentence when migrations are pending or a setting does not do. It stops in the
@@ -184,7 +182,6 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
     });
     health.addCheck('queue', false, async () => ({ status: 'ok', ...(await queue.readFigures()) }));
     health.addLoop(heartbeat);
-    health.addLoop(watchFetching(consumer));
     const ops = await opening.listen();
 
     consumer.start();
@@ -241,19 +238,6 @@ function watchCircuits(metrics: WorkerMetrics, logger: Logger) {
     onClosed: (circuit: OpenCircuit) => {
       metrics.circuitsOpen.dec();
       tellClosed(circuit);
-    },
-  };
-}
-
-// BullMQ's worker ends its loop by itself only when it is closed; one that ended otherwise fetches nothing any more.
-function watchFetching(consumer: Consumer): { name: string; readonly isStuck: boolean } {
-  let endedAt: number | undefined;
-  return {
-    name: 'queue-fetch',
-    get isStuck() {
-      if (consumer.isRunning) endedAt = undefined;
-      else endedAt ??= performance.now();
-      return endedAt !== undefined && performance.now() - endedAt > QUEUE_STUCK_MS;
     },
   };
 }

@@ -7,6 +7,7 @@ import {
   type TestQueue,
   useTestDatabase,
   waitUntil,
+  withoutFaults,
 } from '@punctual/testkit';
 import type { Queue } from 'bullmq';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -47,7 +48,7 @@ describe.each(BACKENDS)('the queue on %s', (backend) => {
       (error) => errors.push(error),
     );
     consumers.push(consumer);
-    consumer.start((error) => errors.push(error));
+    consumer.start();
     return consumer;
   }
 
@@ -62,22 +63,24 @@ describe.each(BACKENDS)('the queue on %s', (backend) => {
     }
   }
 
-  it('hands over before all that wait what is put first', async () => {
-    const [first, second, third] = [makeHints(1), makeHints(1), makeHints(100)];
-    await queue.dispatch(first);
-    await queue.dispatch(second);
-    await queue.dispatch(third, 'first');
-    const order: (string | undefined)[] = [];
-    const saidFirst: boolean[] = [];
-    consume(async ([hint], isFirst) => {
-      order.push(hint?.id);
-      saidFirst.push(isFirst);
-    }, 1);
-    await waitUntil('all have come', () => order.length === 4);
-    expect(order.slice(0, 2).toSorted()).toEqual([third[0]!.id, third[64]!.id].toSorted());
-    expect(order.slice(2)).toEqual([first[0]!.id, second[0]!.id]);
-    expect(saidFirst).toEqual([true, true, false, false]);
-  });
+  it('hands over before all that wait what is put first', () =>
+    // A chunk whose fetch fails comes later, behind the others.
+    withoutFaults(async () => {
+      const [first, second, third] = [makeHints(1), makeHints(1), makeHints(100)];
+      await queue.dispatch(first);
+      await queue.dispatch(second);
+      await queue.dispatch(third, 'first');
+      const order: (string | undefined)[] = [];
+      const saidFirst: boolean[] = [];
+      consume(async ([hint], isFirst) => {
+        order.push(hint?.id);
+        saidFirst.push(isFirst);
+      }, 1);
+      await waitUntil('all have come', () => order.length === 4);
+      expect(order.slice(0, 2).toSorted()).toEqual([third[0]!.id, third[64]!.id].toSorted());
+      expect(order.slice(2)).toEqual([first[0]!.id, second[0]!.id]);
+      expect(saidFirst).toEqual([true, true, false, false]);
+    }));
 
   it('hands over every hint once, in chunks of at most 64', async () => {
     const hints = makeHints(200);
@@ -152,33 +155,41 @@ describe.each(BACKENDS)('the queue on %s', (backend) => {
     await queue.dispatch(good);
     const seen: Hint[][] = [];
     consume(async (chunk) => void seen.push(chunk), 1);
-    await waitUntil('all have come', () => seen.length === 5);
-    expect(seen).toEqual([[], [], [], [], good]);
+    // One whose fetch fails comes later, and once more when its end could not be written down.
+    const [damaged, whole] = [
+      () => seen.filter((hints) => hints.length === 0),
+      () => seen.filter((hints) => hints.length > 0),
+    ];
+    await waitUntil('all have come', () => damaged().length >= 4 && whole().length > 0);
+    expect(whole()[0]).toEqual(good);
+    if (!areFaultsInjected) expect(seen).toEqual([[], [], [], [], good]);
     expectNoErrors();
   });
 
-  it('takes a chunk back that its consumer leaves as it stops, at once and for another to take', async () => {
-    const hints = makeHints(3);
-    let calls = 0;
-    let isLeaving = false;
-    // A consumer that stops may be given the chunk once more before BullMQ has stopped fetching.
-    const consumer = consume(async () => {
-      calls += 1;
-      await waitUntil('it is to leave', () => isLeaving);
-      return 'left';
-    });
-    await queue.dispatch(hints);
-    await waitUntil('it is under way', () => calls > 0);
-    const stopping = consumer.stop();
-    isLeaving = true;
-    await stopping;
-    expect(await queue.readFigures()).toMatchObject({ waiting: 1, active: 0 });
-    const seen: Hint[] = [];
-    consume(async (chunk) => void seen.push(...chunk));
-    await waitUntil('another has it', () => seen.length > 0);
-    expect(seen).toEqual(hints);
-    expectNoErrors();
-  });
+  it('takes a chunk back that its consumer leaves as it stops, at once and for another to take', () =>
+    // One whose way back fails is lost, and found again by the schedulers.
+    withoutFaults(async () => {
+      const hints = makeHints(3);
+      let calls = 0;
+      let isLeaving = false;
+      // A consumer that stops may be given the chunk once more before BullMQ has stopped fetching.
+      const consumer = consume(async () => {
+        calls += 1;
+        await waitUntil('it is to leave', () => isLeaving);
+        return 'left';
+      });
+      await queue.dispatch(hints);
+      await waitUntil('it is under way', () => calls > 0);
+      const stopping = consumer.stop();
+      isLeaving = true;
+      await stopping;
+      expect(await queue.readFigures()).toMatchObject({ waiting: 1, active: 0 });
+      const seen: Hint[] = [];
+      consume(async (chunk) => void seen.push(...chunk));
+      await waitUntil('another has it', () => seen.length > 0);
+      expect(seen).toEqual(hints);
+      expectNoErrors();
+    }));
 
   it('stops when what is under way has ended, takes nothing more, and leaves the rest to others', async () => {
     await queue.dispatch(makeHints(5 * TIMERS_PER_CHUNK_MAX));
@@ -191,7 +202,6 @@ describe.each(BACKENDS)('the queue on %s', (backend) => {
       });
     }, 1);
     await waitUntil('one is under way', () => seen.length === 1);
-    expect(consumer.isRunning).toBe(true);
     let isStopped = false;
     const stopping = consumer.stop().then(() => {
       isStopped = true;
@@ -200,7 +210,6 @@ describe.each(BACKENDS)('the queue on %s', (backend) => {
     release();
     await stopping;
     await consumer.stop();
-    expect(consumer.isRunning).toBe(false);
     expect(seen).toHaveLength(1);
     expect(await queue.countWaiting()).toBe(4);
     const others: Hint[][] = [];

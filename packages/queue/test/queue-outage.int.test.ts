@@ -31,7 +31,7 @@ function openEnds(connection: QueueConnection) {
     },
     (error) => errors.push(error),
   );
-  consumer.start((error) => errors.push(error as Error));
+  consumer.start();
   return {
     queue,
     errors,
@@ -182,6 +182,17 @@ describe('the queue on Postgres', () => {
     await ends.close();
   });
 
+  it('goes on, both ends, after Postgres was not there for the first connections', async () => {
+    await proxy.cut();
+    const ends = openEnds(connection);
+    await waitUntil('the absence was noticed', () => ends.errors.length > 0);
+    await failsSoon(() => ends.queue.dispatch(makeHints(1)));
+    await proxy.restore();
+    await ends.deliverAgain();
+    await ends.deliver();
+    await ends.close();
+  });
+
   it('can be closed while Postgres is away', async () => {
     const ends = openEnds(connection);
     await ends.deliver();
@@ -202,21 +213,19 @@ describe('a Redis that refuses what BullMQ asks it at first', () => {
     redis.disconnect();
   });
 
-  it('ends the consumer, which says so, and leaves the process to others', async () => {
+  it('is asked again and again, with a pause that leaves the process to others, until it does not', async () => {
     const url = new URL(process.env.TEST_REDIS_URL!);
     url.username = USER;
     url.password = 'x';
-    const errors: Error[] = [];
-    const consumer = new ChunkConsumer(
-      { redisUrl: url.toString(), redisPrefix: `refused_${createId()}`, databaseUrl: db.url },
-      1,
-      async () => 'done',
-      (error) => errors.push(error),
-    );
-    consumer.start((error) => errors.push(error as Error));
+    const ends = openEnds({
+      redisUrl: url.toString(),
+      redisPrefix: `refused_${createId()}`,
+      databaseUrl: db.url,
+    });
     // Whoever spins lets nobody wait.
-    await waitUntil('BullMQ is ended', () => errors.length > 0 && !consumer.isRunning);
-    expect(String(errors[0])).toMatch(/NOPERM/);
-    await consumer.stop();
+    await waitUntil('it was refused', () => ends.errors.some((error) => String(error).includes('NOPERM')));
+    await redis.call('ACL', 'SETUSER', USER, '+info');
+    await ends.deliverAgain();
+    await ends.close();
   });
 });

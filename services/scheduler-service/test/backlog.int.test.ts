@@ -42,7 +42,7 @@ function openStarter(connection = queue.connection): Map<string, number> {
     },
     () => {},
   );
-  consumer.start(() => {});
+  consumer.start();
   closers.push(() => consumer.stop());
   return starts;
 }
@@ -135,7 +135,7 @@ describe('what comes due after a backlog', () => {
       () => {},
     );
     closers.push(() => consumer.stop());
-    consumer.start(() => {});
+    consumer.start();
     await waitUntil('all are taken', () => order.length === herd + 1);
     return { order, late: late! };
   }

@@ -68,7 +68,7 @@ describe.each(BACKENDS)('a scheduler with its queue on %s', (backend) => {
       },
       () => {},
     );
-    consumer.start(() => {});
+    consumer.start();
     closers.push(() => consumer.stop());
     const scheduler = await start(queue);
     const timer = makeTimer({ dueAt: Date.now() + 300 });

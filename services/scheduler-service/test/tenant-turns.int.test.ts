@@ -92,7 +92,7 @@ describe("behind one tenant's backlog", () => {
       () => {},
     );
     closers.push(() => consumer.stop());
-    consumer.start(() => {});
+    consumer.start();
     await waitUntil('all are taken', () => taken.length >= HERD + 1, 30_000);
     // Only what the herd's own tenant was handed over in its turns may have come in between.
     expect(taken.indexOf(small!)).toBeLessThan(16 * 64);
