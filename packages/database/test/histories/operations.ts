@@ -35,6 +35,8 @@ export interface Operation {
   name: string;
   /** In the order in which the statement locks them. */
   targets: readonly Target[];
+  /** It locks its rows in one part, and reckons what becomes of them in a later one. */
+  locksFirst?: boolean;
   creates?: Parameters<typeof model.create>[0];
   run: (pool: pg.Pool) => Promise<unknown>;
   /** One line for each timer that it changed, by its answer and by the model; undefined: the answer does not say which. */
@@ -270,6 +272,7 @@ export function redriveSome(tenantId: string, ids: readonly string[]): Operation
   return {
     kind: 'redrive',
     name: `redrive ${ids}`,
+    locksFirst: true,
     targets: sortTargets([...new Set(ids)].map((id) => ({ id, change: model.redrive }))),
     run: runAlone((client) => redriveTimers(client, tenantId, ids, [])),
     ...showId,

@@ -165,7 +165,8 @@ export class Transactions {
 
   /**
    * What it must have done, by the model. A row for which it waited is looked at again when somebody has changed it;
-   * else what had been reckoned before the wait is written. Rows behind that one are looked at after the wait.
+   * else what had been reckoned before the wait is written, by a statement that does not lock before it reckons. Rows
+   * behind that one are looked at after the wait.
    */
   #expect({ operation, snapshot, begunUs }: Begun, blockedId: string | undefined): Effect[] {
     if (operation.creates) {
@@ -179,7 +180,7 @@ export class Transactions {
       if (!reckoned || effects.has(id)) continue;
       if (id === blockedId) toldUs = this.#parts.clock.nowUs;
       const before = this.committed.get(id)!;
-      const after = before === seen ? reckoned : change(before, toldUs);
+      const after = before === seen && !operation.locksFirst ? reckoned : change(before, toldUs);
       if (after) effects.set(id, { before, after, toldUs });
     }
     return [...effects.values()];
