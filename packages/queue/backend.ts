@@ -7,6 +7,7 @@ import {
   type WorkerOptions,
   withBackend,
 } from 'bullmq';
+import pg from 'pg';
 import { QUEUE_CONNECTION_NAME, QUEUE_SCHEMA, REDIS_PREFIX_DEFAULT } from './names.ts';
 import { openRedis } from './redis-clients.ts';
 
@@ -37,12 +38,21 @@ function nameConnections({ connectionName = QUEUE_CONNECTION_NAME }: QueueConnec
   return connectionName;
 }
 
+/** BullMQ listens for no errors of the connection by which it looks at its tables first, and one that broke would end the process. */
+class QueueClient extends pg.Client {
+  constructor(config?: pg.ClientConfig) {
+    super(config);
+    this.on('error', () => {});
+  }
+}
+
 function postgresOptions(connection: QueueConnection) {
   return {
     connectionString: connection.databaseUrl,
     application_name: nameConnections(connection),
     schema: connection.schema ?? QUEUE_SCHEMA,
     max: POSTGRES_POOL_SIZE,
+    Client: QueueClient,
     connectionTimeoutMillis: COMMAND_TIMEOUT_MS,
   };
 }
