@@ -52,10 +52,16 @@ export class AttemptRunner {
   readonly #options: AttemptRunnerOptions;
   readonly #preparer: ActionPreparer;
   readonly #warnUnreadable: (error: UnreadableSecretError, timerId: string) => void;
+  readonly #warnNotMade: (error: unknown, timerId: string) => void;
 
   constructor(options: AttemptRunnerOptions) {
     this.#options = options;
     this.#preparer = new ActionPreparer(options.keyring);
+    this.#warnNotMade = limitRate(
+      (error: unknown, timerId: string) =>
+        options.logger.error({ err: error, timerId }, 'attempts could not be made; their timers are postponed'),
+      OUTAGE_LOG_INTERVAL_MS,
+    );
     this.#warnUnreadable = limitRate(
       (error: UnreadableSecretError, timerId: string) =>
         options.logger.error({ err: error, timerId }, 'a secret can not be decrypted; its timers are postponed'),
@@ -65,7 +71,7 @@ export class AttemptRunner {
 
   /** `startedAt`: when this process learned of the start (`performance.now()`). Never rejects. */
   async run(timer: StartedTimer, startedAt: number): Promise<void> {
-    const { onOutcome, metrics, logger } = this.#options;
+    const { onOutcome, metrics } = this.#options;
     if (timer.lost > LOST_IN_A_ROW_MAX) {
       onOutcome(giveUpLost(timer));
       return;
@@ -92,7 +98,7 @@ export class AttemptRunner {
         return;
       }
       // Not the endpoint's fault: nothing was sent, so the attempt does not count.
-      logger.error({ err: error, timerId: timer.id }, 'an attempt could not be made; it is postponed');
+      this.#warnNotMade(error, timer.id);
       onOutcome(postpone(timer, OWN_FAULT_POSTPONE_MS));
     }
   }
