@@ -165,22 +165,23 @@ export class Transactions {
 
   /**
    * What it must have done, by the model. A row for which it waited is looked at again when somebody has changed it;
-   * else what had been reckoned before the wait is written, by a statement that does not lock before it reckons. Rows
-   * behind that one are looked at after the wait.
+   * else what had been reckoned before the wait is written. Rows behind that one are looked at after the wait; all of
+   * them, by a statement that locks before it reckons.
    */
   #expect({ operation, snapshot, begunUs }: Begun, blockedId: string | undefined): Effect[] {
     if (operation.creates) {
       return [{ before: undefined, after: create(operation.creates, begunUs), toldUs: begunUs }];
     }
     const effects = new Map<string, Effect>();
-    let toldUs = begunUs;
+    const locksFirst = operation.locksFirst === true && blockedId !== undefined;
+    let toldUs = locksFirst ? this.#parts.clock.nowUs : begunUs;
     for (const { id, change } of operation.targets) {
       const seen = snapshot.get(id);
       const reckoned = seen && change(seen, toldUs);
       if (!reckoned || effects.has(id)) continue;
       if (id === blockedId) toldUs = this.#parts.clock.nowUs;
       const before = this.committed.get(id)!;
-      const after = before === seen && !operation.locksFirst ? reckoned : change(before, toldUs);
+      const after = before === seen && !locksFirst ? reckoned : change(before, toldUs);
       if (after) effects.set(id, { before, after, toldUs });
     }
     return [...effects.values()];
