@@ -1,11 +1,24 @@
 import { configDefaults, defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { areFaultsInjected } from './packages/testkit/faults/settings.ts';
 
 /** Tests that compare how long things take: nothing of ours may run beside them. */
 const MEASURING = ['**/*.alone.test.ts'];
+/** Files that take a minute or two, however small they are. */
+const LONG = /tests\/(chaos|e2e)\/|histories\.prop|timer-races/;
+
+/** Without earlier results vitest begins with the largest files, and two long ones would be left for the end. */
+class LongOnesFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files);
+    const isLate = ({ moduleId, project }: TestSpecification) => project.name !== 'together' || !LONG.test(moduleId);
+    return sorted.toSorted((a, b) => Number(isLate(a)) - Number(isLate(b)));
+  }
+}
 
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongOnesFirst },
     // For tests that hang. Two processes that start side by side take five seconds when the processor is shared.
     testTimeout: areFaultsInjected ? 240_000 : 60_000,
     hookTimeout: 120_000,
