@@ -128,7 +128,8 @@ async function createAlone(
     // Within a transaction nothing else can be done after a failed statement.
     if (client) throw error;
     const problem = toProblem(error);
-    if (problem.code === 'internal_error') context.logger.error({ err: error }, 'a timer of a batch could not be stored');
+    if (problem.code === 'internal_error')
+      context.logger.error({ err: error }, 'a timer of a batch could not be stored');
     return { error: problem };
   }
 }
