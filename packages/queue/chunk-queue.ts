@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Queue } from 'bullmq';
 import { type BackendName, nameBackend, type OpenedQueue, openQueue, type QueueConnection } from './backend.ts';
 import { encodeChunk, type Hint, TIMERS_PER_CHUNK_MAX } from './chunk.ts';
@@ -12,6 +13,9 @@ const FIRST = { lifo: true };
  * clients tell at once when it is away; before, BullMQ would wait for it without limit.
  */
 const FIRST_REACH_TIMEOUT_MS = 1_000;
+
+/** How long BullMQ may take to close (ms): it would wait without limit for a backend that is away. */
+const CLOSE_TIMEOUT_MS = 2_000;
 
 /** The backend has not been reached since this end of the queue was opened. */
 export class QueueUnreachedError extends Error {
@@ -43,8 +47,8 @@ export class ChunkQueue {
   readonly #open: () => OpenedQueue;
   readonly #onError: (error: Error) => void;
   #opened: OpenedQueue;
-  #reached: Promise<void>;
-  #state: 'unreached' | 'reached' | 'failed' = 'unreached';
+  #reached: Promise<unknown>;
+  #state: 'unreached' | 'reached' | 'failed' | 'closed' = 'unreached';
 
   constructor(connection: QueueConnection, onError: (error: Error) => void) {
     this.backend = nameBackend(connection);
@@ -98,25 +102,29 @@ export class ChunkQueue {
 
   /** Rejects what still waits for an answer. Resolves whether or not the backend can be reached. */
   async close(): Promise<void> {
+    this.#state = 'closed';
     await closeQueue(this.#opened);
   }
 
-  #watch(): Promise<void> {
+  #watch(): Promise<unknown> {
     const { queue } = this.#opened;
     queue.on('error', this.#onError);
     this.#state = 'unreached';
-    const reached = queue.waitUntilReady().then(() => {
-      this.#state = 'reached';
-    });
-    // Told of by the `error` event, and to each caller.
-    reached.catch(() => {
-      this.#state = 'failed';
-    });
+    const reached = queue.waitUntilReady();
+    // A failure is told of by the `error` event, and to each caller.
+    const note = (state: 'reached' | 'failed') => {
+      if (this.#state !== 'closed') this.#state = state;
+    };
+    reached.then(
+      () => note('reached'),
+      () => note('failed'),
+    );
     return reached;
   }
 
   async #reach(): Promise<Queue> {
     if (this.#state === 'reached') return this.#opened.queue;
+    if (this.#state === 'closed') throw new QueueUnreachedError();
     if (this.#state === 'failed') {
       // BullMQ remembers for good that its first connection was refused or broke.
       void closeQueue(this.#opened);
@@ -133,6 +141,7 @@ export class ChunkQueue {
 }
 
 async function closeQueue({ queue, disconnect }: OpenedQueue): Promise<void> {
-  await queue.close().catch(() => {});
+  const closed = queue.close().catch(() => {});
+  await Promise.race([closed, sleep(CLOSE_TIMEOUT_MS, undefined, { ref: false })]);
   disconnect();
 }
