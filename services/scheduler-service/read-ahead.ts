@@ -239,10 +239,13 @@ export class ReadAhead implements Role {
     return this.#unswept.splice(0, count);
   }
 
-  async #sweep(partitions: readonly number[]): Promise<void> {
+  async #sweep(chosen: readonly number[]): Promise<void> {
     const { rowsMax, dispatcher, metrics } = this.#options;
     const limit = Math.max(ROWS_PER_PARTITION_MIN, Math.ceil(rowsMax / this.#known.size));
-    await this.#floors.raise(partitions);
+    await this.#floors.raise(chosen);
+    const partitions = chosen.filter((partition) => this.#floors.has(partition));
+    this.#unswept.unshift(...chosen.filter((partition) => !this.#floors.has(partition)));
+    if (partitions.length === 0) return;
     const from = partitions.map(
       (partition): ReadFrom => ({ partition, wakeAt: this.#floors.get(partition), id: FIRST_ID }),
     );

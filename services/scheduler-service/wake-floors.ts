@@ -11,6 +11,12 @@ const RAISE_INTERVAL_MS = 5_000;
 const CHECK_INTERVAL_MS_DEFAULT = 60_000;
 const CHECK_TIME_SHARE = 0.02;
 
+/**
+ * Partitions of which nothing is known yet that one statement looks at from their beginning: beside an old snapshot each may
+ * have to pass index entries of millions of rows that are gone, and 64 of them would run out of time.
+ */
+const NEW_PER_RAISE_MAX = 8;
+
 interface Floor {
   /** Nothing of the partition wakes before it, as far as is known (epoch ms). */
   wakeAt: number;
@@ -39,17 +45,26 @@ export class WakeFloors {
     return this.#floors.get(partition)?.wakeAt ?? 0;
   }
 
+  /** Whether the partition's floor was ever raised here. */
+  has(partition: number): boolean {
+    return this.#floors.has(partition);
+  }
+
   /** Forgets all partitions but these: somebody else's may have changed in the meantime. */
   keep(partitions: ReadonlySet<number>): void {
     for (const partition of this.#floors.keys()) if (!partitions.has(partition)) this.#floors.delete(partition);
   }
 
-  /** Raises the floors of those of the partitions whose turn it is, or checks them from the beginning. */
+  /** Raises the floors of those of the partitions whose turn it is, or checks them from the beginning; of new ones, some. */
   async raise(partitions: readonly number[]): Promise<void> {
     const now = readMonotonicMs();
+    let begun = 0;
     const from = partitions.flatMap((partition) => {
       const floor = this.#floors.get(partition);
-      if (floor === undefined) return [{ partition, wakeAt: 0 }];
+      if (floor === undefined) {
+        begun += 1;
+        return begun <= NEW_PER_RAISE_MAX ? [{ partition, wakeAt: 0 }] : [];
+      }
       if (now - floor.checkedAt >= this.#checkIntervalMs && now >= this.#checkNotBefore)
         return [{ partition, wakeAt: 0 }];
       return now - floor.raisedAt >= RAISE_INTERVAL_MS ? [{ partition, wakeAt: floor.wakeAt }] : [];
