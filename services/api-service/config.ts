@@ -90,7 +90,7 @@ export const ApiConfigSchema = Type.Object({
     maximum: 1_073_741_824,
     default: 33_554_432,
     description:
-      'What the bodies of all requests under way may take together, one tenant half of it (bytes); more are answered 503. Parsed, they take several times as much memory.',
+      'What the bodies of all requests under way may take together, one tenant half of it, and small ones a quarter (bytes); more are answered 503. At least twice API_BATCH_BODY_BYTES_MAX. Parsed, they take several times as much memory.',
   }),
   API_REQUEST_TIMEOUT_MS: Type.Integer({
     minimum: 1_000,
@@ -180,8 +180,8 @@ function findContradictions(config: ApiConfig): string[] {
   if (config.API_BATCH_BODY_BYTES_MAX < config.API_BODY_BYTES_MAX) {
     faults.push('API_BATCH_BODY_BYTES_MAX must not be less than API_BODY_BYTES_MAX.');
   }
-  if (config.API_BODIES_BYTES_MAX < config.API_BATCH_BODY_BYTES_MAX) {
-    faults.push('API_BODIES_BYTES_MAX must not be less than API_BATCH_BODY_BYTES_MAX.');
+  if (config.API_BODIES_BYTES_MAX < 2 * config.API_BATCH_BODY_BYTES_MAX) {
+    faults.push('API_BODIES_BYTES_MAX must be at least twice API_BATCH_BODY_BYTES_MAX.');
   }
   try {
     parseEncryptionKeys(config.ENCRYPTION_KEYS);

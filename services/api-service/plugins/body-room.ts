@@ -5,36 +5,62 @@ import { createOverloaded } from '../problem.ts';
 
 /** What one tenant's bodies may take of the room while others' may come (share). */
 const TENANT_SHARE_MAX = 0.5;
+/** A body of so many bytes is small: a timer, an edit, a cancel. */
+const SMALL_BYTES_MAX = 16_384;
+/** What is kept for small bodies (share): large ones, however slowly they come, do not keep anybody from setting a timer. */
+const SMALL_SHARE = 0.25;
 
 /**
  * Room for the bodies of requests that are under way (bytes): each takes its announced size from before it is read until it is
- * answered, since what it was parsed into lives as long.
+ * answered, since what it was parsed into lives as long. Small bodies have a room of their own.
  */
 export class BodyRoom {
+  readonly #small: Room;
+  readonly #large: Room;
+
+  constructor(bytesMax: number) {
+    this.#small = new Room(bytesMax * SMALL_SHARE);
+    this.#large = new Room(bytesMax * (1 - SMALL_SHARE));
+  }
+
+  get takenBytes(): number {
+    return this.#small.takenBytes + this.#large.takenBytes;
+  }
+
+  /** Whether there was room. A tenant of which nothing is under way gets more than its share, so that its largest body fits. */
+  take(tenantId: string, bytes: number): boolean {
+    return this.#choose(bytes).take(tenantId, bytes);
+  }
+
+  give(tenantId: string, bytes: number): void {
+    this.#choose(bytes).give(tenantId, bytes);
+  }
+
+  #choose(bytes: number): Room {
+    return bytes <= SMALL_BYTES_MAX ? this.#small : this.#large;
+  }
+}
+
+class Room {
   readonly #bytesMax: number;
-  #taken = 0;
   readonly #takenByTenant = new Map<string, number>();
+  takenBytes = 0;
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
   }
 
-  get takenBytes(): number {
-    return this.#taken;
-  }
-
-  /** Whether there was room. A tenant of which nothing is under way gets more than its share, so that its largest body fits. */
   take(tenantId: string, bytes: number): boolean {
     const ofTenant = this.#takenByTenant.get(tenantId) ?? 0;
-    if (this.#taken + bytes > this.#bytesMax) return false;
+    if (this.takenBytes + bytes > this.#bytesMax) return false;
     if (ofTenant > 0 && ofTenant + bytes > this.#bytesMax * TENANT_SHARE_MAX) return false;
-    this.#taken += bytes;
+    this.takenBytes += bytes;
     this.#takenByTenant.set(tenantId, ofTenant + bytes);
     return true;
   }
 
   give(tenantId: string, bytes: number): void {
-    this.#taken -= bytes;
+    this.takenBytes -= bytes;
     const left = (this.#takenByTenant.get(tenantId) ?? 0) - bytes;
     if (left > 0) this.#takenByTenant.set(tenantId, left);
     else this.#takenByTenant.delete(tenantId);

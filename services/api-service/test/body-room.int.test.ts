@@ -5,8 +5,9 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { openTestApi, TEST_KEY, type TestApi } from './open-test-api.ts';
 import { HOUR, NOOP } from './timer-steps.ts';
 
-const BYTES_MAX = 8_192;
-const TIMER = { delay: HOUR, action: NOOP, payload: 'x'.repeat(3_000) };
+const BYTES_MAX = 20_000;
+/** Large, as bodies go. */
+const TIMER = { delay: HOUR, action: NOOP, payload: 'x'.repeat(17_000) };
 
 let api: TestApi;
 let port: number;
@@ -14,7 +15,7 @@ beforeAll(async () => {
   api = await openTestApi({
     API_BODY_BYTES_MAX: String(BYTES_MAX),
     API_BATCH_BODY_BYTES_MAX: String(BYTES_MAX),
-    API_BODIES_BYTES_MAX: String(BYTES_MAX),
+    API_BODIES_BYTES_MAX: String(2 * BYTES_MAX),
   });
   await api.app.listen({ port: 0, host: '127.0.0.1' });
   port = (api.app.server.address() as AddressInfo).port;
@@ -44,14 +45,15 @@ function beginRequest(headers: Record<string, string | number>) {
 const create = () => api.request('POST', '/v1/timers', TIMER);
 
 it('a body that is still to come takes its room, until it is answered', async () => {
-  const body = JSON.stringify({ ...TIMER, payload: 'y'.repeat(5_000) });
+  const body = JSON.stringify({ ...TIMER, payload: 'y'.repeat(18_000) });
   const slow = beginRequest({ 'content-length': Buffer.byteLength(body) });
   slow.request.write(body.slice(0, 10));
   await waitUntil('the head has come', () => api.context.bodyRoom.takenBytes > 0);
   const refused = await create();
   expect(refused).toMatchObject({ status: 503, body: { code: 'overloaded' } });
   expect(refused.headers['retry-after']).toBe('1');
-  // What has no body needs no room.
+  // Small ones have a room of their own, and what has no body needs none.
+  expect(await api.request('POST', '/v1/timers', { ...TIMER, payload: 'small' })).toMatchObject({ status: 201 });
   expect(await api.request('GET', '/v1/timers')).toMatchObject({ status: 200 });
 
   slow.request.end(body.slice(10));
