@@ -59,9 +59,13 @@ export interface Database {
   kysely: Kysely<Tables>;
   /** The pool beneath `kysely`, for transactions that mix ordinary queries and hot statements. */
   ordinary: pg.Pool;
+  /** For who may come in, and for health: whatever customers ask for on the others, these are answered. */
+  access: pg.Pool;
   close(): Promise<void>;
 }
 
+/** Connections for look-ups of keys and the health check, each a row by an index. */
+const ACCESS_POOL_SIZE = 2;
 const CONNECT_TIMEOUT_MS_DEFAULT = 2_000;
 // With the time to connect this stays below the 5 s in which the api must answer.
 const QUERY_TIMEOUT_MS_DEFAULT = 4_000;
@@ -151,14 +155,16 @@ export function connectDatabase(options: DatabaseOptions): Database {
   const hot = createPool(HOT_SETTINGS, options.poolSizeMax, '');
   const relaxed = createPool({ ...HOT_SETTINGS, synchronous_commit: 'off' }, options.poolSizeMax, '-relaxed');
   const ordinary = createPool(ORDINARY_SETTINGS, Math.max(2, Math.ceil(options.poolSizeMax / 2)), '-ordinary');
+  const access = createPool(ORDINARY_SETTINGS, ACCESS_POOL_SIZE, '-access');
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: ordinary }) });
   return {
     hot,
     relaxed,
     ordinary,
+    access,
     kysely,
     close() {
-      closing ??= Promise.all([hot.end(), relaxed.end(), ordinary.end()]).then(() => undefined);
+      closing ??= Promise.all([hot, relaxed, ordinary, access].map((pool) => pool.end())).then(() => undefined);
       return closing;
     },
   };

@@ -15,6 +15,8 @@ export interface HealthReport {
 
 /** How long one check may take before it counts as down (ms). */
 const CHECK_TIMEOUT_MS = 2_000;
+/** How long the results of the checks are good, from their beginning (ms): less than any probe's interval. */
+const CHECK_TTL_MS = 250;
 
 /**
  * The three questions of a service's health. `live` asks whether this process' own loops make progress, never
@@ -25,6 +27,8 @@ export class Health {
   readonly #startedAt = performance.now();
   readonly #checks = new Map<string, { run: () => Promise<CheckResult>; isRequired: boolean }>();
   readonly #loops: { name: string; readonly isStuck: boolean }[] = [];
+  #checked: Promise<[string, CheckResult][]> | undefined;
+  #checkedAt = 0;
   #isStarted = false;
   #isDraining = false;
 
@@ -62,13 +66,7 @@ export class Health {
   }
 
   async report(): Promise<HealthReport> {
-    const results = await Promise.all(
-      Array.from(this.#checks, async ([name, { run, isRequired }]) => {
-        const result = await runCheck(run);
-        if (result.status === 'down' && !isRequired) result.status = 'degraded';
-        return [name, result] as const;
-      }),
-    );
+    const results = await this.#check();
     const statuses = results.map(([, result]) => result.status);
     const stuck = this.live().stuck;
     const checks: Record<string, CheckResult> = Object.fromEntries(results);
@@ -81,6 +79,21 @@ export class Health {
       uptimeSeconds: Math.floor((performance.now() - this.#startedAt) / 1000),
       checks,
     };
+  }
+
+  // Whoever asks while the checks run, or right afterwards, gets the same results: anybody may ask, and each asks Postgres.
+  #check(): Promise<[string, CheckResult][]> {
+    if (this.#checked === undefined || performance.now() - this.#checkedAt > CHECK_TTL_MS) {
+      this.#checkedAt = performance.now();
+      this.#checked = Promise.all(
+        Array.from(this.#checks, async ([name, { run, isRequired }]): Promise<[string, CheckResult]> => {
+          const result = await runCheck(run);
+          if (result.status === 'down' && !isRequired) result.status = 'degraded';
+          return [name, result];
+        }),
+      );
+    }
+    return this.#checked;
   }
 }
 

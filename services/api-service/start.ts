@@ -99,7 +99,7 @@ async function openApi(options: ApiOptions, database: Database): Promise<Running
   const health = options.shared?.health ?? new Health(VERSION);
   health.addCheck('postgres', true, async () => {
     const askedAt = performance.now();
-    await database.ordinary.query('SELECT 1');
+    await database.access.query('SELECT 1');
     return { status: 'ok', latencyMs: Math.round(performance.now() - askedAt) };
   });
   const checkQueue = options.checkQueue ?? (readQueues && (async () => describeQueues(await readQueues())));

@@ -6,7 +6,8 @@ import { BOOTSTRAP, type Caller, NOBODY } from '../access/caller.ts';
 import { API_KEY } from '../access/secrets.ts';
 import type { ApiServer, Scope } from '../api-server.ts';
 import type { ApiContext } from '../context.ts';
-import { ProblemError } from '../problem.ts';
+import { createOverloaded, ProblemError } from '../problem.ts';
+import { createInvalidRequest } from './problems.ts';
 
 /** Whom a key lets in. */
 interface Grant {
@@ -22,6 +23,8 @@ const RANKS: Record<Scope, number> = { read: 0, write: 1, admin: 2 };
  * tenant that was changed must hold, within 5 s, of which the query itself may take some.
  */
 const GRANT_TTL_MS = 4_000;
+/** Keys not seen lately that wait to be looked up: as many as are in half a second. */
+const STRANGERS_MAX = 500;
 /** Keys remembered at once; the oldest leaves. Ten thousand keys in 4 s is far more than an install has. */
 const GRANTS_CACHED_MAX = 10_000;
 /** Longest key that is looked at: longer ones were never issued. */
@@ -34,6 +37,10 @@ export function addAuth(app: ApiServer, context: Pick<ApiContext, 'config' | 'da
   app.decorateRequest('caller', null as never);
   if (context.config.AUTH === 'off') {
     app.addHook('onRequest', (request, _reply, done) => {
+      if (!isFromHere(request)) {
+        done(createInvalidRequest([{ pointer: '/headers/host', detail: FOREIGN_HOST }]));
+        return;
+      }
       context.limits.refreshDefaultTenant();
       request.tenantId = DEFAULT_TENANT_ID;
       request.scope = 'admin';
@@ -53,6 +60,20 @@ export function addAuth(app: ApiServer, context: Pick<ApiContext, 'config' | 'da
     if (granted instanceof Promise) granted.then((grant) => done(admit(request, grant)), done);
     else done(admit(request, granted));
   });
+}
+
+const LOOPBACK_NAME = /^(?:localhost|(?:[a-z0-9-]+\.)+localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i;
+const FOREIGN_HOST =
+  'Without keys only what is addressed to localhost is answered, and no page of another origin. Set AUTH=on to use other names.';
+
+/**
+ * Whether a request was meant for this machine by somebody on it. Where nobody needs a key, a page that somebody here looks
+ * at could otherwise have its own name lead to 127.0.0.1 (DNS rebinding) and read and write everything.
+ */
+function isFromHere({ headers }: FastifyRequest): boolean {
+  if (headers.host !== undefined && !LOOPBACK_NAME.test(headers.host)) return false;
+  const { origin } = headers;
+  return origin === undefined || LOOPBACK_NAME.test(URL.parse(origin)?.host ?? '');
 }
 
 function readBearer(request: FastifyRequest): string | undefined {
@@ -104,6 +125,8 @@ class ApiKeyGrants {
   readonly #bootstrapHash: Buffer | undefined;
   readonly #known = new Map<string, { grant: Grant; until: number }>();
   readonly #underWay = new Map<string, Promise<Grant | undefined>>();
+  #strangers = 0;
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(context: Pick<ApiContext, 'config' | 'database' | 'limits'>) {
     this.#context = context;
@@ -126,13 +149,27 @@ class ApiKeyGrants {
 
   async #ask(key: string): Promise<Grant | undefined> {
     const askedAt = performance.now();
-    this.#known.delete(key);
-    const grant = await this.#findGrant(key, hash('sha256', key, 'buffer'));
+    const isKnown = this.#known.delete(key);
+    const find = () => this.#findGrant(key, hash('sha256', key, 'buffer'));
+    const grant = await (isKnown ? find() : this.#inTurn(find));
     // Unknown keys are not remembered: a new key must work at once.
     if (!grant) return undefined;
     this.#known.set(key, { grant, until: askedAt + GRANT_TTL_MS });
     if (this.#known.size > GRANTS_CACHED_MAX) this.#known.delete(this.#known.keys().next().value!);
     return grant;
+  }
+
+  /** Keys that were not seen lately are looked up one after the other, so that guesses hold up nobody who was let in before. */
+  async #inTurn<T>(find: () => Promise<T>): Promise<T> {
+    if (this.#strangers >= STRANGERS_MAX) {
+      throw createOverloaded('Too many keys that were not seen lately are being looked up; send it again later.');
+    }
+    this.#strangers += 1;
+    const found = this.#turn.then(find);
+    this.#turn = found.catch(() => {});
+    return found.finally(() => {
+      this.#strangers -= 1;
+    });
   }
 
   async #findGrant(key: string, keyHash: Buffer): Promise<Grant | undefined> {
@@ -143,7 +180,7 @@ class ApiKeyGrants {
     }
     // Whoever guesses must not keep Postgres busy.
     if (!API_KEY.test(key)) return undefined;
-    const row = await findApiKey(database.ordinary, keyHash);
+    const row = await findApiKey(database.access, keyHash);
     // Postgres found it by an index, which is nothing to rely on for this: an index may be damaged, a query changed.
     if (!row || !timingSafeEqual(keyHash, row.key_hash)) return undefined;
     limits.learn(row.tenant_id, row);

@@ -49,7 +49,7 @@ test.each([
 
 test('what does not even look like a key is refused without asking Postgres', () =>
   withoutFaults(async () => {
-    const { ordinary } = api.context.database;
+    const { access } = api.context.database;
     let queries = 0;
     const listener = () => {
       queries += 1;
@@ -57,7 +57,7 @@ test('what does not even look like a key is refused without asking Postgres', ()
     const { key } = createApiKeyText();
     const ask = async (text: string) =>
       (await api.app.inject({ method: 'GET', url: '/v1/timers', headers: as(text) })).statusCode;
-    ordinary.on('acquire', listener);
+    access.on('acquire', listener);
     try {
       for (const text of ['guess', `${key}A`, key.slice(0, -1), key.replace('pk_', 'sk_'), key.replace(/.$/, '!')]) {
         expect(await ask(text), text).toBe(401);
@@ -66,7 +66,7 @@ test('what does not even look like a key is refused without asking Postgres', ()
       expect(await ask(key)).toBe(401);
       expect(queries).toBe(1);
     } finally {
-      ordinary.off('acquire', listener);
+      access.off('acquire', listener);
     }
   }));
 
@@ -136,11 +136,11 @@ test('a revoked key is refused within five seconds', async () => {
 
 test('a key lets in nobody by whose hash it was not found, whatever the look-up returns', async () => {
   const other = await openTestApi();
-  const { ordinary } = other.context.database;
-  const ask = ordinary.query.bind(ordinary) as (config: unknown, values?: unknown) => unknown;
+  const { access } = other.context.database;
+  const ask = access.query.bind(access) as (config: unknown, values?: unknown) => unknown;
   let isStripped = false;
   // The look-up has forgotten its condition, and finds some key.
-  vi.spyOn(ordinary, 'query').mockImplementation(((config: { name?: string; text: string }, values?: unknown) => {
+  vi.spyOn(access, 'query').mockImplementation(((config: { name?: string; text: string }, values?: unknown) => {
     if (config.name !== 'find_api_key') return ask(config, values);
     isStripped = true;
     return ask({ ...config, text: config.text.replace('k.key_hash = $1', '$1::bytea IS NOT NULL') });
@@ -379,7 +379,7 @@ test('a stop answers what was asked before it, and leaves nothing open', async (
   const closed = new Promise((resolve) => socket.on('close', resolve));
   // The head is there and the body is still to come: this request is in hand.
   socket.write(
-    `POST /v1/timers HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n{`,
+    `POST /v1/timers HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n{`,
   );
   await vi.waitFor(async () => expect((await fetch(`${running.url}/v1/health/ready`)).status).toBe(200));
   const stopping = running.stop();
@@ -392,6 +392,34 @@ test('a stop answers what was asked before it, and leaves nothing open', async (
   await expect(fetch(`${running.url}/v1/health/live`)).rejects.toThrow();
   await proxy.close();
   await stop();
+});
+
+test('without keys only what is addressed to this machine is answered, whatever name leads to it', async () => {
+  const open = await openTestApi({ AUTH: 'off', HOST: '127.0.0.1' }, api);
+  try {
+    const ask = (headers: Record<string, string>) => open.request('GET', '/v1/timers', undefined, headers);
+    for (const host of ['localhost', 'localhost:8088', '127.0.0.1:8088', '127.1.2.3', '[::1]:8088', 'app.localhost'])
+      expect(await ask({ host }), host).toMatchObject({ status: 200 });
+    for (const host of [
+      'evil.example',
+      'evil.example:8088',
+      '127.0.0.1.evil.example',
+      'localhost.evil.example',
+      '10.0.0.1',
+    ])
+      expect(await ask({ host }), host).toMatchObject({
+        status: 400,
+        body: { errors: [{ pointer: '/headers/host' }] },
+      });
+    expect(await ask({ origin: 'http://localhost:3000' })).toMatchObject({ status: 200 });
+    for (const origin of ['https://evil.example', 'null'])
+      expect(await ask({ origin }), origin).toMatchObject({
+        status: 400,
+        body: { errors: [{ pointer: '/headers/host' }] },
+      });
+  } finally {
+    await open.close();
+  }
 });
 
 test('the api refuses to start while migrations are pending, and with AUTH=off on an open address', async () => {
