@@ -75,6 +75,11 @@ export const Timer = Type.Object({
   timeoutMs: Type.Optional(TimeoutMs),
   externalId: Type.Optional(ExternalId),
   labels: Type.Optional(Labels),
+  omitted: Type.Optional(
+    Type.Array(Type.Enum(['action', 'payload']), {
+      description: 'Left out of the answer to a batch because it is large; reading the timer shows it.',
+    }),
+  ),
 });
 
 export const TimerBatchAnswer = Type.Object({

@@ -126,7 +126,7 @@ export {
   type TimerVersion,
 } from './queries/start-timers.ts';
 export { countLiveTimers, readTenantLimits, type TenantLimits } from './queries/tenant-limits.ts';
-export type { TimerRecord } from './queries/timer-record.ts';
+export { shareAnswerBytes, type TimerRecord } from './queries/timer-record.ts';
 export { type ApiKeySummary, createApiKey, listApiKeys, revokeApiKey } from './repositories/api-keys.repository.ts';
 export { listAttempts, type ShownAttempt } from './repositories/attempts.repository.ts';
 export {

@@ -154,7 +154,7 @@ export function describeConfiguration(): string {
     renderSettings(shared),
     ...(['api', 'scheduler', 'worker', 'standalone'] as const).flatMap((service) => describeService(service, shared)),
     '## Connections to Postgres',
-    'Each process has a pool for its hot statements, of the size that its setting names, and a second one of half that size, at least two, for everything else. A worker has a third one, as large as the first, for starts. So with the defaults an api opens up to 12 connections, a scheduler 6, a worker 15. Where the queue lives in Postgres, BullMQ has further ones in schedulers and workers.',
+    'Each process has a pool for its hot statements, of the size that its setting names, and a second one of half that size, at least two, for everything else. An api has two more connections for look-ups of keys and its health, a worker a third pool, as large as the first, for starts. So with the defaults an api opens up to 14 connections, a scheduler 6, a worker 15. Where the queue lives in Postgres, BullMQ has further ones in schedulers and workers.',
     '## Relations',
     'These are checked when a service starts. The text is what it prints.',
     renderTable(

@@ -1,7 +1,7 @@
 import type { Queryable } from '../connect.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
-import { type ChangeOrigin, enterChanged, originInput, toOriginColumns } from './record-changes.ts';
-import { ENDED_COLUMNS, type TimerRecord } from './timer-record.ts';
+import { type ChangeOrigin, enterChanged, ORIGIN_PARAMETERS, originInput, toOriginColumns } from './record-changes.ts';
+import { ENDED_COLUMNS, omitLarge, shareAnswerBytes, type TimerRecord } from './timer-record.ts';
 
 /** What became of one timer that somebody wanted cancelled. */
 export interface CancelledTimer {
@@ -43,7 +43,7 @@ const writeCancel = (condition: string, shown: string) => `WITH wanted AS MATERI
 const cancelRows = nameStatement<CancelledTimer>('cancel_timers', writeCancel('', 'id, run_id, task_key'));
 const cancelLoneRows = nameStatement<TimerRecord>(
   'cancel_lone_timers',
-  writeCancel(' AND t.run_id IS NULL', ENDED_COLUMNS),
+  writeCancel(' AND t.run_id IS NULL', omitLarge(ENDED_COLUMNS, `$${3 + ORIGIN_PARAMETERS}::int`)),
 );
 
 /** Timers that one cancel may name. */
@@ -68,14 +68,15 @@ export async function cancelTimers(
 }
 
 /**
- * As `cancelTimers`, but leaves out tasks of runs, so no run needs to be locked. Returns the timers as they are now.
+ * As `cancelTimers`, but leaves out tasks of runs, so no run needs to be locked. Returns the timers as they are now, without
+ * what is too large beside the others.
  */
 export async function cancelLoneTimers(
   database: Queryable,
   tenantId: string,
   timers: readonly CancelRequest[],
 ): Promise<TimerRecord[]> {
-  return cancelLoneRows(database, toParameters(tenantId, timers));
+  return cancelLoneRows(database, [...toParameters(tenantId, timers), shareAnswerBytes(timers.length)]);
 }
 
 function toParameters(tenantId: string, timers: readonly (string | CancelRequest)[]): unknown[] {

@@ -1,7 +1,7 @@
 import type { Queryable } from '../connect.ts';
 import { nameStatement } from '../statement.ts';
-import { type ChangeOrigin, enterChanged, originInput, toOriginColumns } from './record-changes.ts';
-import { LIVE_COLUMNS, type TimerRecord } from './timer-record.ts';
+import { type ChangeOrigin, enterChanged, ORIGIN_PARAMETERS, originInput, toOriginColumns } from './record-changes.ts';
+import { LIVE_COLUMNS, omitLarge, shareAnswerBytes, type TimerRecord } from './timer-record.ts';
 
 /** A change of a timer. What is undefined stays. JSON as text. */
 export interface TimerEdit {
@@ -43,13 +43,13 @@ const updateRows = nameStatement<TimerRecord>(
    ), audit AS (
      ${enterChanged('changed', 9)}
    )
-   SELECT ${LIVE_COLUMNS} FROM changed`,
+   SELECT ${omitLarge(LIVE_COLUMNS, `$${9 + ORIGIN_PARAMETERS}::int`)} FROM changed`,
 );
 
 /**
  * Changes those of a tenant's timers that have not started and, where one is named, still have the version, and enters these in
- * the audit log. Returns them as they are
- * now; the others were changed, started or ended meanwhile, or never were.
+ * the audit log. Returns them as they are now, without what is too large beside the others; the others were changed,
+ * started or ended meanwhile, or never were.
  */
 export async function changeTimers(
   database: Queryable,
@@ -70,6 +70,7 @@ export async function changeTimers(
     sorted.map((edit) => edit.action ?? null),
     sorted.map((edit) => edit.retry ?? null),
     ...toOriginColumns(sorted.map(({ origin }) => ({ tenantId, origin }))),
+    shareAnswerBytes(sorted.length),
   ]);
 }
 

@@ -85,6 +85,9 @@ export function toEntryColumns(changes: readonly Change[]): unknown[] {
   ];
 }
 
+/** How many parameters `toOriginColumns` makes. */
+export const ORIGIN_PARAMETERS = 2 + SHARED_TYPES.length + 1;
+
 /** SQL: types of the columns that tell, of each row of a statement's input, in which entry it stands: `entry`, `request_id`. */
 export const originInput = (first: number) => listParameters(first, ['int', 'text']);
 

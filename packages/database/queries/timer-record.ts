@@ -31,11 +31,33 @@ export interface TimerRecord {
   httpStatus: number | null;
   error: string | null;
   responseBody: string | null;
+  /** What was left out because it is too large beside many others. */
+  isActionOmitted?: boolean;
+  isPayloadOmitted?: boolean;
+}
+
+/** What statements that return many timers may return of actions and payloads (bytes, as text). */
+const ANSWER_BYTES_MAX = 4_194_304;
+/** Values of a timer that may be large: its action and its payload. */
+const LARGE_VALUES = 2;
+
+/** How large each action and payload may be when so many timers are returned at once (bytes); one alone is never cut. */
+export function shareAnswerBytes(timers: number): number {
+  return Math.floor(ANSWER_BYTES_MAX / LARGE_VALUES / Math.max(1, timers));
 }
 
 const SHARED_COLUMNS = `id, state, version, attempt, due_at AS "dueAt", created_at AS "createdAt", run_id AS "runId",
   workflow_id AS "workflowId", workflow_version AS "workflowVersion", task_key AS "taskKey", time_zone AS "timeZone", delay,
   action, payload, retry, timeout_ms AS "timeoutMs", external_id AS "externalId", labels::json AS labels`;
+
+/** The same columns, without actions and payloads that are larger than `bytesMax`, an SQL expression. */
+export function omitLarge(columns: string, bytesMax: string): string {
+  const keepSmall = (value: string) =>
+    `CASE WHEN octet_length(${value}::text) <= ${bytesMax} THEN ${value} END AS ${value}`;
+  const isLarge = (value: string) => `coalesce(octet_length(${value}::text) > ${bytesMax}, false)`;
+  const small = columns.replace('action, payload,', `${keepSmall('action')}, ${keepSmall('payload')},`);
+  return `${small}, ${isLarge('action')} AS "isActionOmitted", ${isLarge('payload')} AS "isPayloadOmitted"`;
+}
 
 /** What to select from `timers` for a TimerRecord. */
 export const LIVE_COLUMNS = `${SHARED_COLUMNS}, wake_at AS "wakeAt", NULL::timestamptz(3) AS "finishedAt",

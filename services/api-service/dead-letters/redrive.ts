@@ -15,8 +15,8 @@ import {
 import { decodeTaskStates, encodeTaskStates } from '@punctual/domain';
 import type { ApiContext } from '../context.ts';
 import { ProblemError } from '../problem.ts';
-import type { ItemResult } from '../timers/item-results.ts';
-import { createTimerNotFound, renderRecord } from '../timers/read-timers.ts';
+import { type ItemResult, showAmong } from '../timers/item-results.ts';
+import { createTimerNotFound } from '../timers/read-timers.ts';
 
 /**
  * Makes dead letters live timers again, due now, with all their attempts before them; runs that failed by them go on.
@@ -83,7 +83,7 @@ async function showRedriven(
   for (const id of ids) {
     const record = records.get(id);
     if (!record) results.push({ error: createTimerNotFound() });
-    else if (redriven.all.has(id)) results.push({ status: 200, timer: await renderRecord(context, record, client) });
+    else if (redriven.all.has(id)) results.push(await showAmong(ids.length, context, record, client));
     else results.push({ error: redriven.refused.has(id) ? createRunCancelled() : createNotDead() });
   }
   return results;

@@ -57,6 +57,13 @@ export class LiveTimerQuotas {
     return undefined;
   }
 
+  /** Takes back that `timers` were let in which were there already under their external ids. */
+  give(tenantId: string, timers: number): void {
+    const count = this.#counts.get(tenantId);
+    // A count made since does not know of them.
+    if (count) count.added = Math.max(0, count.added - timers);
+  }
+
   /** Requests that come together ask once. */
   #countTogether(tenantId: string): Promise<Count> {
     let counting = this.#underWay.get(tenantId);

@@ -66,8 +66,10 @@ export async function beginRuns(
   const candidates: Candidate[] = [];
   for (const order of orders) {
     const head = heads.get(order.workflowId);
-    const refusal = findRefusal(order, head) ?? (await findWantOfRoom(context, client, order, head!));
-    candidates.push({ order, head, id: createId(), refusal });
+    const barred = findRefusal(order, head);
+    const timers = barred ? 0 : await countBoundedTimers(context, client, order, head!);
+    const refusal = barred ?? (await context.liveTimers.take(order.tenantId, timers, client));
+    candidates.push({ order, head, id: createId(), timers, refusal });
   }
   // External ids come first: whoever waits for another's claim must not yet hold what others may wait for.
   const named = candidates
@@ -77,6 +79,10 @@ export async function beginRuns(
     client,
     named.filter(({ candidate }) => !candidate.refusal),
   );
+  for (const { candidate } of named) {
+    const { order, id, timers, refusal } = candidate;
+    if (!refusal && !claimed.has(id)) context.liveTimers.give(order.tenantId, timers);
+  }
   const anchorAt = readAnchorAt(context);
   const beginnings = new Map<string, RunBeginning>();
   const begun = new Map<string, BegunRun>();
@@ -116,6 +122,8 @@ interface Candidate {
   head: WorkflowHead | undefined;
   /** Of the run, if it begins. */
   id: string;
+  /** Those that were let in for it, where its tenant has a quota. */
+  timers: number;
   refusal: ProblemError | undefined;
 }
 
@@ -134,19 +142,19 @@ function findRefusal(order: RunOrder, head: WorkflowHead | undefined): ProblemEr
 }
 
 /**
- * The refusal of a tenant that has no room for the timers with which the run would begin. Those that its later tasks bring
- * are not known yet.
+ * The timers with which the run would begin, for the tenant's quota; 0 without one. Those that its later tasks bring are
+ * not known yet.
  */
-async function findWantOfRoom(
+async function countBoundedTimers(
   { liveTimers, workflowVersions }: Pick<ApiContext, 'liveTimers' | 'workflowVersions'>,
   client: Transaction,
   { tenantId }: RunOrder,
   head: WorkflowHead,
-): Promise<ProblemError | undefined> {
-  if (!liveTimers.isBounded(tenantId)) return undefined;
+): Promise<number> {
+  if (!liveTimers.isBounded(tenantId)) return 0;
   const { tasks } = await workflowVersions.read(client, head.id, head.version);
   const roots = tasks.filter(({ after }) => after === undefined || after.length === 0);
-  return liveTimers.take(tenantId, roots.length, client);
+  return roots.length;
 }
 
 function createRunGone(): ProblemError {

@@ -219,6 +219,22 @@ describe('live timers', () => {
     }
   });
 
+  test('what is there already under its external id takes no room, however often it is sent', async () => {
+    const { headers } = await createTenant({ liveTimersMax: 3 });
+    const send = (more = {}) =>
+      api.request('POST', '/v1/timers', timerOf({ externalId: 'mine' }), { ...headers, ...more });
+    const batch = () => api.request('POST', '/v1/timers/batch', { timers: [timerOf({ externalId: 'mine' })] }, headers);
+    expect((await send()).status).toBe(201);
+    for (let repeat = 0; repeat < 3; repeat += 1) {
+      expect((await send()).status).toBe(200);
+      expect((await send({ 'idempotency-key': `k${repeat}` })).status).toBe(200);
+      expect((await batch()).body.results).toMatchObject([{ status: 200 }]);
+    }
+    expect((await create(headers)).status).toBe(201);
+    expect((await create(headers)).status).toBe(201);
+    expect(await create(headers)).toMatchObject(QUOTA_EXCEEDED);
+  });
+
   test('of a tenant without a quota nobody counts', async () => {
     const { headers } = await createTenant({});
     expect((await create(headers)).status).toBe(201);

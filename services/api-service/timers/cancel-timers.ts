@@ -11,8 +11,8 @@ import {
   type Transaction,
 } from '@punctual/database';
 import type { ApiContext } from '../context.ts';
-import { createRestless, findObstacle, type ItemResult, ROUNDS_MAX } from './item-results.ts';
-import { createTimerNotFound, renderRecord } from './read-timers.ts';
+import { createRestless, findObstacle, type ItemResult, ROUNDS_MAX, showAmong } from './item-results.ts';
+import { createTimerNotFound } from './read-timers.ts';
 
 /**
  * Cancels timers, each by itself: 200 when it is cancelled, now or before; 409 when an attempt has started or it has ended
@@ -35,7 +35,7 @@ export async function cancelEach(
   for (let round = 0; round < ROUNDS_MAX && pending.length > 0; round += 1) {
     const waiting = pending.map((id) => requestById.get(id)!);
     for (const record of await cancelLoneTimers(database, tenantId, waiting)) {
-      results.set(record.id, { status: 200, timer: await renderRecord(context, record, database) });
+      results.set(record.id, await showAmong(requests.length, context, record, database));
     }
     pending = pending.filter((id) => !results.has(id));
     if (pending.length === 0) break;
@@ -47,7 +47,7 @@ export async function cancelEach(
       if (!record) {
         results.set(id, { error: createTimerNotFound() });
       } else if (record.state === 'cancelled') {
-        results.set(id, { status: 200, timer: await renderRecord(context, record, database) });
+        results.set(id, await showAmong(requests.length, context, record, database));
       } else {
         const obstacle = findObstacle(record);
         if (obstacle) results.set(id, { error: obstacle });

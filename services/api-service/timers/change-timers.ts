@@ -15,8 +15,8 @@ import { createInvalidRequest } from '../plugins/problems.ts';
 import { ProblemError } from '../problem.ts';
 import { isTooLarge, PAYLOAD_TOO_LARGE } from './action-faults.ts';
 import { chooseDueTime } from './due-time.ts';
-import { createRestless, findObstacle, type ItemResult, ROUNDS_MAX } from './item-results.ts';
-import { createTimerNotFound, readVersionOf, renderRecord } from './read-timers.ts';
+import { createRestless, findObstacle, type ItemResult, ROUNDS_MAX, showAmong } from './item-results.ts';
+import { createTimerNotFound, readVersionOf } from './read-timers.ts';
 import { prepareAction } from './stored-action.ts';
 
 /** A change of one timer. `matches` tells whether the version that is there is the one that is to be changed. */
@@ -47,7 +47,7 @@ export async function applyChanges(
     const changed = new Map((await changeTimers(database, tenantId, edits)).map((record) => [record.id, record]));
     for (const request of pending) {
       const record = changed.get(request.id);
-      if (record) results.set(request, { status: 200, timer: await renderRecord(context, record, database) });
+      if (record) results.set(request, await showAmong(requests.length, context, record, database));
     }
     pending = pending.filter((request) => !results.has(request));
   };

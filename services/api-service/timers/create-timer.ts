@@ -60,7 +60,10 @@ export async function createTimer(
       return isSkipped ? { ...answer, body: await readTimerText(context, tenantId, timer.id, client) } : answer;
     }
     const existing = await readExisting(context, timer, database);
-    if (existing !== undefined) return { status: 200, body: existing };
+    if (existing !== undefined) {
+      if (!isSkipped) context.liveTimers.give(tenantId, 1);
+      return { status: 200, body: existing };
+    }
   }
   throw new ProblemError(409, 'external_id_taken', 'Another request is using this external id at this moment.');
 }

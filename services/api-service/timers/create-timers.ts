@@ -14,9 +14,8 @@ import { classifyDatabaseError } from '../database-faults.ts';
 import { createInvalidRequest, toProblem } from '../plugins/problems.ts';
 import { compileCheck } from '../plugins/validation.ts';
 import { createTimer, type StorePlan, storeTimers, storeTimersWithin } from './create-timer.ts';
-import type { ItemResult } from './item-results.ts';
+import { type ItemResult, showAmong } from './item-results.ts';
 import { type PreparedTimer, prepareTimer } from './prepare-timer.ts';
-import { renderRecord } from './read-timers.ts';
 import { renderNewTimer } from './render-timer.ts';
 
 const checkRequest = compileCheck(TimerRequest);
@@ -77,9 +76,10 @@ async function store(
     stored = new Set();
   }
   const skipped: NewTimer[] = [];
-  for (const timer of plan.due) {
-    if (stored.has(timer.id)) results.set(timer, { status: 201, timer: renderNewTimer(timer) });
-  }
+  const due = plan.due.filter(({ id }) => stored.has(id));
+  // What was not stored is there already, or is let in again by itself.
+  context.liveTimers.give(tenantId, plan.due.length - due.length);
+  for (const timer of due) results.set(timer, { status: 201, timer: renderNewTimer(timer) });
   for (const timer of plan.skipped) if (stored.has(timer.id)) skipped.push(timer);
   const taken = [...requests.keys()].filter((timer) => !stored.has(timer.id));
   await showStored(context, tenantId, skipped, taken, results, client);
@@ -107,7 +107,7 @@ async function showStored(
   const records = await readTimers(database, tenantId, ids);
   const show = async (timer: NewTimer, status: number, id: string) => {
     const record = records.get(id);
-    if (record) results.set(timer, { status, timer: await renderRecord(context, record, database) });
+    if (record) results.set(timer, await showAmong(ids.length, context, record, database, status));
   };
   for (const timer of skipped) await show(timer, 201, timer.id);
   for (const timer of taken) await show(timer, 200, existing.get(timer.externalId ?? '') ?? '');

@@ -1,6 +1,7 @@
 import type { ApiContext } from '../context.ts';
 import { TenantBatchers } from '../tenant-batchers.ts';
 import type { ItemResult } from './item-results.ts';
+import { readTimerText } from './read-timers.ts';
 
 /** One tenant's wish to change or cancel one timer. */
 export interface Edit<Request extends { id: string }> {
@@ -16,12 +17,21 @@ const BATCHES_MAX = 2;
  * one tenant, each once, and answers in their order.
  */
 export function createEditBatcher<Request extends { id: string }>(
-  context: Pick<ApiContext, 'config'>,
+  context: ApiContext,
   apply: (tenantId: string, requests: readonly Request[]) => Promise<ItemResult[]>,
 ): TenantBatchers<Edit<Request>, ItemResult> {
   const { config } = context;
   return new TenantBatchers({
-    store: (edits) => applyTogether(edits, apply),
+    store: async (edits) => {
+      const results = await applyTogether(edits, apply);
+      // Each is the only one that its request names, so nothing of it is left out.
+      for (const [index, result] of results.entries()) {
+        if ('error' in result || !result.isShortened) continue;
+        const { tenantId, request } = edits[index]!;
+        results[index] = { status: result.status, timer: await readTimerText(context, tenantId, request.id) };
+      }
+      return results;
+    },
     windowMs: config.API_BATCH_WINDOW_MS,
     batchItemsMax: config.API_BATCH_TIMERS_MAX,
     batchesMax: BATCHES_MAX,

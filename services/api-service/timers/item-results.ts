@@ -1,10 +1,25 @@
-import type { TimerRecord } from '@punctual/database';
+import { type Queryable, shareAnswerBytes, type TimerRecord } from '@punctual/database';
+import type { ApiContext } from '../context.ts';
 import type { Answer } from '../plugins/idempotency.ts';
 import { renderProblem } from '../plugins/problems.ts';
 import { ProblemError } from '../problem.ts';
+import { renderRecord } from './read-timers.ts';
 
-/** What became of one timer of a request: its JSON text, or why not. */
-export type ItemResult = { status: number; timer: string } | { error: ProblemError };
+/** What became of one timer of a request: its JSON text, shortened when it was large beside others, or why not. */
+export type ItemResult = { status: number; timer: string; isShortened?: boolean } | { error: ProblemError };
+
+/** A timer as the answer to one of `count` requests for timers that are answered together shows it. */
+export async function showAmong(
+  count: number,
+  context: Pick<ApiContext, 'workflowVersions'>,
+  record: TimerRecord,
+  database: Queryable,
+  status = 200,
+): Promise<ItemResult> {
+  const timer = await renderRecord(context, record, database, shareAnswerBytes(count));
+  // A payload may say the same: then the timer is read once more, to no harm.
+  return { status, timer, isShortened: timer.includes('"omitted":[') };
+}
 
 /** The answer to a batch: 207 with one result an item, in the order of the request. */
 export function createBatchAnswer(results: readonly ItemResult[], requestId: string): Answer {

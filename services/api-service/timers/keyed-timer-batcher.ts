@@ -64,11 +64,9 @@ async function createTogether(
     client,
     timers.filter((timer) => !refusals.has(timer)),
   );
-  const existing = await readExisting(
-    context,
-    client,
-    timers.filter((timer) => timer.externalId !== null && !stored.has(timer.id)),
-  );
+  const taken = timers.filter((timer) => timer.externalId !== null && !stored.has(timer.id));
+  for (const timer of taken) if (!refusals.has(timer)) context.liveTimers.give(timer.tenantId, 1);
+  const existing = await readExisting(context, client, taken);
   return prepared.map((one): KeyedResult => {
     if (one.faults) return createInvalidRequest(one.faults);
     const { timer } = one;
@@ -107,9 +105,10 @@ async function readExisting(
       tenantId,
       timers.map((timer) => timer.externalId!),
     );
-    const records = await readTimers(client, tenantId, [...new Set(ids.values())]);
     for (const timer of timers) {
-      const record = records.get(ids.get(timer.externalId!) ?? '');
+      // One by one: each is a request of its own, of which nothing is left out.
+      const id = ids.get(timer.externalId!);
+      const record = id === undefined ? undefined : (await readTimers(client, tenantId, [id])).get(id);
       if (record) texts.set(timer, await renderRecord(context, record, client));
     }
   }

@@ -20,13 +20,17 @@ export async function readTimerText(
   return renderRecord(context, record, database);
 }
 
-/** A timer's JSON text, with what its workflow says. `database` is that of its tenant. */
+/**
+ * A timer's JSON text, with what its workflow says. `database` is that of its tenant. Beside others it leaves out an action
+ * larger than `actionBytesMax`.
+ */
 export async function renderRecord(
   context: Pick<ApiContext, 'workflowVersions'>,
   record: TimerRecord,
   database: Queryable,
+  actionBytesMax = Number.POSITIVE_INFINITY,
 ): Promise<string> {
-  return renderTimer(record, await readVersionOf(context, record, database));
+  return renderTimer(record, await readVersionOf(context, record, database), actionBytesMax);
 }
 
 /** The workflow version that a timer belongs to, if any. Most are remembered. */
@@ -37,15 +41,4 @@ export async function readVersionOf(
 ): Promise<WorkflowVersion | undefined> {
   if (record.workflowId === null || record.workflowVersion === null) return undefined;
   return context.workflowVersions.read(database, record.workflowId, record.workflowVersion);
-}
-
-/** One page of timers as JSON text. */
-export async function renderPage(
-  records: readonly TimerRecord[],
-  nextCursor: string | null,
-  render: (record: TimerRecord) => Promise<string>,
-): Promise<string> {
-  const texts: string[] = [];
-  for (const record of records) texts.push(await render(record));
-  return `{"data":[${texts.join(',')}],"nextCursor":${JSON.stringify(nextCursor)}}`;
 }

@@ -11,16 +11,20 @@ export function renderNewTimer(timer: NewTimer): string {
 
 /**
  * The JSON text of a timer. A task of a run shows the action and retry of its workflow `version`, unless they were
- * changed for this timer.
+ * changed for this timer. An action of the version that is larger than `actionBytesMax` is left out.
  */
-export function renderTimer(record: TimerRecord, version: WorkflowVersion | undefined): string {
+export function renderTimer(record: TimerRecord, version: WorkflowVersion | undefined, actionBytesMax: number): string {
   if (record.taskKey === null || version === undefined) return render(record);
   const task = version.tasks.find(({ key }) => key === record.taskKey);
   if (task === undefined) return render(record);
+  const isOwnAction = record.action !== null || record.isActionOmitted === true;
+  const action = isOwnAction ? record.action : JSON.stringify(task.action);
+  const isActionOmitted = record.isActionOmitted === true || (action !== null && action.length > actionBytesMax);
   return render({
     ...record,
     timeZone: record.timeZone ?? version.timeZone,
-    action: record.action ?? JSON.stringify(task.action),
+    action: isActionOmitted ? null : action,
+    isActionOmitted,
     retry: record.retry ?? (task.retry === undefined ? null : JSON.stringify(task.retry)),
   });
 }
@@ -46,6 +50,8 @@ function render(timer: Omit<ShownTimer, 'tenantId' | 'partition'>): string {
   if (timer.timeoutMs !== null) text += `,"timeoutMs":${timer.timeoutMs}`;
   if (timer.externalId !== null) text += `,"externalId":${JSON.stringify(timer.externalId)}`;
   if (timer.labels !== null) text += `,"labels":${timer.labels}`;
+  const omitted = [...(timer.isActionOmitted ? ['action'] : []), ...(timer.isPayloadOmitted ? ['payload'] : [])];
+  if (omitted.length > 0) text += `,"omitted":${JSON.stringify(omitted)}`;
   return `${text}}`;
 }
 

@@ -10,11 +10,11 @@ const ENTITY_TAG = /^(?:W\/)?"[\x21\x23-\x7e]*"$/;
 const ENTITY_TAGS_MAX = 16;
 
 /**
- * Whether an `If-Match` header allows to change what has this version. Absent: always. Weak tags never match
- * (RFC 9110 §13.1.1). Throws a 400 when it is not such a header.
+ * Which versions an `If-Match` header allows to change. Absent: all. Weak tags never match (RFC 9110 §13.1.1). Throws a 400
+ * when it is not such a header.
  */
-export function matchesVersion(ifMatch: string | undefined, version: number): boolean {
-  if (ifMatch === undefined || ifMatch.trim() === '*') return true;
+export function parseIfMatch(ifMatch: string | undefined): (version: number) => boolean {
+  if (ifMatch === undefined || ifMatch.trim() === '*') return () => true;
   const tags = ifMatch.split(',', ENTITY_TAGS_MAX + 1).map((tag) => tag.trim());
   if (tags.length > ENTITY_TAGS_MAX || !tags.every((tag) => ENTITY_TAG.test(tag))) {
     throw createInvalidRequest([
@@ -24,5 +24,5 @@ export function matchesVersion(ifMatch: string | undefined, version: number): bo
       },
     ]);
   }
-  return tags.includes(formatETag(version));
+  return (version) => tags.includes(formatETag(version));
 }

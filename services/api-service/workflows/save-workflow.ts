@@ -17,7 +17,7 @@ import { createInvalidRequest, refuseFaults } from '../plugins/problems.ts';
 import { ProblemError } from '../problem.ts';
 import { checkTimeZone } from '../timers/due-time.ts';
 import { withTransaction } from '../transaction.ts';
-import { formatETag, matchesVersion } from './etag.ts';
+import { formatETag, parseIfMatch } from './etag.ts';
 import { hasMasks, sealTasks } from './seal-tasks.ts';
 import { prefix, validateTask, validateTasks, WORKFLOW_TASKS_BYTES_MAX } from './validate-tasks.ts';
 import { createWorkflowNotFound } from './workflow-problems.ts';
@@ -121,10 +121,11 @@ async function changeWorkflow(
   { tenantId, id, ifMatch, origin }: WorkflowTarget,
   change: (client: Transaction, workflow: WorkflowRow) => Promise<VersionContent>,
 ): Promise<StoredWorkflow> {
+  const matches = parseIfMatch(ifMatch);
   return withTransaction(asTenant(context.database, tenantId).ordinary, client, async (transaction) => {
     const workflow = await lockWorkflow(transaction, tenantId, id);
     if (!workflow) throw createWorkflowNotFound();
-    if (!matchesVersion(ifMatch, workflow.version)) {
+    if (!matches(workflow.version)) {
       throw new ProblemError(412, 'version_mismatch', `The workflow has version ${workflow.version} by now.`, {
         headers: { etag: formatETag(workflow.version) },
       });

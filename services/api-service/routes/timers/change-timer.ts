@@ -18,7 +18,7 @@ import { compileCheck } from '../../plugins/validation.ts';
 import { applyChanges, type ChangeRequest } from '../../timers/change-timers.ts';
 import { createEditBatcher } from '../../timers/edit-batcher.ts';
 import { createBatchAnswer, createSingleAnswer, type ItemResult } from '../../timers/item-results.ts';
-import { matchesVersion } from '../../workflows/etag.ts';
+import { parseIfMatch } from '../../workflows/etag.ts';
 
 /** `PATCH /v1/timers/{id}`: 200 with the version raised by one, or 409 when it is too late. */
 export function registerChangeTimer(app: ApiServer, context: ApiContext): void {
@@ -47,7 +47,7 @@ export function registerChangeTimer(app: ApiServer, context: ApiContext): void {
         id: request.params.id,
         change: request.body,
         origin: describeOrigin(request, 'timer.change', listFields(request.body)),
-        ...(ifMatch !== undefined && { matches: (version) => matchesVersion(ifMatch, version) }),
+        ...(ifMatch !== undefined && { matches: parseIfMatch(ifMatch) }),
       };
       const answer = await runIdempotently(context, request, async (client) => {
         // What has an idempotency key has a transaction of its own.
