@@ -41,7 +41,7 @@ function readJudged(threshold: string, values: Record<string, number>): string {
   return String(values[name] ?? 'unknown');
 }
 
-export function countThresholds({ load, proof }: ScenarioResult): number {
+function countThresholds({ load, proof }: ScenarioResult): number {
   const all = [load, proof].flatMap((summary) => Object.values(summary?.metrics ?? {}));
   return all.reduce((sum, { thresholds }) => sum + Object.keys(thresholds ?? {}).length, 0);
 }

@@ -17,7 +17,7 @@ import {
 } from './limits.ts';
 import { CLOSED, Json } from './primitives.ts';
 
-export const QueueName = Type.String({
+const QueueName = Type.String({
   minLength: 1,
   maxLength: QUEUE_NAME_LENGTH_MAX,
   pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$',

@@ -1,4 +1,4 @@
-export { Action, HttpAction, NoopAction, PullAction, QueueName, Retry } from './action.ts';
+export { Action, HttpAction, NoopAction, PullAction, Retry } from './action.ts';
 export {
   DateDelay,
   Delay,
@@ -30,7 +30,6 @@ export {
   TASK_KEY_LENGTH_MAX,
 } from './limits.ts';
 export {
-  API_KEY_SCOPES,
   ApiKey,
   ApiKeyRequest,
   AuditEntry,
@@ -70,7 +69,6 @@ export { Problem } from './problem.ts';
 export { ChunkMessage } from './queue-message.ts';
 export {
   RUN_STATUSES,
-  RUN_TASK_STATUSES,
   Run,
   RunBatchAnswer,
   RunBatchItem,

@@ -3,7 +3,7 @@ import { type Static, Type } from 'typebox';
 import { LIVE_TIMERS_LIMIT_MAX, REQUESTS_PER_SECOND_LIMIT_MAX } from './limits.ts';
 import { CLOSED, Id, Instant, Name } from './primitives.ts';
 
-export const API_KEY_SCOPES = ['read', 'write', 'admin'] as const;
+const API_KEY_SCOPES = ['read', 'write', 'admin'] as const;
 
 /** `whsec_` and base64 of 24 to 64 bytes, as Standard Webhooks wants them. */
 const SIGNING_SECRET_LENGTH_MAX = 'whsec_'.length + Math.ceil(64 / 3) * 4;

@@ -5,7 +5,7 @@ import { Problem } from './problem.ts';
 
 export const RUN_STATUSES = ['running', 'paused', 'succeeded', 'failed', 'cancelled'] as const;
 
-export const RUN_TASK_STATUSES = [
+const RUN_TASK_STATUSES = [
   'pending',
   'scheduled',
   'running',

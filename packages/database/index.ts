@@ -15,7 +15,6 @@ export { DatabaseClock, readMonotonicMs, synchronizeClock } from './database-clo
 export { isDatabaseUnavailable, isStatementTimeout, PoolExhaustedError } from './errors.ts';
 export {
   checkDatabaseReady,
-  DatabaseNotReadyError,
   type InstallOptions,
   migrateDown,
   migrateUp,
@@ -28,9 +27,8 @@ export {
   type CancelRequest,
   cancelLoneTimers,
   cancelTimers,
-  TIMERS_PER_CANCEL_MAX,
 } from './queries/cancel-timers.ts';
-export { changeTimers, fireTimer, TIMERS_PER_CHANGE_MAX, type TimerEdit } from './queries/change-timers.ts';
+export { changeTimers, fireTimer, type TimerEdit } from './queries/change-timers.ts';
 export { claimRunExternalIds, findRunsByExternalId, type RunExternalId } from './queries/claim-run-external-ids.ts';
 export {
   claimTimerExternalIds,
@@ -65,7 +63,7 @@ export {
   type RescheduledAttempt,
   retryTimers,
 } from './queries/finish-timers.ts';
-export { ENTRIES_PER_FOLD_MAX, foldLedger } from './queries/fold-ledger.ts';
+export { foldLedger } from './queries/fold-ledger.ts';
 export { keepHistoryDays } from './queries/history-days.ts';
 export {
   findIdempotentAnswers,
@@ -99,9 +97,9 @@ export {
   type OverdueTimer,
   type StuckRun,
 } from './queries/read-ledger.ts';
-export { RUNS_PER_READ_MAX, type RunTimer, type RunWithTimers, readRuns } from './queries/read-runs.ts';
+export { type RunTimer, type RunWithTimers, readRuns } from './queries/read-runs.ts';
 export { readSigningSecrets, type SigningSecret } from './queries/read-signing-secrets.ts';
-export { readRunIdsOfTimers, readTimers, TIMERS_PER_READ_MAX } from './queries/read-timers.ts';
+export { readRunIdsOfTimers, readTimers } from './queries/read-timers.ts';
 export { type Change, type ChangeOrigin, recordChanges } from './queries/record-changes.ts';
 export {
   DEAD_LETTERS_PER_REDRIVE_MAX,
@@ -136,7 +134,7 @@ export {
   listAuditEntries,
 } from './repositories/audit-log.repository.ts';
 export { dismissDeadLetter } from './repositories/dead-letters.repository.ts';
-export { INSTANCES_LISTED_MAX, type LiveInstance, listInstances } from './repositories/instances.repository.ts';
+export { type LiveInstance, listInstances } from './repositories/instances.repository.ts';
 export type { CreatedAfter, StoredPage } from './repositories/keyset.ts';
 export {
   type LedgerDifference,
@@ -209,7 +207,6 @@ export {
   listWorkflowVersions,
   lockWorkflow,
   type NewWorkflow,
-  PAGE_TASK_BYTES_MAX,
   readWorkflow,
   type StoredWorkflow,
 } from './repositories/workflows.repository.ts';

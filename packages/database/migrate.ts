@@ -113,7 +113,7 @@ export async function readPartitionCount(database: Database): Promise<number> {
 }
 
 /** Why a service refuses to start: the database can not be reached, or lacks migrations. The message says what to do. */
-export class DatabaseNotReadyError extends Error {
+class DatabaseNotReadyError extends Error {
   readonly code = 'database_not_ready';
 
   constructor(message: string, cause?: unknown) {

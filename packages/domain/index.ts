@@ -49,10 +49,10 @@ export {
 export {
   ENCRYPTION_KEYS_MAX,
   EncryptionKeysError,
+  findEncryptionKeyFaults,
   isSealedText,
   Keyring,
   parseEncryptionKeys,
-  readSealingKeyId,
   SEALED_PREFIX,
   type SealedBytes,
   UnreadableSecretError,
@@ -77,7 +77,6 @@ export {
   TIMEOUT_MS_DEFAULT,
   TIMEOUT_MS_MAX,
   TIMEOUT_MS_MIN,
-  type TimerState,
 } from './timer.ts';
 export {
   beginTaskStates,

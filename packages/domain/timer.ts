@@ -3,7 +3,6 @@ export const LIVE_STATES = ['scheduled', 'running', 'paused'] as const;
 export const FINAL_STATES = ['succeeded', 'dead', 'cancelled', 'skipped'] as const;
 export type LiveState = (typeof LIVE_STATES)[number];
 export type FinalState = (typeof FINAL_STATES)[number];
-export type TimerState = LiveState | FinalState;
 
 /** Shortest, longest and usual time that an attempt may take (ms). */
 export const TIMEOUT_MS_MIN = 1;

@@ -50,7 +50,7 @@ export type GuardedProcess = {
 const GUARD_SCRIPT = fileURLToPath(new URL('./guard.sh', import.meta.url));
 
 /** The same wait as in guard.sh between the hard signal and KILL. */
-export const HARD_STOP_TIMEOUT_MS = 10_000;
+const HARD_STOP_TIMEOUT_MS = 10_000;
 
 /** Output of a process that has ended is read for this long; a grandchild that kept the pipe open is not waited for. */
 const LAST_OUTPUT_TIMEOUT_MS = 500;

@@ -18,7 +18,7 @@ const FIRST_REACH_TIMEOUT_MS = 1_000;
 const CLOSE_TIMEOUT_MS = 2_000;
 
 /** The backend has not been reached since this end of the queue was opened. */
-export class QueueUnreachedError extends Error {
+class QueueUnreachedError extends Error {
   readonly code = 'queue_unreached';
   readonly isRetryable = true;
 

@@ -1,6 +1,7 @@
 export { type BackendName, migrateQueue, nameBackend, type Processed, type QueueConnection } from './backend.ts';
 export { decodeChunk, encodeChunk, type Hint, TIMERS_PER_CHUNK_MAX } from './chunk.ts';
 export { ChunkConsumer } from './chunk-consumer.ts';
-export { ChunkQueue, type QueueFigures, QueueUnreachedError } from './chunk-queue.ts';
+export { ChunkQueue, type QueueFigures } from './chunk-queue.ts';
 export { nameChunkQueue, QUEUE_SCHEMA, REDIS_PREFIX_DEFAULT } from './names.ts';
+export { findPoolerFaults } from './pooler-faults.ts';
 export { parseRedisUrl, type RedisAddress, RedisUrlError } from './redis-address.ts';

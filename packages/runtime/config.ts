@@ -55,6 +55,14 @@ export function readConfig<Schema extends TObject>(
   return config as Static<Schema>;
 }
 
+/** The entries of a setting that is a list separated by commas. */
+export function splitList(text: string): string[] {
+  return text
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '');
+}
+
 function parseSetting(setting: SettingSchema, text: string): unknown {
   if (setting.type === 'integer' || setting.type === 'number') return Number(text);
   if (setting.type === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;

@@ -1,7 +1,7 @@
 export { Agenda } from './agenda.ts';
 export { Batcher, type BatcherOptions } from './batcher.ts';
 export { answerBareRefusals, answerClientError, HTTP_SERVER_OPTIONS, REQUEST_HEAD_BYTES_MAX } from './client-errors.ts';
-export { ConfigError, describeSetting, type RelationCheck, readConfig } from './config.ts';
+export { ConfigError, describeSetting, type RelationCheck, readConfig, splitList } from './config.ts';
 export { type CheckResult, Health, type HealthReport } from './health.ts';
 export { DRAIN_TIMEOUT_MS_DEFAULT, stopOnSignals } from './lifecycle.ts';
 export { limitRate, OUTAGE_LOG_INTERVAL_MS } from './limit-rate.ts';

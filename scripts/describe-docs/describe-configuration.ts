@@ -58,7 +58,7 @@ const BROKEN_RELATIONS: readonly [
 ];
 
 /** Variables that commands read without a schema: name, what is accepted, default, who reads it, meaning. */
-export const OTHER_VARIABLES: readonly (readonly [string, string, string, string, string])[] = [
+const OTHER_VARIABLES: readonly (readonly [string, string, string, string, string])[] = [
   ['DATABASE_URL', 'text', 'required', '`npm run migrate`', 'The database to migrate.'],
   [
     'REDIS_URL',

@@ -6,7 +6,7 @@ import { code, renderTable } from './markdown.ts';
  * Licences that ask for no more than to be named: allowed everywhere. A package under any other is refused until
  * somebody has read its licence and put it here, or into the list below, with the reason.
  */
-export const ALLOWED_LICENCES: readonly string[] = [
+const ALLOWED_LICENCES: readonly string[] = [
   '0BSD',
   'Apache-2.0',
   'BSD-2-Clause',
@@ -19,7 +19,7 @@ export const ALLOWED_LICENCES: readonly string[] = [
 ];
 
 /** Allowed for tools alone, which we run and do not give away. */
-export const ALLOWED_FOR_TOOLS: readonly string[] = [
+const ALLOWED_FOR_TOOLS: readonly string[] = [
   // Changes of its files must be published; we change none. The CSS compiler of the test runner's bundler.
   'MPL-2.0',
 ];

@@ -1,8 +1,8 @@
 import { isIP } from 'node:net';
 import { LIVE_TIMERS_LIMIT_MAX, REQUESTS_PER_SECOND_LIMIT_MAX } from '@punctual/contracts';
 import { POOLERS } from '@punctual/database';
-import { createEgressPolicy, parseEncryptionKeys } from '@punctual/domain';
-import { readConfig } from '@punctual/runtime';
+import { createEgressPolicy, findEncryptionKeyFaults } from '@punctual/domain';
+import { readConfig, splitList } from '@punctual/runtime';
 import { type Static, Type } from 'typebox';
 
 /** Within this time a client must learn that Postgres is away (ms). */
@@ -183,11 +183,7 @@ function findContradictions(config: ApiConfig): string[] {
   if (config.API_BODIES_BYTES_MAX < 2 * config.API_BATCH_BODY_BYTES_MAX) {
     faults.push('API_BODIES_BYTES_MAX must be at least twice API_BATCH_BODY_BYTES_MAX.');
   }
-  try {
-    parseEncryptionKeys(config.ENCRYPTION_KEYS);
-  } catch (error) {
-    faults.push(`ENCRYPTION_KEYS ${(error as Error).message}`);
-  }
+  faults.push(...findEncryptionKeyFaults(config.ENCRYPTION_KEYS));
   try {
     createEgressPolicy(readEgressRanges(config));
   } catch (error) {
@@ -199,13 +195,6 @@ function findContradictions(config: ApiConfig): string[] {
 /** The settings' lists of address ranges, as the egress policy takes them. */
 export function readEgressRanges(config: Pick<ApiConfig, 'EGRESS_ALLOW' | 'EGRESS_DENY'>) {
   return { allow: splitList(config.EGRESS_ALLOW), deny: splitList(config.EGRESS_DENY) };
-}
-
-function splitList(text: string): string[] {
-  return text
-    .split(',')
-    .map((entry) => entry.trim())
-    .filter((entry) => entry !== '');
 }
 
 /** Whether nobody but this host can reach the address. */

@@ -1,4 +1,5 @@
 import { POOLERS } from '@punctual/database';
+import { findPoolerFaults } from '@punctual/queue';
 import { type RelationCheck, readConfig } from '@punctual/runtime';
 import Type, { type Static } from 'typebox';
 import { HAND_OVER_EARLY_MS } from './dispatcher.ts';
@@ -102,10 +103,7 @@ export const SchedulerSettings = Type.Object({
 export type SchedulerConfig = Static<typeof SchedulerSettings>;
 
 const checkRelations: RelationCheck<SchedulerConfig> = (config) => {
-  const faults: string[] = [];
-  if (config.DATABASE_POOLER !== 'none' && config.REDIS_URL === undefined) {
-    faults.push('DATABASE_POOLER needs REDIS_URL: the queue on Postgres does not go through a pooler.');
-  }
+  const faults = findPoolerFaults(config);
   if (config.SCHEDULER_LEASE_RENEW_MS * 2 > config.SCHEDULER_LEASE_TTL_MS) {
     faults.push(
       'SCHEDULER_LEASE_RENEW_MS must be at most half of SCHEDULER_LEASE_TTL_MS, or leases run out between renewals.',

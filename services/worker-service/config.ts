@@ -1,8 +1,8 @@
 import { Resolver } from 'node:dns';
 import { POOLERS } from '@punctual/database';
-import { parseEncryptionKeys } from '@punctual/domain';
-import { TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
-import { type RelationCheck, readConfig } from '@punctual/runtime';
+import { findEncryptionKeyFaults } from '@punctual/domain';
+import { findPoolerFaults, TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
+import { type RelationCheck, readConfig, splitList } from '@punctual/runtime';
 import Type, { type Static } from 'typebox';
 
 /** Every setting of the worker; `docs/configuration.md` is made from it. */
@@ -122,15 +122,7 @@ export const WAITING_SHARE = 0.5;
 const DNS_SERVERS_MAX = 3;
 
 const checkRelations: RelationCheck<WorkerConfig> = (config) => {
-  const faults: string[] = [];
-  if (config.DATABASE_POOLER !== 'none' && config.REDIS_URL === undefined) {
-    faults.push('DATABASE_POOLER needs REDIS_URL: the queue on Postgres does not go through a pooler.');
-  }
-  try {
-    parseEncryptionKeys(config.ENCRYPTION_KEYS);
-  } catch (error) {
-    faults.push(`ENCRYPTION_KEYS ${(error as Error).message}`);
-  }
+  const faults = [...findPoolerFaults(config), ...findEncryptionKeyFaults(config.ENCRYPTION_KEYS)];
   const heldByOneOrigin = Math.ceil(config.WORKER_ATTEMPTS_PER_ORIGIN * (1 + WAITING_SHARE));
   const least = Math.ceil(((heldByOneOrigin + TIMERS_PER_CHUNK_MAX) * 3) / 2);
   if (config.WORKER_ATTEMPTS_MAX < least) {
@@ -146,14 +138,6 @@ const checkRelations: RelationCheck<WorkerConfig> = (config) => {
   }
   return faults;
 };
-
-/** The entries of a setting that is a list separated by commas. */
-export function splitList(text: string): string[] {
-  return text
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '');
-}
 
 function isDnsServer(text: string): boolean {
   try {

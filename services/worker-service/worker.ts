@@ -12,10 +12,19 @@ import {
 } from '@punctual/database';
 import { createEgressPolicy, createId, parseEncryptionKeys } from '@punctual/domain';
 import { ChunkQueue } from '@punctual/queue';
-import { type Health, type Logger, Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, openOps, VERSION } from '@punctual/runtime';
+import {
+  type Health,
+  type Logger,
+  Loop,
+  limitRate,
+  OUTAGE_LOG_INTERVAL_MS,
+  openOps,
+  splitList,
+  VERSION,
+} from '@punctual/runtime';
 import type { Registry } from 'prom-client';
 import { AttemptRunner } from './attempt-runner.ts';
-import { splitList, WAITING_SHARE, type WorkerConfig } from './config.ts';
+import { WAITING_SHARE, type WorkerConfig } from './config.ts';
 import { Consumer } from './consumer.ts';
 import { createHostResolver } from './egress/host-resolver.ts';
 import { createWorkerMetrics, type WorkerMetrics } from './metrics.ts';

@@ -24,7 +24,7 @@ export interface Judge {
   findFaults(request: FuzzCase, exchange: Exchange): string[];
 }
 
-export const isNobody = (actor: Actor): boolean => (NOBODIES as readonly Actor[]).includes(actor);
+const isNobody = (actor: Actor): boolean => (NOBODIES as readonly Actor[]).includes(actor);
 
 /** Holds each answer against what must be true of all: no 5xx, as described, the door kept, nothing of others in it. */
 export function createJudge({ document, checker, secrets, operatorMaySee }: JudgeOptions): Judge {

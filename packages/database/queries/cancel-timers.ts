@@ -47,7 +47,7 @@ const cancelLoneRows = nameStatement<TimerRecord>(
 );
 
 /** Timers that one cancel may name. */
-export const TIMERS_PER_CANCEL_MAX = 1000;
+const TIMERS_PER_CANCEL_MAX = 1000;
 
 /** A timer that somebody wants cancelled, and by whom. */
 export interface CancelRequest {

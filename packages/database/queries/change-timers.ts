@@ -17,7 +17,7 @@ export interface TimerEdit {
 }
 
 /** Timers that one change may name. */
-export const TIMERS_PER_CHANGE_MAX = 1000;
+const TIMERS_PER_CHANGE_MAX = 1000;
 
 // Locks the timers in the order given (sorted by id). The state, and the version where one is named, decide whether the
 // change or a start that came at the same moment wins: a row that was started has another version and state when this

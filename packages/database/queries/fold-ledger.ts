@@ -2,7 +2,7 @@ import type { Queryable } from '../connect.ts';
 import { nameStatement } from '../statement.ts';
 
 /** Entries that one fold may move. Bounds how long its totals stay locked against another fold. */
-export const ENTRIES_PER_FOLD_MAX = 50_000;
+const ENTRIES_PER_FOLD_MAX = 50_000;
 
 // Takes entries that no other fold is taking, and leaves those of transactions still open, which it can not see.
 // Totals are locked in the order (tenant, partition), so two folds can not deadlock. One statement: at every

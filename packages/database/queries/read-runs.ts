@@ -19,7 +19,7 @@ export interface RunWithTimers extends RunRow {
 }
 
 /** Runs that one statement reads with their timers. */
-export const RUNS_PER_READ_MAX = 1000;
+const RUNS_PER_READ_MAX = 1000;
 
 const epochMs = (column: string) => `(date_part('epoch', ${column}) * 1000)::bigint`;
 const timerFields = (startedAt: string, finishedAt: string) =>

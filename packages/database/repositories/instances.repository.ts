@@ -4,7 +4,7 @@ import { INSTANCE_TTL_MS } from '../queries/service-instances.ts';
 import type { ServiceInstanceRow } from '../tables.ts';
 
 /** Instances that one list shows. Far more than an install runs; those started first come first. */
-export const INSTANCES_LISTED_MAX = 1000;
+const INSTANCES_LISTED_MAX = 1000;
 
 /** An instance and the partitions whose unexpired lease it holds (none for other roles than schedulers). */
 export type LiveInstance = ServiceInstanceRow & { partitions: number[] };

@@ -148,7 +148,7 @@ export async function advanceRuns(
 }
 
 /** Due times of tasks, reckoned from one anchor. */
-export type DueTimes = Map<StoredTask, DueTime>;
+type DueTimes = Map<StoredTask, DueTime>;
 
 /** What of a run its tasks' timers carry. `locked_at` is their anchor. */
 export type BeginningRun = Pick<LockedRun, 'id' | 'tenant_id' | 'partition' | 'locked_at'>;

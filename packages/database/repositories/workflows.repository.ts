@@ -27,7 +27,7 @@ export interface NewWorkflow {
  * Bytes of tasks that one page carries, and the page ends after the item that reaches them: a workflow may have a
  * thousand tasks with large bodies, and two hundred such would not fit into memory many times over.
  */
-export const PAGE_TASK_BYTES_MAX = 4_194_304;
+const PAGE_TASK_BYTES_MAX = 4_194_304;
 
 const COLUMNS =
   'w.id, w.tenant_id, w.name, w.status, w.version, w.labels, w.created_at, w.updated_at, v.time_zone, v.tasks';

@@ -132,11 +132,6 @@ export function isSealedText(text: string): boolean {
   return text.startsWith(SEALED_PREFIX);
 }
 
-/** The id of the key under which a text is sealed; undefined when it is not. */
-export function readSealingKeyId(text: string): string | undefined {
-  return SEALED_TEXT.exec(text)?.[1];
-}
-
 /**
  * Reads keys from the text of a setting: `id:` and 32 bytes in base64 each, with commas or white space between. Undefined:
  * no keys. Throws EncryptionKeysError with a sentence that begins after the setting's name.
@@ -160,6 +155,17 @@ export function parseEncryptionKeys(text: string | undefined): Keyring {
     keys.set(id, createSecretKey(bytes));
   }
   return new Keyring(keys);
+}
+
+/** What is wrong with the setting ENCRYPTION_KEYS, one sentence each. */
+export function findEncryptionKeyFaults(text: string | undefined): string[] {
+  try {
+    parseEncryptionKeys(text);
+    return [];
+  } catch (error) {
+    if (!(error instanceof EncryptionKeysError)) throw error;
+    return [`ENCRYPTION_KEYS ${error.message}`];
+  }
 }
 
 function ordinal(index: number): string {

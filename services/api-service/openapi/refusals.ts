@@ -22,7 +22,7 @@ export function readCodes(schema: unknown): readonly string[] | undefined {
 }
 
 /** Headers that answers carry, by name. */
-export const ANSWER_HEADERS = {
+const ANSWER_HEADERS = {
   etag: 'The version, in quotes; for `If-Match`.',
   location: 'The path of what was created.',
   'retry-after': 'Seconds after which to try again.',

@@ -21,7 +21,7 @@ export function addJsonBody(app: ApiServer): void {
 }
 
 /** Parses one body; an empty one is undefined. Throws ProblemError (400). */
-export function parseJsonBody(body: Buffer): unknown {
+function parseJsonBody(body: Buffer): unknown {
   if (body.length === 0) return undefined;
   if (!isUtf8(body)) throw refuse({ pointer: '', detail: 'The body is not valid UTF-8.' });
   const text = body.toString('utf8');

@@ -47,8 +47,9 @@ export function createKeyedTimerBatcher(
   });
 }
 
-// Prepared only here, when it is known that the key has no answer: a repeat gets the first answer even when the request
-// would be refused by now. All external ids are taken by one statement, in their order; nothing after it waits for others.
+// Of requests that are never none, and all of one tenant. Prepared only here, when it is known that the key has no answer: a
+// repeat gets the first answer even when the request would be refused by now. All external ids are taken by one statement, in
+// their order; nothing after it waits for others.
 async function createTogether(
   context: Omit<ApiContext, 'keyedTimerBatcher'>,
   client: Transaction,
@@ -66,7 +67,7 @@ async function createTogether(
   );
   const taken = timers.filter((timer) => timer.externalId !== null && !stored.has(timer.id));
   for (const timer of taken) if (!refusals.has(timer)) context.liveTimers.give(timer.tenantId, 1);
-  const existing = await readExisting(context, client, taken);
+  const existing = await readExisting(context, client, requests[0]!.tenantId, taken);
   return prepared.map((one): KeyedResult => {
     if (one.faults) return createInvalidRequest(one.faults);
     const { timer } = one;
@@ -92,25 +93,25 @@ async function findRefusals(
   return refusals;
 }
 
-/** The timers that have the external ids, as JSON text. */
+/** The tenant's timers that have the external ids, as JSON text. */
 async function readExisting(
   context: Pick<ApiContext, 'database' | 'workflowVersions'>,
   client: Transaction,
+  tenantId: string,
   taken: readonly NewTimer[],
 ): Promise<Map<NewTimer, string>> {
   const texts = new Map<NewTimer, string>();
-  for (const [tenantId, timers] of Map.groupBy(taken, (timer) => timer.tenantId)) {
-    const ids = await findTimersByExternalId(
-      client,
-      tenantId,
-      timers.map((timer) => timer.externalId!),
-    );
-    for (const timer of timers) {
-      // One by one: each is a request of its own, of which nothing is left out.
-      const id = ids.get(timer.externalId!);
-      const record = id === undefined ? undefined : (await readTimers(client, tenantId, [id])).get(id);
-      if (record) texts.set(timer, await renderRecord(context, record, client));
-    }
+  if (taken.length === 0) return texts;
+  const ids = await findTimersByExternalId(
+    client,
+    tenantId,
+    taken.map((timer) => timer.externalId!),
+  );
+  for (const timer of taken) {
+    // One by one: each is a request of its own, of which nothing is left out.
+    const id = ids.get(timer.externalId!);
+    const record = id === undefined ? undefined : (await readTimers(client, tenantId, [id])).get(id);
+    if (record) texts.set(timer, await renderRecord(context, record, client));
   }
   return texts;
 }

@@ -1,6 +1,7 @@
 import type { Workflow, WorkflowTask, WorkflowVersion } from '@punctual/contracts';
 import type { StoredTask, StoredWorkflow, WorkflowVersionRow } from '@punctual/database';
 import { maskAction } from '@punctual/domain';
+import { formatETag } from './etag.ts';
 
 /** A workflow as the api shows it. */
 export function renderWorkflow(workflow: StoredWorkflow): Workflow {
@@ -15,6 +16,11 @@ export function renderWorkflow(workflow: StoredWorkflow): Workflow {
     createdAt: new Date(workflow.created_at).toISOString(),
     updatedAt: new Date(workflow.updated_at).toISOString(),
   };
+}
+
+/** What every route of one workflow answers with it. */
+export function answerWorkflow<Status extends number>(status: Status, workflow: StoredWorkflow) {
+  return { status, headers: { etag: formatETag(workflow.version) }, body: renderWorkflow(workflow) };
 }
 
 /** One of a workflow's versions as the api shows it. */

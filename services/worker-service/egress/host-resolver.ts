@@ -14,9 +14,9 @@ export const NAMES_MAX = 4_096;
  */
 export const SYSTEM_LOOKUPS_MAX = 2;
 /** One DNS query: how long to wait for its answer, at first and at most (ms), and how often to send it. */
-export const DNS_TIMEOUT_MS = 1_500;
-export const DNS_TIMEOUT_MS_MAX = 2_000;
-export const DNS_TRIES_MAX = 2;
+const DNS_TIMEOUT_MS = 1_500;
+const DNS_TIMEOUT_MS_MAX = 2_000;
+const DNS_TRIES_MAX = 2;
 
 export interface ResolvedAddress {
   address: string;

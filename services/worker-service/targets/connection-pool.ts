@@ -11,9 +11,9 @@ export const IDLE_CONNECTIONS_MAX = 1_024;
  */
 export const KEEP_ALIVE_MS = 4_000;
 /** The most of what a server promises by `Keep-Alive: timeout=` that is used (ms). */
-export const KEEP_ALIVE_MAX_MS = 60_000;
+const KEEP_ALIVE_MAX_MS = 60_000;
 /** How much sooner than promised an idle connection is given up (ms): the time that the promise travelled and more. */
-export const KEEP_ALIVE_MARGIN_MS = 1_000;
+const KEEP_ALIVE_MARGIN_MS = 1_000;
 /** The largest headers of an answer (bytes): what Node's own server and client allow. */
 export const RESPONSE_HEADERS_BYTES_MAX = 16_384;
 /**

@@ -19,7 +19,7 @@ export const RESPONSE_DRAINED_BYTES_MAX = 65_536;
  * Answers that may come before the answer, 103 and its like. Each costs more to read than it does to send, so without a
  * limit an endpoint could keep a worker busy for as long as its time-out.
  */
-export const EARLY_ANSWERS_MAX = 16;
+const EARLY_ANSWERS_MAX = 16;
 /**
  * The shortest time-out that tells something of an endpoint when it passes without an answer (ms). A timer may ask for
  * less than a connection across the world takes, and that must not make its endpoint look dead.

@@ -2,8 +2,8 @@ import { createHmac } from 'node:crypto';
 import { isReservedHeader, SIGNING_SECRETS_MAX } from '@punctual/domain';
 
 /** The shortest and longest signing secret, without its prefix (bytes), as Standard Webhooks lays down. */
-export const SIGNING_SECRET_BYTES_MIN = 24;
-export const SIGNING_SECRET_BYTES_MAX = 64;
+const SIGNING_SECRET_BYTES_MIN = 24;
+const SIGNING_SECRET_BYTES_MAX = 64;
 
 const SECRET_PREFIX = 'whsec_';
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
@@ -73,12 +73,7 @@ export function buildRequestHeaders(input: HeaderInput, userAgent: string, nowMs
  * The value of `webhook-signature` by Standard Webhooks: `v1,` and the base64 HMAC-SHA256 of `id.timestamp.body`, for
  * each secret, with spaces between. createHmac costs a quarter of what the reference package does, for the same bytes.
  */
-export function signMessage(
-  secrets: readonly string[],
-  messageId: string,
-  timestamp: string,
-  body: string | Buffer,
-): string {
+function signMessage(secrets: readonly string[], messageId: string, timestamp: string, body: string | Buffer): string {
   if (secrets.length > SIGNING_SECRETS_MAX) {
     throw new SigningSecretError(`More than ${SIGNING_SECRETS_MAX} signing secrets.`);
   }

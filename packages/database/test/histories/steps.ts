@@ -25,7 +25,7 @@ export type Step =
 export type OutcomeKind = 'success' | 'passingFailure' | 'finalFailure' | 'unsent';
 
 /** Steps of one history: long enough for a timer to be retried, redriven and retried again. */
-export const STEPS_MAX = 60;
+const STEPS_MAX = 60;
 /** Timers that one statement names. */
 const TIMERS_MAX = 3;
 

@@ -1,7 +1,8 @@
 import { ApiKeyRequest, CreatedApiKey } from '@punctual/contracts';
-import { asTenant, createApiKey, recordChanges, type Transaction } from '@punctual/database';
+import { createApiKey, recordChanges, type Transaction } from '@punctual/database';
 import { createId } from '@punctual/domain';
 import { describeOrigin } from '../../access/caller.ts';
+import { chooseDatabase } from '../../access/choose-database.ts';
 import { createApiKeyText } from '../../access/secrets.ts';
 import { createTenantNotFound } from '../../access/tenant-problems.ts';
 import type { ApiServer } from '../../api-server.ts';
@@ -28,9 +29,7 @@ export function registerCreateApiKey(app: ApiServer, context: ApiContext): void 
       throw new ProblemError(403, 'operator_only', 'Keys of another tenant need an admin key of the default tenant.');
     }
     let shown: CreatedApiKey | undefined;
-    // Only an operator gets here for another tenant; what is kept of the request is a row of the operator's own.
-    const isOwn = tenantId === request.tenantId;
-    const { hot, ordinary } = isOwn ? asTenant(context.database, tenantId) : context.database;
+    const { hot, ordinary } = chooseDatabase(context.database, request, tenantId);
     const store = async (client?: Transaction) => {
       const { key, prefix, keyHash } = createApiKeyText();
       const stored = { id: createId(), tenantId, name, scope, prefix, createdAt: readAnchorAt(context) };

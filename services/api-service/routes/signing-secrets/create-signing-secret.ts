@@ -1,7 +1,6 @@
 import { CreatedSigningSecret, IdParams, OVERLAP_SECONDS_DEFAULT, SigningSecretRequest } from '@punctual/contracts';
 import {
   addSigningSecret,
-  asTenant,
   expireOtherSecrets,
   lockTenantSecrets,
   recordChanges,
@@ -9,6 +8,7 @@ import {
 } from '@punctual/database';
 import { createId, SIGNING_SECRETS_MAX } from '@punctual/domain';
 import { describeOrigin } from '../../access/caller.ts';
+import { chooseDatabase } from '../../access/choose-database.ts';
 import { chooseSigningSecret } from '../../access/secrets.ts';
 import { createKeyMissing, createTenantNotFound } from '../../access/tenant-problems.ts';
 import type { ApiServer } from '../../api-server.ts';
@@ -44,9 +44,7 @@ export function registerCreateSigningSecret(app: ApiServer, context: ApiContext)
     if (context.keyring.primaryKeyId === undefined) throw createKeyMissing();
     const origin = describeOrigin(request, 'signing-secret.create', { overlapSeconds });
     let shown: CreatedSigningSecret | undefined;
-    // For another tenant, what is kept of the request is a row of the operator's own.
-    const isOwn = tenantId === request.tenantId;
-    const { hot, ordinary } = isOwn ? asTenant(context.database, tenantId) : context.database;
+    const { hot, ordinary } = chooseDatabase(context.database, request, tenantId);
     const store = async (client?: Transaction) => {
       const added = { id: createId(), tenantId, secret, createdAt: readAnchorAt(context) };
       await withTransaction(ordinary, client, async (transaction) => {

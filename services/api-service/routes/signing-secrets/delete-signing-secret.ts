@@ -1,7 +1,8 @@
 import { SigningSecretParams } from '@punctual/contracts';
-import { asTenant, deleteSigningSecret, recordChanges, type Transaction } from '@punctual/database';
+import { deleteSigningSecret, recordChanges, type Transaction } from '@punctual/database';
 import { Type } from 'typebox';
 import { describeOrigin } from '../../access/caller.ts';
+import { chooseDatabase } from '../../access/choose-database.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { refuse } from '../../openapi/refusals.ts';
@@ -27,9 +28,7 @@ export function registerDeleteSigningSecret(app: ApiServer, context: ApiContext)
       const tenantId = chooseTenant(request, request.params.id);
       const { secretId } = request.params;
       const origin = describeOrigin(request, 'signing-secret.delete');
-      // For another tenant, what is kept of the request is a row of the operator's own.
-      const isOwn = tenantId === request.tenantId;
-      const { hot, ordinary } = isOwn ? asTenant(context.database, tenantId) : context.database;
+      const { hot, ordinary } = chooseDatabase(context.database, request, tenantId);
       const remove = async (client?: Transaction) => {
         await withTransaction(ordinary, client, async (transaction) => {
           if (!(await deleteSigningSecret(transaction, tenantId, secretId))) {

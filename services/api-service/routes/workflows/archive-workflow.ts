@@ -6,8 +6,7 @@ import { type ApiContext, readAnchorAt } from '../../context.ts';
 import { refuse, withHeaders } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
 import { withTransaction } from '../../transaction.ts';
-import { formatETag } from '../../workflows/etag.ts';
-import { renderWorkflow } from '../../workflows/render-workflow.ts';
+import { answerWorkflow } from '../../workflows/render-workflow.ts';
 import { createWorkflowNotFound } from '../../workflows/workflow-problems.ts';
 
 const schema = {
@@ -32,7 +31,7 @@ export function registerArchiveWorkflow(app: ApiServer, context: ApiContext): vo
         return readWorkflow(transaction, tenantId, id);
       });
       if (!workflow) throw createWorkflowNotFound();
-      return { status: 200, headers: { etag: formatETag(workflow.version) }, body: renderWorkflow(workflow) };
+      return answerWorkflow(200, workflow);
     });
     return sendAnswer(reply, answer);
   });

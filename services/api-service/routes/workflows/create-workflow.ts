@@ -4,8 +4,7 @@ import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { withHeaders } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
-import { formatETag } from '../../workflows/etag.ts';
-import { renderWorkflow } from '../../workflows/render-workflow.ts';
+import { answerWorkflow } from '../../workflows/render-workflow.ts';
 import { addWorkflow } from '../../workflows/save-workflow.ts';
 
 const schema = {
@@ -20,7 +19,7 @@ export function registerCreateWorkflow(app: ApiServer, context: ApiContext): voi
     const origin = describeOrigin(request, 'workflow.create');
     const answer = await runIdempotently(context, request, async (client) => {
       const workflow = await addWorkflow(context, client, request.tenantId, request.body, origin);
-      return { status: 201, headers: { etag: formatETag(workflow.version) }, body: renderWorkflow(workflow) };
+      return answerWorkflow(201, workflow);
     });
     return sendAnswer(reply, answer);
   });

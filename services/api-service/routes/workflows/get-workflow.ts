@@ -4,8 +4,7 @@ import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { refuse, withHeaders } from '../../openapi/refusals.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
-import { formatETag } from '../../workflows/etag.ts';
-import { renderWorkflow } from '../../workflows/render-workflow.ts';
+import { answerWorkflow } from '../../workflows/render-workflow.ts';
 import { createWorkflowNotFound } from '../../workflows/workflow-problems.ts';
 
 const schema = {
@@ -20,10 +19,6 @@ export function registerGetWorkflow(app: ApiServer, context: ApiContext): void {
     const { ordinary } = asTenant(context.database, request.tenantId);
     const workflow = await readWorkflow(ordinary, request.tenantId, request.params.id);
     if (!workflow) throw createWorkflowNotFound();
-    return sendAnswer(reply, {
-      status: 200,
-      headers: { etag: formatETag(workflow.version) },
-      body: renderWorkflow(workflow),
-    });
+    return sendAnswer(reply, answerWorkflow(200, workflow));
   });
 }

@@ -4,8 +4,7 @@ import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { refuse, withHeaders } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
-import { formatETag } from '../../workflows/etag.ts';
-import { renderWorkflow } from '../../workflows/render-workflow.ts';
+import { answerWorkflow } from '../../workflows/render-workflow.ts';
 import { replaceWorkflow } from '../../workflows/save-workflow.ts';
 
 const schema = {
@@ -30,7 +29,7 @@ export function registerReplaceWorkflow(app: ApiServer, context: ApiContext): vo
     };
     const answer = await runIdempotently(context, request, async (client) => {
       const workflow = await replaceWorkflow(context, client, target, request.body);
-      return { status: 200, headers: { etag: formatETag(workflow.version) }, body: renderWorkflow(workflow) };
+      return answerWorkflow(200, workflow);
     });
     return sendAnswer(reply, answer);
   });
