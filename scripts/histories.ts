@@ -1,12 +1,17 @@
 // Random histories of timers against the model, as many as one likes, with progress. Starts its own Postgres.
 //
 // usage: npm run histories [-- [--count=N] [--seed=N] [--path=P] [--out=NAME]]
+//        npm run histories -- --breakage=NAME
 //
 // By default 100,000 histories that a seed of the moment chooses. A history that does not go as the model says is made as
 // short as can be and told step by step, with the seed and the path that lead to it again. The exit code is 1 then.
+// With `--breakage`, looks for a seed whose first histories notice that breakage of a statement, for noticing-seeds.ts; an
+// empty name means all of them.
 // `--out` writes NAME.md and NAME.json: how many went as the model says, at which commit, on which machine.
 import { parseArgs } from 'node:util';
 import { describeOrigin, type Origin, writeReport } from '../loadtest/command/index.ts';
+import { BREAKAGES } from '../packages/database/test/histories/breakages.ts';
+import { findNoticingSeed } from '../packages/database/test/histories/noticing-seeds.ts';
 import { checkHistories, HistoryRunner } from '../packages/database/test/histories/runner.ts';
 import { startTestServers } from '../packages/local-servers/index.ts';
 
@@ -24,6 +29,7 @@ const { values } = parseArgs({
     count: { type: 'string', default: String(COUNT_DEFAULT) },
     seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 30)) },
     path: { type: 'string' },
+    breakage: { type: 'string' },
     out: { type: 'string' },
   },
 });
@@ -33,10 +39,18 @@ if (!Number.isInteger(count) || count < 1 || count > COUNT_MAX)
   fail(`--count takes a whole number from 1 to ${COUNT_MAX}.`);
 if (!Number.isInteger(firstSeed)) fail('--seed takes a whole number.');
 
+const breakages = BREAKAGES.filter(({ name }) => values.breakage === '' || name === values.breakage);
+if (values.breakage !== undefined && breakages.length === 0)
+  fail(`--breakage takes one of: ${BREAKAGES.map(({ name }) => name).join('; ')}.`);
+
 const origin = values.out === undefined ? undefined : describeOrigin('histories', process.argv.slice(2));
 const servers = await startTestServers();
 process.env.TEST_DATABASE_URL = servers.databaseUrl;
 process.env.TEST_REDIS_URL = servers.redisUrl;
+if (values.breakage !== undefined) {
+  await searchSeeds().finally(() => servers.stop());
+  process.exit();
+}
 const beganAt = performance.now();
 let done = 0;
 let nextBlock = 0;
@@ -54,6 +68,19 @@ tellProgress();
 if (origin) report(values.out!, origin);
 if (failure !== undefined) fail(failure);
 console.log('All of them went as the model says.');
+
+async function searchSeeds(): Promise<void> {
+  const runner = await HistoryRunner.open();
+  try {
+    for (const breakage of breakages) {
+      const seed = await findNoticingSeed(runner, breakage);
+      console.log(`${breakage.name}: ${seed === undefined ? 'no seed notices it' : `seed ${seed}`}`);
+      if (seed === undefined) process.exitCode = 1;
+    }
+  } finally {
+    await runner.close();
+  }
+}
 
 async function runLane(): Promise<void> {
   const runner = await HistoryRunner.open();
