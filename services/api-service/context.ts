@@ -21,6 +21,8 @@ export interface ApiContext {
    * tenants share, for operators. What is done for one tenant is done by `asTenant(database, tenantId)`.
    */
   readonly database: Database;
+  /** Milliseconds of a clock that never goes back: by it what was read from the database grows old. */
+  readonly now: () => number;
   /** The database's time, estimated; anchors and due times are reckoned by it. */
   readonly clock: DatabaseClock;
   readonly workflowVersions: WorkflowVersions;

@@ -177,12 +177,13 @@ export async function createApiContext(parts: {
   logger: Logger;
   database: Database;
   registry: Registry;
+  now?: () => number;
 }): Promise<ApiContext> {
-  const { config, logger, database, registry } = parts;
+  const { config, logger, database, registry, now = () => performance.now() } = parts;
   const clock = new DatabaseClock();
   for (let round = 0; round < CLOCK_ROUNDS_AT_START; round += 1) await synchronizeClock(database.ordinary, clock);
   const bodyRoom = new BodyRoom(config.API_BODIES_BYTES_MAX);
-  const limits = new KnownLimits(config, database);
+  const limits = new KnownLimits(config, database, now);
   await limits.readDefaultTenant();
   const timerBatcher = new WriteBatcher(
     describeTimerBatches(
@@ -208,10 +209,16 @@ export async function createApiContext(parts: {
     config,
     logger,
     database,
+    now,
     clock,
     limits,
     requestRates: new RequestRates(limits),
-    liveTimers: new LiveTimerQuotas(limits, database, () => metrics.requestsLimited.inc({ limit: 'live_timers' })),
+    liveTimers: new LiveTimerQuotas({
+      limits,
+      database,
+      onRefuse: () => metrics.requestsLimited.inc({ limit: 'live_timers' }),
+      now,
+    }),
     timerBatcher,
     namedTimerBatcher,
     bodyRoom,

@@ -12,7 +12,7 @@ const TENANTS_MAX = 10_000;
 interface KnownSecrets {
   /** The present one first. */
   secrets: readonly { secret: string; endsAt: number }[];
-  /** Those of `secrets` that sign until `changesAt`, when the first of them ends (`performance.now()`). */
+  /** Those of `secrets` that sign until `changesAt`, when the first of them ends (by `now`). */
   signing: readonly string[];
   changesAt: number;
   readAt: number;
@@ -28,18 +28,21 @@ interface KnownSecrets {
 export class SigningSecrets {
   readonly #database: Pick<Database, 'hot'>;
   readonly #keyring: Keyring;
+  readonly #now: () => number;
   readonly #known = new Map<string, KnownSecrets>();
   readonly #reading = new Map<string, Promise<KnownSecrets>>();
 
-  constructor(database: Pick<Database, 'hot'>, keyring: Keyring) {
+  /** `now`: milliseconds of a clock that never goes back. */
+  constructor(database: Pick<Database, 'hot'>, keyring: Keyring, now: () => number = () => performance.now()) {
     this.#database = database;
     this.#keyring = keyring;
+    this.#now = now;
   }
 
   /** As `read`, at once; undefined when they must be read. Throws UnreadableSecretError. */
   peek(tenantId: string): readonly string[] | undefined {
     const known = this.#known.get(tenantId);
-    const now = performance.now();
+    const now = this.#now();
     return known && now - known.readAt < SECRETS_TTL_MS ? chooseSigning(known, now) : undefined;
   }
 
@@ -53,11 +56,11 @@ export class SigningSecrets {
       reading = this.#read(tenantId).finally(() => this.#reading.delete(tenantId));
       this.#reading.set(tenantId, reading);
     }
-    return chooseSigning(await reading, performance.now());
+    return chooseSigning(await reading, this.#now());
   }
 
   async #read(tenantId: string): Promise<KnownSecrets> {
-    const readAt = performance.now();
+    const readAt = this.#now();
     const known: KnownSecrets = { secrets: [], signing: [], changesAt: 0, readAt, error: undefined };
     try {
       const found = await readSigningSecrets(this.#database.hot, tenantId, this.#keyring);

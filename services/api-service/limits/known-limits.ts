@@ -20,14 +20,17 @@ const LIMITED_TENANTS_MAX = 10_000;
 export class KnownLimits {
   readonly #database: Pick<Database, 'ordinary'>;
   readonly #general: Limits | undefined;
+  readonly #now: () => number;
   readonly #known = new Map<string, Limits>();
   #askAgainAt = Number.NEGATIVE_INFINITY;
 
   constructor(
     config: Pick<ApiConfig, 'API_REQUESTS_PER_SECOND_MAX' | 'API_LIVE_TIMERS_MAX'>,
     database: Pick<Database, 'ordinary'>,
+    now: () => number,
   ) {
     this.#database = database;
+    this.#now = now;
     const general = {
       requestsPerSecondMax: config.API_REQUESTS_PER_SECOND_MAX || undefined,
       liveTimersMax: config.API_LIVE_TIMERS_MAX || undefined,
@@ -56,7 +59,7 @@ export class KnownLimits {
    * would be answered later for it, and what is known is good enough until the answer is there.
    */
   refreshDefaultTenant(): void {
-    const now = performance.now();
+    const now = this.#now();
     if (now < this.#askAgainAt) return;
     this.#askAgainAt = now + LIMITS_TTL_MS;
     void this.readDefaultTenant().catch(() => {});

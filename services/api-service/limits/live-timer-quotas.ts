@@ -9,6 +9,14 @@ const COUNTS_MAX = 10_000;
 /** Timers end at any time; what ended is noticed at the next count. */
 const RETRY_AFTER_SECONDS = Math.ceil(COUNT_TTL_MS / 1000);
 
+export interface LiveTimerQuotasOptions {
+  limits: KnownLimits;
+  database: Pick<Database, 'hot' | 'ordinary'>;
+  onRefuse: () => void;
+  /** Milliseconds of a clock that never goes back. */
+  now: () => number;
+}
+
 /** Live timers by the ledger at one instant (process' monotonic ms), and what was let in since. */
 interface Count {
   live: number;
@@ -24,13 +32,15 @@ export class LiveTimerQuotas {
   readonly #limits: KnownLimits;
   readonly #database: Pick<Database, 'hot' | 'ordinary'>;
   readonly #onRefuse: () => void;
+  readonly #now: () => number;
   readonly #counts = new Map<string, Count>();
   readonly #underWay = new Map<string, Promise<Count>>();
 
-  constructor(limits: KnownLimits, database: Pick<Database, 'hot' | 'ordinary'>, onRefuse: () => void) {
+  constructor({ limits, database, onRefuse, now }: LiveTimerQuotasOptions) {
     this.#limits = limits;
     this.#database = database;
     this.#onRefuse = onRefuse;
+    this.#now = now;
   }
 
   /** Whether the tenant has a quota at all; without one there is nothing to ask or to wait for. */
@@ -46,7 +56,7 @@ export class LiveTimerQuotas {
     const max = this.#limits.find(tenantId)?.liveTimersMax;
     if (max === undefined || timers === 0) return undefined;
     const known = this.#counts.get(tenantId);
-    const isFresh = known !== undefined && performance.now() - known.countedAt < COUNT_TTL_MS;
+    const isFresh = known !== undefined && this.#now() - known.countedAt < COUNT_TTL_MS;
     const count = isFresh ? known : await (client ? this.#count(tenantId, client) : this.#countTogether(tenantId));
     const present = count.live + count.added;
     if (present + timers > max) {
@@ -77,7 +87,7 @@ export class LiveTimerQuotas {
 
   async #count(tenantId: string, database: Transaction): Promise<Count> {
     const before = this.#counts.get(tenantId);
-    const countedAt = performance.now();
+    const countedAt = this.#now();
     const live = await countLiveTimers(database, tenantId);
     // Whoever counted meanwhile, on another connection, may have let in more since.
     const meanwhile = this.#counts.get(tenantId);

@@ -31,7 +31,7 @@ const GRANTS_CACHED_MAX = 10_000;
 const KEY_LENGTH_MAX = 255;
 
 /** Lets in who presents a key: sets `request.tenantId`, `request.scope` and `request.caller`, or answers 401 or 403. */
-export function addAuth(app: ApiServer, context: Pick<ApiContext, 'config' | 'database' | 'limits'>): void {
+export function addAuth(app: ApiServer, context: Pick<ApiContext, 'config' | 'database' | 'limits' | 'now'>): void {
   app.decorateRequest('tenantId', '');
   app.decorateRequest('scope', 'read');
   app.decorateRequest('caller', null as never);
@@ -121,14 +121,14 @@ function refuse(detail: string, parameters = ''): ProblemError {
  * takes tells a guesser nothing: texts are compared only when their hashes, of a seed that nobody knows, are equal.
  */
 class ApiKeyGrants {
-  readonly #context: Pick<ApiContext, 'database' | 'limits'>;
+  readonly #context: Pick<ApiContext, 'database' | 'limits' | 'now'>;
   readonly #bootstrapHash: Buffer | undefined;
   readonly #known = new Map<string, { grant: Grant; until: number }>();
   readonly #underWay = new Map<string, Promise<Grant | undefined>>();
   #strangers = 0;
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(context: Pick<ApiContext, 'config' | 'database' | 'limits'>) {
+  constructor(context: Pick<ApiContext, 'config' | 'database' | 'limits' | 'now'>) {
     this.#context = context;
     const bootstrapKey = context.config.BOOTSTRAP_API_KEY;
     this.#bootstrapHash = bootstrapKey === undefined ? undefined : hash('sha256', bootstrapKey, 'buffer');
@@ -137,7 +137,7 @@ class ApiKeyGrants {
   /** At once when the key is remembered. Rejects when the database can not be asked. */
   find(key: string): Grant | undefined | Promise<Grant | undefined> {
     const known = this.#known.get(key);
-    if (known && known.until > performance.now()) return known.grant;
+    if (known && known.until > this.#context.now()) return known.grant;
     // Requests of one client that come together ask once.
     let asking = this.#underWay.get(key);
     if (!asking) {
@@ -148,7 +148,7 @@ class ApiKeyGrants {
   }
 
   async #ask(key: string): Promise<Grant | undefined> {
-    const askedAt = performance.now();
+    const askedAt = this.#context.now();
     const isKnown = this.#known.delete(key);
     const find = () => this.#findGrant(key, hash('sha256', key, 'buffer'));
     const grant = await (isKnown ? find() : this.#inTurn(find));

@@ -25,12 +25,12 @@ async function createTenant(limits: object, by: TestApi = api) {
   return { id: tenant.body.id as string, headers: { authorization: `Bearer ${key.body.key}` } };
 }
 
-/** From now on time stands still for this process. */
+/** From now on time stands still for the buckets of requests. */
 function stopTime(): void {
   vi.spyOn(performance, 'now').mockReturnValue(performance.now());
 }
 
-/** From now on it is this much later than it is. */
+/** From now on it is this much later for them than it is. */
 function passTime(ms: number): void {
   const now = performance.now.bind(performance);
   vi.spyOn(performance, 'now').mockImplementation(() => now() + ms);
@@ -127,7 +127,7 @@ describe('live timers', () => {
     // Another tenant is not concerned.
     expect((await create({})).status).toBe(201);
     await api.request('POST', `/v1/timers/${answers[0]!.body.id}/cancel`, undefined, headers);
-    passTime(COUNT_TTL_MS);
+    api.passTime(COUNT_TTL_MS);
     expect(statusesOf([await create(headers), await create(headers)])).toEqual([201, 429]);
   });
 
@@ -173,7 +173,7 @@ describe('live timers', () => {
     });
     expect(await create(headers, {}, { 'idempotency-key': 'first' })).toMatchObject({ status: 201, body: keyed.body });
     await api.request('PATCH', `/v1/tenants/${id}`, { liveTimersMax: 3 });
-    passTime(LIMITS_TTL_MS);
+    api.passTime(LIMITS_TTL_MS);
     expect((await create(headers, {}, { 'idempotency-key': 'second' })).status).toBe(201);
   });
 
@@ -209,7 +209,7 @@ describe('live timers', () => {
     const full = await openTestApi({ API_LIVE_TIMERS_MAX: '1' });
     try {
       const dead = await createDeadLetter(full);
-      passTime(COUNT_TTL_MS);
+      full.passTime(COUNT_TTL_MS);
       expect((await full.request('POST', '/v1/timers', timerOf())).status).toBe(201);
       const redrive = () => full.request('POST', `/v1/dead-letters/${dead}/redrive`);
       expect(await redrive()).toMatchObject(QUOTA_EXCEEDED);

@@ -43,6 +43,8 @@ export interface TestApi {
    * sent until it is answered.
    */
   request(method: string, url: string, body?: unknown, headers?: Record<string, string>): Promise<TestAnswer>;
+  /** What this api read from the database is this much older from now on (ms). */
+  passTime(ms: number): void;
   close(): Promise<void>;
 }
 
@@ -73,8 +75,15 @@ export async function openTestApi(settings: Record<string, string> = {}, beside?
   });
   // Default metrics of Node are expensive to set up once a test; only the api's own are wanted.
   const registry = new Registry();
+  let passedMs = 0;
   const context = await withoutFaults(() =>
-    createApiContext({ config, logger, database: testDatabase.service, registry }),
+    createApiContext({
+      config,
+      logger,
+      database: testDatabase.service,
+      registry,
+      now: () => performance.now() + passedMs,
+    }),
   );
   const health = new Health(VERSION);
   health.markStarted();
@@ -115,6 +124,9 @@ export async function openTestApi(settings: Record<string, string> = {}, beside?
         retryAfter: told['retry-after'] as string | undefined,
         code: said?.code,
       }));
+    },
+    passTime(ms) {
+      passedMs += ms;
     },
     async close() {
       await app.close();
