@@ -29,6 +29,7 @@ export { createTestLogger } from './logger.ts';
 export { TEST_ORIGIN } from './origin.ts';
 export { sendPersistently } from './persistent-client.ts';
 export { type Disturbance, type ServerProxy, startProxy } from './proxy.ts';
+export { createRandom } from './random.ts';
 export { type Answer, type ReceivedRequest, type Receiver, startReceiver } from './receiver.ts';
 export { beginRuns, storeWorkflow } from './runs.ts';
 export { fillPath, SENSIBLE_BODIES, SENSIBLE_QUERIES } from './sensible-requests.ts';

@@ -7,6 +7,8 @@ export interface Disturbance {
   jitterMs?: number;
   /** Nothing passes in that direction, and nobody is told: a host that swallows packets. */
   swallow?: 'toServer' | 'toClient' | 'both';
+  /** Once a client has sent this text nothing passes to any client any more. */
+  swallowAnswersAfter?: string;
   /** One in so many pieces tears its connection down instead of arriving. */
   resetOneIn?: number;
 }
@@ -21,6 +23,8 @@ export interface ServerProxy {
   stall(): void;
   /** As `disturbance` says from now on, for connections open and to come. */
   disturb(disturbance: Disturbance): void;
+  /** Bytes that were swallowed since the beginning. */
+  readonly swallowedBytes: number;
   /** Leads to another server from now on; open connections are closed. */
   retarget(url: string): Promise<void>;
   /** As at the beginning. What was swallowed stays lost: all connections are closed. */
@@ -33,6 +37,7 @@ export async function startProxy(targetUrl: string, random: () => number = Math.
   let target = new URL(targetUrl);
   const sockets = new Set<Socket>();
   let disturbance: Disturbance = {};
+  let swallowedBytes = 0;
   const server = createServer((socket) => {
     track(socket);
     const upstream = connect(Number(target.port), target.hostname);
@@ -50,8 +55,14 @@ export async function startProxy(targetUrl: string, random: () => number = Math.
     // When the last piece that was put off arrives (monotonic ms): none may overtake it.
     let lastAt = 0;
     from.on('data', (bytes: Buffer) => {
-      const { swallow, resetOneIn, latencyMs = 0, jitterMs = 0 } = disturbance;
-      if (swallow === 'both' || swallow === direction) return;
+      const { swallow, swallowAnswersAfter, resetOneIn, latencyMs = 0, jitterMs = 0 } = disturbance;
+      if (swallow === 'both' || swallow === direction) {
+        swallowedBytes += bytes.length;
+        return;
+      }
+      if (direction === 'toServer' && swallowAnswersAfter !== undefined && bytes.includes(swallowAnswersAfter)) {
+        disturbance = { swallow: 'toClient' };
+      }
       if (resetOneIn !== undefined && random() * resetOneIn < 1) {
         from.resetAndDestroy();
         to.resetAndDestroy();
@@ -86,6 +97,9 @@ export async function startProxy(targetUrl: string, random: () => number = Math.
     },
     disturb(wanted) {
       disturbance = wanted;
+    },
+    get swallowedBytes() {
+      return swallowedBytes;
     },
     async retarget(url) {
       target = new URL(url);

@@ -10,7 +10,7 @@ import {
   startTimers,
 } from '@punctual/database';
 import { createId, DEFAULT_TENANT_ID, decodeTaskStates, type TaskState } from '@punctual/domain';
-import { waitUntil } from '@punctual/testkit';
+import { createRandom, waitUntil } from '@punctual/testkit';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openTestApi, type TestApi } from './open-test-api.ts';
 
@@ -119,17 +119,6 @@ test('single runs that come together share transactions, each with its own answe
   expect(row.runs).toBe(270);
   expect(row.transactions).toBeLessThan(30);
 });
-
-/** Numbers in [0, 1) that depend on the seed only (mulberry32). */
-function createRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 const RUNS = 2_000;
 const RUNS_AT_ONCE = 60;

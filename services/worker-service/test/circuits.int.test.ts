@@ -8,15 +8,8 @@ import {
   useTestDatabase,
   waitUntil,
 } from '@punctual/testkit';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import {
-  httpAction,
-  openWorkerRig,
-  QUICK_RETRY,
-  type WorkerRig,
-  type WorkerRigOptions,
-  waitForEnds,
-} from './open-rig.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { httpAction, QUICK_RETRY, repeat, useWorkerRigs, type WorkerRig, waitForEnds } from './open-rig.ts';
 
 /** The setting's own default: enough for a few timers to use up their four attempts each. */
 const FAILURES = 20;
@@ -25,30 +18,15 @@ const RESUME_LIMIT_MS = 15_000;
 const LONG_LIMIT_MS = 30_000;
 
 const db = useTestDatabase(4);
-const closers: (() => Promise<unknown>)[] = [];
+const { open, closeAfterwards } = useWorkerRigs(db);
 let receiver: Receiver;
 /** The way to the receiver, which refuses connections while it is cut. */
 let endpoint: ServerProxy;
 
 beforeEach(async () => {
-  receiver = await startReceiver();
-  endpoint = await startProxy(receiver.url);
-  closers.push(
-    () => receiver.close(),
-    () => endpoint.close(),
-  );
+  receiver = closeAfterwards(await startReceiver());
+  endpoint = closeAfterwards(await startProxy(receiver.url));
 });
-afterEach(async () => {
-  for (const close of closers.splice(0).toReversed()) await close();
-});
-
-async function open(options: WorkerRigOptions = {}): Promise<WorkerRig> {
-  const rig = await openWorkerRig(db, options);
-  closers.push(() => rig.close());
-  return rig;
-}
-
-const repeat = <Item>(count: number, item: Item): Item[] => Array.from({ length: count }, () => item);
 
 async function countAttempts(ids: readonly string[]): Promise<number> {
   const { rows } = await db.database.ordinary.query<{ count: number }>(
@@ -78,8 +56,7 @@ async function openCircuit(rig: WorkerRig): Promise<string[]> {
 describe('an endpoint that is dead and comes back', () => {
   it('gets its timers within seconds, those that waited with all their attempts; others notice nothing', async () => {
     const rig = await open();
-    const healthy = await startReceiver();
-    closers.push(() => healthy.close());
+    const healthy = closeAfterwards(await startReceiver());
     const first = await openCircuit(rig);
     expect(await rig.readMetric('worker_circuits_opened_total')).toBe(1);
 

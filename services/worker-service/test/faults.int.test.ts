@@ -1,35 +1,16 @@
 import { startTimers } from '@punctual/database';
 import { type Receiver, startProxy, startReceiver, useTestDatabase, waitUntil } from '@punctual/testkit';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import {
-  httpAction,
-  openWorkerRig,
-  QUICK_RETRY,
-  type WorkerRig,
-  type WorkerRigOptions,
-  waitForEnds,
-} from './open-rig.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { httpAction, QUICK_RETRY, repeat, useWorkerRigs, waitForEnds } from './open-rig.ts';
 
 const db = useTestDatabase(8);
-const closers: (() => Promise<unknown>)[] = [];
+const { open, closeAfterwards } = useWorkerRigs(db);
 let receiver: Receiver;
 
 beforeEach(async () => {
   await db.database.ordinary.query('TRUNCATE timers');
-  receiver = await startReceiver();
-  closers.push(() => receiver.close());
+  receiver = closeAfterwards(await startReceiver());
 });
-afterEach(async () => {
-  for (const close of closers.splice(0).toReversed()) await close();
-});
-
-async function open(options: WorkerRigOptions = {}): Promise<WorkerRig> {
-  const rig = await openWorkerRig(db, options);
-  closers.push(() => rig.close());
-  return rig;
-}
-
-const repeat = <Item>(count: number, item: Item): Item[] => Array.from({ length: count }, () => item);
 
 async function countByState(): Promise<Record<string, number>> {
   const { rows } = await db.database.ordinary.query<{ state: string; count: number }>(
@@ -54,8 +35,7 @@ describe('an origin that hangs', () => {
       settings: { WORKER_ATTEMPTS_PER_ORIGIN: '8', WORKER_ATTEMPTS_MAX: '192', WORKER_CHUNKS_AT_ONCE: '2' },
     });
     receiver.answer = () => 'hang';
-    const healthy = await startReceiver();
-    closers.push(() => healthy.close());
+    const healthy = closeAfterwards(await startReceiver());
     const hangingIds = await rig.deliver(...repeat(200, { action: httpAction(receiver.url), timeoutMs: 60_000 }));
     await waitUntil('its slots are taken', () => receiver.openCount === 8);
     await waitUntil('timers are given back', async () => (await rig.readMetric('worker_timers_postponed_total')) > 20);
@@ -89,8 +69,7 @@ describe('an origin that hangs', () => {
 
 describe('while Postgres is away', () => {
   it('outcomes are kept, written when it is back, and nothing is sent twice', async () => {
-    const proxy = await startProxy(db.url);
-    closers.push(() => proxy.close());
+    const proxy = closeAfterwards(await startProxy(db.url));
     const rig = await open({ databaseUrl: proxy.url });
     receiver.answer = () => 'hang';
     const ids = await rig.deliver(
@@ -112,8 +91,7 @@ describe('while Postgres is away', () => {
   });
 
   it('hints go back to the queue, and their timers are sent as soon as it is back', async () => {
-    const proxy = await startProxy(db.url);
-    closers.push(() => proxy.close());
+    const proxy = closeAfterwards(await startProxy(db.url));
     const rig = await open({ databaseUrl: proxy.url, isHinting: false });
     await rig.deliver({ action: httpAction(receiver.url) });
     await waitUntil('it works', () => receiver.requests.length === 1);

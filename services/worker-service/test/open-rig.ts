@@ -11,6 +11,7 @@ import {
   withoutFaults,
 } from '@punctual/testkit';
 import { Registry } from 'prom-client';
+import { afterEach } from 'vitest';
 import { readWorkerConfig } from '../config.ts';
 import { type RunningWorker, startWorker } from '../worker.ts';
 
@@ -99,6 +100,30 @@ export async function openWorkerRig(
       await testQueue.drop();
     },
   };
+}
+
+/** Rigs on `db`, each closed after its test, and whatever else a test wants closed then: the last that was opened first. */
+export function useWorkerRigs(db: { database: Database; url: string }) {
+  const closers: (() => Promise<unknown>)[] = [];
+  afterEach(async () => {
+    for (const close of closers.splice(0).toReversed()) await close();
+  });
+  return {
+    async open(options?: WorkerRigOptions): Promise<WorkerRig> {
+      const rig = await openWorkerRig(db, options);
+      closers.push(() => rig.close());
+      return rig;
+    },
+    closeAfterwards<T extends { close(): Promise<unknown> }>(opened: T): T {
+      closers.push(() => opened.close());
+      return opened;
+    },
+  };
+}
+
+/** The same item so many times. */
+export function repeat<Item>(count: number, item: Item): Item[] {
+  return Array.from({ length: count }, () => item);
 }
 
 function openHinter(database: Database, queue: ChunkQueue): Loop {

@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { findFreePort } from '@punctual/local-servers';
-import { waitUntil } from '@punctual/testkit';
+import { startProxy, waitUntil } from '@punctual/testkit';
 import pg from 'pg';
 import { type Answer, send, type Timer } from '../api-client.ts';
 import { type Program, startProgram } from '../processes.ts';
-import { startAnswerThief } from './answer-thief.ts';
 
 const ENTRY = join(import.meta.dirname, '../../../services/api-service/main.ts');
 const DELAY = { type: 'duration', value: 1, unit: 'days' };
@@ -83,23 +82,23 @@ export async function killBetweenCommitAndReply(
   survivorUrl: string,
 ): Promise<string[]> {
   const change = await describeChange(survivorUrl);
-  const toDatabase = await startAnswerThief(databaseUrl);
+  const toDatabase = await startProxy(databaseUrl);
   const victim = await startApi(toDatabase.url);
-  const toApi = await startAnswerThief(victim.url);
+  const toApi = await startProxy(victim.url);
   const client = new pg.Client({ connectionString: databaseUrl });
   await client.connect();
   const countEffects = async () => Number((await client.query<{ count: number }>(change.effectText)).rows[0]?.count);
   try {
     const { method, path, body, headers } = change;
-    if (moment === 'beforeAnswering') toDatabase.stealAnswerTo(change.lastWord);
-    else toApi.stealAnswerTo(`${method} ${path}`);
+    if (moment === 'beforeAnswering') toDatabase.disturb({ swallowAnswersAfter: change.lastWord });
+    else toApi.disturb({ swallowAnswersAfter: `${method} ${path}` });
     const request = send(toApi.url.replace(/\/$/, '') + path, method, body, headers).then(
       () => 'answered',
       () => 'unanswered',
     );
     await waitUntil('the change is made', async () => (await countEffects()) === 1, START_LIMIT_MS);
     if (moment === 'afterAnswering')
-      await waitUntil('the answer is on its way', () => toApi.stolen > 0, START_LIMIT_MS);
+      await waitUntil('the answer is on its way', () => toApi.swallowedBytes > 0, START_LIMIT_MS);
     victim.program.kill('SIGKILL');
     await victim.program.exited;
     await toApi.close();
