@@ -1,19 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  findFreePort,
-  type RunningPostgres,
-  type RunningRedis,
-  type RunningStack,
-  startPostgres,
-  startRedis,
-  startStack,
-} from '@punctual/local-servers';
-import { emptyRedis, type Receiver, startReceiver, waitUntil } from '@punctual/testkit';
+import { findFreePort, type RunningRedis, startRedis } from '@punctual/local-servers';
+import { emptyRedis, waitUntil } from '@punctual/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ApiClient, type Problem, send, type Timer } from './api-client.ts';
 import { listEveryRoute } from './every-route.ts';
+import { OwnSystem } from './own-system.ts';
 import { isRunning, signalTree, startProgram } from './processes.ts';
 
 /** In which the API says that it can not do something (ms). */
@@ -23,49 +14,30 @@ const RESUME_LIMIT_MS = 20_000;
 const TEST_LIMIT_MS = 120_000;
 const SETUP_LIMIT_MS = 120_000;
 
-let folder: string;
-let postgresPort: number;
-let redisPort: number;
-let postgres: RunningPostgres;
-let redis: RunningRedis;
-let stack: RunningStack;
-let receiver: Receiver;
+let system: OwnSystem;
 let api: ApiClient;
 
-const openPostgres = () => startPostgres({ dataDir: join(folder, 'postgres'), port: postgresPort, log: () => {} });
-const openRedis = () => startRedis({ ephemeral: true, port: redisPort, log: () => {} });
-
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'punctual-outages-'));
-  [postgresPort, redisPort] = [await findFreePort(), await findFreePort()];
-  [postgres, redis, receiver] = await Promise.all([openPostgres(), openRedis(), startReceiver()]);
-  stack = await startStack({
-    ephemeral: true,
-    databaseUrl: postgres.url,
-    redisUrl: redis.url,
-    env: { LOG_LEVEL: 'fatal' },
-    log: () => {},
+  system = await OwnSystem.start({
+    describeStack: async () => ({ ephemeral: true, env: { LOG_LEVEL: 'fatal' } }),
   });
-  api = new ApiClient(stack.apiUrls);
+  api = new ApiClient(system.stack.apiUrls);
 }, SETUP_LIMIT_MS);
 
-afterAll(async () => {
-  await stack?.stop();
-  await Promise.all([postgres?.stop(), redis?.stop(), receiver?.close()]);
-  rmSync(folder, { recursive: true, force: true });
-}, SETUP_LIMIT_MS);
+afterAll(() => system?.stop(), SETUP_LIMIT_MS);
 
 /** Creates a timer that is due after `ms`, and returns its id. */
 async function createTimer(ms: number): Promise<string> {
   const dueAt = new Date(Date.now() + ms).toISOString();
-  const timer = { dueAt, action: { type: 'http', url: receiver.url } };
+  const timer = { dueAt, action: { type: 'http', url: system.receiver.url } };
   return (await api.expect<Timer>([201], 'POST', '/v1/timers', timer)).id;
 }
 
 function countDelivered(ids: Iterable<string>): number {
   const wanted = new Set(ids);
-  return new Set(receiver.requests.map(({ headers }) => String(headers['webhook-id'])).filter((id) => wanted.has(id)))
-    .size;
+  return new Set(
+    system.receiver.requests.map(({ headers }) => String(headers['webhook-id'])).filter((id) => wanted.has(id)),
+  ).size;
 }
 
 async function waitForDeliveries(ids: readonly string[], limitMs = RESUME_LIMIT_MS): Promise<void> {
@@ -75,7 +47,7 @@ async function waitForDeliveries(ids: readonly string[], limitMs = RESUME_LIMIT_
 /** The answers of every service to one of the questions about its health. */
 async function askAll(question: '' | '/live' | '/ready'): Promise<Record<string, string>> {
   const answers = await Promise.all(
-    stack.processes.map(async ({ name, url }) => {
+    system.stack.processes.map(async ({ name, url }) => {
       const { status, body } = await send<{ status: string }>(`${url}/v1/health${question}`);
       return [name.split('-')[0]!, `${status} ${body.status}`];
     }),
@@ -92,13 +64,13 @@ async function waitForHealth(answer: string): Promise<void> {
 
 /** Sends a request to every route at once; says which did not answer as they must while Postgres is away. */
 async function findWrongRefusals(headers: Record<string, string> = {}): Promise<string[]> {
-  const routes = await listEveryRoute(stack.apiUrls[0]!);
+  const routes = await listEveryRoute(system.stack.apiUrls[0]!);
   expect(routes.length).toBeGreaterThan(30);
   const faults = await Promise.all(
     routes.map(async ({ name, method, path, body }) => {
       const sentAt = performance.now();
       // Not by the client, which sends again what is answered 503 while faults are injected.
-      const answer = await send<Problem>(stack.apiUrls[0] + path, method, body, headers);
+      const answer = await send<Problem>(system.stack.apiUrls[0] + path, method, body, headers);
       const ms = Math.round(performance.now() - sentAt);
       const needsDatabase = name !== 'POST /v1/delays/preview' && name !== 'GET /v1/queues';
       if (!needsDatabase) return answer.status === 200 ? [] : [`${name}: ${answer.status}`];
@@ -120,11 +92,11 @@ describe('while Postgres is away', () => {
       const [before, during] = [await createTimer(0), await createTimer(3_000)];
       await waitForDeliveries([before]);
       // Its attempt is under way when Postgres stops, and ends while there is nobody to tell.
-      receiver.answer = () => ({ delayMs: 1_000 });
+      system.receiver.answer = () => ({ delayMs: 1_000 });
       const underWay = await createTimer(0);
       await waitForDeliveries([underWay]);
-      receiver.answer = () => ({});
-      const frozen = signalTree(postgres.pid, 'SIGSTOP');
+      system.receiver.answer = () => ({});
+      const frozen = signalTree(system.postgres.pid, 'SIGSTOP');
       try {
         expect(await findWrongRefusals()).toEqual([]);
         // Once more, when the pools have given up the connections that hang, and by way of the idempotent ones' transactions.
@@ -141,7 +113,7 @@ describe('while Postgres is away', () => {
       const isRecorded = async () =>
         (await api.expect<Timer>([200], 'GET', `/v1/timers/${underWay}`)).status === 'succeeded';
       await waitUntil('the outcome of the attempt that was under way is recorded', isRecorded, RESUME_LIMIT_MS);
-      expect(receiver.requests.filter(({ headers }) => headers['webhook-id'] === underWay)).toHaveLength(1);
+      expect(system.receiver.requests.filter(({ headers }) => headers['webhook-id'] === underWay)).toHaveLength(1);
     },
     TEST_LIMIT_MS,
   );
@@ -150,13 +122,13 @@ describe('while Postgres is away', () => {
     'and down, every route answers 503 in time, services are live but not ready, and then everything resumes',
     async () => {
       const during = await createTimer(2_000);
-      await postgres.stop();
+      await system.postgres.stop();
       try {
         expect(await findWrongRefusals()).toEqual([]);
         expect(await askAll('/live')).toEqual(all('200 ok'));
         expect(await askAll('/ready')).toEqual(all('503 down'));
       } finally {
-        postgres = await openPostgres();
+        await system.startPostgres();
       }
       await waitForHealth('200 ok');
       await waitForDeliveries([during, await createTimer(0)]);
@@ -174,9 +146,9 @@ describe('while Postgres is away', () => {
         while (!isOver) {
           const timer = {
             delay: { type: 'duration', value: 2, unit: 'seconds' },
-            action: { type: 'http', url: receiver.url },
+            action: { type: 'http', url: system.receiver.url },
           };
-          const { status, body } = await send<Timer>(`${stack.apiUrls[0]}/v1/timers`, 'POST', timer);
+          const { status, body } = await send<Timer>(`${system.stack.apiUrls[0]}/v1/timers`, 'POST', timer);
           if (status === 201) acknowledged.push(body.id);
           else refusals.add(status);
         }
@@ -185,9 +157,10 @@ describe('while Postgres is away', () => {
       try {
         await waitUntil('deliveries are under way', () => countDelivered(acknowledged) > 100, RESUME_LIMIT_MS);
         const atCrash = acknowledged.length;
-        for (const pid of signalTree(postgres.pid, 'SIGKILL')) await waitUntil('it is dead', () => !isRunning(pid));
-        await postgres.exited;
-        postgres = await openPostgres();
+        for (const pid of signalTree(system.postgres.pid, 'SIGKILL'))
+          await waitUntil('it is dead', () => !isRunning(pid));
+        await system.postgres.exited;
+        await system.startPostgres();
         await waitUntil('creating goes on', () => acknowledged.length > atCrash + 100, RESUME_LIMIT_MS);
       } finally {
         isOver = true;
@@ -212,15 +185,15 @@ describe('while Redis is away', () => {
         await createTimer(60_000),
         await createTimer(2_000),
       ];
-      signalTree(redis.pid, 'SIGKILL');
-      await redis.exited;
+      signalTree(system.redis.pid, 'SIGKILL');
+      await system.redis.exited;
       try {
         waiting.push(await createTimer(0), await createTimer(1_000));
         const dueAt = new Date().toISOString();
         await api.expect([200], 'PATCH', `/v1/timers/${changed}`, { dueAt });
         await api.expect([200], 'POST', `/v1/timers/${cancelled}/cancel`, {});
         expect((await api.expect<Timer>([200], 'GET', `/v1/timers/${changed}`)).dueAt).toBe(dueAt);
-        const workflow = { name: 'w', tasks: [{ key: 'a', action: { type: 'http', url: receiver.url } }] };
+        const workflow = { name: 'w', tasks: [{ key: 'a', action: { type: 'http', url: system.receiver.url } }] };
         const { id: workflowId } = await api.expect<{ id: string }>([201], 'POST', '/v1/workflows', workflow);
         const run = await api.expect<{ tasks: { timerId: string }[] }>([201], 'POST', '/v1/runs', { workflowId });
         waiting.push(changed!, run.tasks[0]!.timerId);
@@ -232,7 +205,7 @@ describe('while Redis is away', () => {
         await waitUntil('all of them are overdue', async () => (await isOverdue()) >= waiting.length);
         expect(countDelivered(waiting)).toBe(0);
       } finally {
-        redis = await openRedis();
+        await system.startRedis();
       }
       await waitForDeliveries(waiting);
       await waitForHealth('200 ok');
@@ -245,7 +218,7 @@ describe('while Redis is away', () => {
   it(
     'or forgets everything, hints that waited in it included, deliveries are made all the same',
     async () => {
-      const worker = stack.processes.find(({ name }) => name.startsWith('worker'))!;
+      const worker = system.stack.processes.find(({ name }) => name.startsWith('worker'))!;
       worker.kill('SIGSTOP');
       const ids: string[] = [];
       try {
@@ -259,7 +232,7 @@ describe('while Redis is away', () => {
           return data.reduce((sum, { waiting, active }) => sum + waiting + active, 0);
         };
         await waitUntil('hints wait in Redis', async () => (await countWaiting()) > 0);
-        await emptyRedis(redis.url);
+        await emptyRedis(system.redis.url);
       } finally {
         worker.kill('SIGCONT');
       }
@@ -270,7 +243,12 @@ describe('while Redis is away', () => {
 });
 
 describe('a service that is started while', () => {
-  const environment = () => ({ DATABASE_URL: postgres.url, REDIS_URL: redis.url, HOST: '127.0.0.1', AUTH: 'off' });
+  const environment = () => ({
+    DATABASE_URL: system.postgres.url,
+    REDIS_URL: system.redis.url,
+    HOST: '127.0.0.1',
+    AUTH: 'off',
+  });
 
   it.each(['api', 'scheduler', 'worker'])(
     'Postgres is away says so in one sentence and ends with code 1: %s',
