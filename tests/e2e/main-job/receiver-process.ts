@@ -42,6 +42,11 @@ async function listen(target: Target): Promise<number> {
     request.on('end', () => {
       const receivedAt = Date.now();
       const { headers } = request;
+      // Some other process of the machine that tries ports.
+      if (headers['webhook-id'] === undefined) {
+        response.writeHead(400).end();
+        return;
+      }
       const attempt = Number(headers['punctual-attempt']);
       untold.push({
         target,
