@@ -166,6 +166,8 @@ export {
   sealStoredActions,
 } from './repositories/seal-actions.ts';
 export {
+  describeSealingObstacle,
+  type OtherApi,
   readSealingState,
   resealSigningSecrets,
   type SealingState,

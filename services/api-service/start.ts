@@ -26,6 +26,7 @@ import type { ApiServer } from './api-server.ts';
 import { buildApi } from './app.ts';
 import { type ApiConfig, readEgressRanges } from './config.ts';
 import type { ApiContext } from './context.ts';
+import { Heartbeat } from './heartbeat.ts';
 import { KnownLimits } from './limits/known-limits.ts';
 import { LiveTimerQuotas } from './limits/live-timer-quotas.ts';
 import { RequestRates } from './limits/request-rates.ts';
@@ -115,6 +116,8 @@ async function openApi(options: ApiOptions, database: Database): Promise<Running
     ),
   });
   health.addLoop(clockLoop);
+  const heartbeat = new Heartbeat(context);
+  health.addLoop(heartbeat.loop);
   const mover = new SecretMover(context);
   if (context.keyring.primaryKeyId === undefined) {
     logger.warn(
@@ -124,7 +127,10 @@ async function openApi(options: ApiOptions, database: Database): Promise<Running
     health.addLoop(mover.loop);
   }
   const app = await buildApi({ context, health, registry });
-  const url = await app.listen({ host: config.HOST, port: config.PORT });
+  // Before anything can be sealed here: whoever replaces keys must know of it.
+  await heartbeat.runOnce();
+  const url = await listen(app, config, heartbeat);
+  heartbeat.start();
   clockLoop.start();
   if (context.keyring.primaryKeyId !== undefined) mover.start();
   health.markStarted();
@@ -137,10 +143,20 @@ async function openApi(options: ApiOptions, database: Database): Promise<Running
     port,
     health,
     stop: () => {
-      stopping ??= stopApi({ app, context, health, loops: [clockLoop, mover] });
+      stopping ??= stopApi({ app, context, health, loops: [clockLoop, mover, heartbeat] });
       return stopping;
     },
   };
+}
+
+/** Rejects, having said goodbye, when it can not: nobody is to wait for an api that never was. */
+async function listen(app: ApiServer, config: ApiConfig, heartbeat: Heartbeat): Promise<string> {
+  try {
+    return await app.listen({ host: config.HOST, port: config.PORT });
+  } catch (error) {
+    await heartbeat.stop();
+    throw error;
+  }
 }
 
 function describeQueues(queues: readonly QueueInfo[]): CheckResult {

@@ -4,13 +4,26 @@ import { INSTANCE_TTL_MS } from '../queries/service-instances.ts';
 import { nameStatement } from '../statement.ts';
 import { addSigningSecret } from './signing-secrets.repository.ts';
 
-/** What is still not under the present key, and which workers could not read it there. */
+/** Apis that one state names. More are told by another look, once these are gone. */
+const OTHER_APIS_NAMED_MAX = 10;
+
+/** An api that is alive and seals with another key, or with none (null). */
+export interface OtherApi {
+  id: string;
+  host: string;
+  pid: number;
+  firstKeyId: string | null;
+}
+
+/** What is still not under the present key, which workers could not read it there, and which apis would undo it. */
 export interface SealingState {
   /** Tenants with secrets in plain text, and secrets under other keys. */
   plainTenants: number;
   otherKeySecrets: number;
   /** Workers that are alive and have not told that they hold the present key. */
   unpreparedWorkers: number;
+  /** At most OTHER_APIS_NAMED_MAX, those that started first. */
+  otherApis: OtherApi[];
 }
 
 const selectState = nameStatement<SealingState>(
@@ -19,7 +32,12 @@ const selectState = nameStatement<SealingState>(
      (SELECT count(*) FROM signing_secrets WHERE key_id <> $1) AS "otherKeySecrets",
      (SELECT count(*) FROM service_instances WHERE role = 'worker'
         AND heartbeat_at > clock_timestamp() - $2::float8 * interval '1 millisecond'
-        AND NOT coalesce(details -> 'encryptionKeys' ? $1, false)) AS "unpreparedWorkers"`,
+        AND NOT coalesce(details -> 'encryptionKeys' ? $1, false)) AS "unpreparedWorkers",
+     (SELECT coalesce(jsonb_agg(to_jsonb(a)), '[]') FROM (
+        SELECT id, host, pid, details -> 'encryptionKeys' ->> 0 AS "firstKeyId" FROM service_instances
+        WHERE role = 'api' AND heartbeat_at > clock_timestamp() - $2::float8 * interval '1 millisecond'
+          AND details -> 'encryptionKeys' ->> 0 IS DISTINCT FROM $1
+        ORDER BY started_at, id LIMIT ${OTHER_APIS_NAMED_MAX}) AS a) AS "otherApis"`,
 );
 
 /** How far the move of signing secrets to the present key is. There is one. */
@@ -29,6 +47,22 @@ export async function readSealingState(
 ): Promise<SealingState> {
   const [state] = await selectState(database.ordinary, [primaryKeyId, INSTANCE_TTL_MS]);
   return state!;
+}
+
+/** Why nothing may be moved to the present key now, and what to do about it; undefined: it may. */
+export function describeSealingObstacle(
+  { unpreparedWorkers, otherApis }: SealingState,
+  primaryKeyId: string,
+): string | undefined {
+  if (unpreparedWorkers > 0) {
+    return `${unpreparedWorkers} workers that are alive do not have the key "${primaryKeyId}": restart them with it first.`;
+  }
+  if (otherApis.length === 0) return undefined;
+  const named = otherApis.map(
+    ({ id, host, pid, firstKeyId }) =>
+      `${id} (process ${pid} on ${host}) seals with ${firstKeyId === null ? 'no key' : `"${firstKeyId}"`}`,
+  );
+  return `These apis are alive and do not seal with the key "${primaryKeyId}": ${named.join('; ')}. Restart each with ENCRYPTION_KEYS that begin with "${primaryKeyId}", or stop it; one that was killed counts for ${INSTANCE_TTL_MS / 1000} s more.`;
 }
 
 interface PlainTenant {

@@ -1,4 +1,4 @@
-import { readSealingState, resealSigningSecrets, sealPlainSecrets } from '@punctual/database';
+import { describeSealingObstacle, readSealingState, resealSigningSecrets, sealPlainSecrets } from '@punctual/database';
 import { Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, type Role } from '@punctual/runtime';
 import type { ApiContext } from '../context.ts';
 
@@ -12,12 +12,14 @@ const ERROR_PAUSE_MS = 10_000;
 /**
  * Puts signing secrets under the present key: those that earlier versions stored in plain text, and those under keys that it
  * replaces. Before that it waits until every worker that is alive says that it has the key: one of an earlier version would
- * send requests unsigned. It warns of such workers also when there is nothing to move. Every api with a key runs one; they leave each other's rows alone, and each step is a transaction.
+ * send requests unsigned. And until every api seals with that key: one with another first key would undo each move, and be
+ * undone. It warns of both also when there is nothing to move. Every api with a key runs one; they leave each other's rows
+ * alone, and each step is a transaction.
  */
 export class SecretMover implements Role {
   readonly #context: Pick<ApiContext, 'database' | 'keyring' | 'logger'>;
   readonly #loop: Loop;
-  readonly #warnSeldom: (workers: number) => void;
+  readonly #warnSeldom: (obstacle: string, workers: number) => void;
   #isLeft = false;
 
   constructor(context: Pick<ApiContext, 'database' | 'keyring' | 'logger'>) {
@@ -35,8 +37,13 @@ export class SecretMover implements Role {
       ),
     });
     this.#warnSeldom = limitRate(
-      (workers: number) =>
-        logger.warn({ workers }, 'some workers do not have the present encryption key: they postpone what it sealed'),
+      (obstacle: string, workers: number) =>
+        workers > 0
+          ? logger.warn(
+              { workers },
+              'some workers do not have the present encryption key: they postpone what it sealed',
+            )
+          : logger.warn(`signing secrets stay under the keys that they have: ${obstacle}`),
       OUTAGE_LOG_INTERVAL_MS,
     );
   }
@@ -57,10 +64,12 @@ export class SecretMover implements Role {
     const { database, keyring, logger } = this.#context;
     const { primaryKeyId } = keyring;
     if (primaryKeyId === undefined) return;
-    const { plainTenants, otherKeySecrets, unpreparedWorkers } = await readSealingState(database, primaryKeyId);
-    this.#isLeft = unpreparedWorkers > 0;
-    if (unpreparedWorkers > 0) {
-      this.#warnSeldom(unpreparedWorkers);
+    const state = await readSealingState(database, primaryKeyId);
+    const { plainTenants, otherKeySecrets, unpreparedWorkers } = state;
+    const obstacle = describeSealingObstacle(state, primaryKeyId);
+    this.#isLeft = obstacle !== undefined;
+    if (obstacle !== undefined) {
+      this.#warnSeldom(obstacle, unpreparedWorkers);
       return;
     }
     if (plainTenants + otherKeySecrets === 0) return;

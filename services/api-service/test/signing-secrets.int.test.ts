@@ -1,8 +1,9 @@
 import { readSigningSecrets } from '@punctual/database';
 import { createId, SIGNING_SECRETS_MAX } from '@punctual/domain';
-import { areFaultsInjected, makeKeyring, repeatUnderFaults, withoutFaults } from '@punctual/testkit';
+import { areFaultsInjected, makeKeyring, NEWER_TEST_KEYS, repeatUnderFaults, withoutFaults } from '@punctual/testkit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SecretMover } from '../access/secret-mover.ts';
+import { Heartbeat } from '../heartbeat.ts';
 import { openTestApi, type TestApi } from './open-test-api.ts';
 
 let api: TestApi;
@@ -237,4 +238,42 @@ describe('secrets of earlier versions', () => {
       { count: 2 },
     ]);
   });
+});
+
+test('two apis with different first keys do not undo each other’s moves: they wait until one of them has gone', async () => {
+  const order = (first: number, second: number) => {
+    const keys = NEWER_TEST_KEYS.split(',');
+    return openTestApi({ ENCRYPTION_KEYS: `${keys[first]},${keys[second]}` }, api);
+  };
+  const apis = [await order(1, 0), await order(0, 1)];
+  try {
+    const [older, newer] = apis.map(({ context }) => ({
+      beat: new Heartbeat(context),
+      mover: new SecretMover(context),
+    }));
+    const tenant = await createTenant({ signingSecret: 'generate' });
+    const readKeys = () => query('SELECT key_id FROM signing_secrets WHERE tenant_id = $1', [tenant.id]);
+    const run = (role: { runOnce(): Promise<void> }) => repeatUnderFaults(() => role.runOnce());
+    await query('DELETE FROM service_instances');
+    await run(older!.beat);
+    await run(newer!.beat);
+    // A slow step of this test must not make one look dead.
+    await query(`UPDATE service_instances SET heartbeat_at = clock_timestamp() + interval '1 minute'`);
+    for (const { mover } of [newer!, older!, newer!]) {
+      await run(mover);
+      expect(await readKeys()).toEqual([{ key_id: 'test-1' }]);
+    }
+    if (!areFaultsInjected) {
+      for (const [index, { beat }] of [newer!, older!].entries()) {
+        const warnings = [{ message: expect.stringContaining(`${beat.id} (process ${process.pid} on `) }];
+        expect(apis[index]!.logged).toMatchObject(warnings);
+      }
+    }
+    await older!.beat.stop();
+    await run(newer!.mover);
+    expect(await readKeys()).toEqual([{ key_id: 'test-2' }]);
+    await newer!.beat.stop();
+  } finally {
+    await Promise.all(apis.map((one) => one.close()));
+  }
 });

@@ -1,6 +1,13 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { addSigningSecret, createTimers, inTransaction, readSigningSecrets } from '@punctual/database';
+import {
+  addSigningSecret,
+  beatServiceInstance,
+  createTimers,
+  inTransaction,
+  readSigningSecrets,
+  removeServiceInstance,
+} from '@punctual/database';
 import { type Action, createId, DEFAULT_TENANT_ID, openAction, sealAction } from '@punctual/domain';
 import { makeKeyring, makeTimer, NEWER_TEST_KEYS, storeWorkflow, TEST_KEYS, useTestDatabase } from '@punctual/testkit';
 import { expect, it } from 'vitest';
@@ -63,6 +70,25 @@ it('npm run reseal puts everything under the first key, says so, and the key bef
   const lost = await runReseal({ DATABASE_URL: db.url, ENCRYPTION_KEYS: TEST_KEYS });
   expect(lost.code).toBe(1);
   expect(lost.stdout).toContain('2 can not be read with these keys');
+});
+
+it('it moves nothing while an api that is alive seals with another key, and says which one and what to do', async () => {
+  const sealed = sealAction(PLAIN, { keyring: makeKeyring(), tenantId: DEFAULT_TENANT_ID }).action;
+  await createTimers(db.database.hot, [makeTimer({ action: JSON.stringify(sealed) })]);
+  const details = { encryptionKeys: ['test-1', 'test-2'] };
+  const forgotten = { id: createId(), role: 'api' as const, host: 'h1', pid: 77, version: '0', details };
+  await beatServiceInstance(db.database.hot, forgotten);
+  // As long as the test takes.
+  await db.database.ordinary.query(
+    `UPDATE service_instances SET heartbeat_at = clock_timestamp() + interval '1 minute'`,
+  );
+  const env = { DATABASE_URL: db.url, ENCRYPTION_KEYS: NEWER_TEST_KEYS };
+  const refused = await runReseal(env);
+  expect(refused).toMatchObject({ code: 2, stdout: '' });
+  expect(refused.stderr).toContain(`${forgotten.id} (process 77 on h1) seals with "test-1"`);
+  expect(refused.stderr).toContain('Restart each with ENCRYPTION_KEYS that begin with "test-2"');
+  await removeServiceInstance(db.database.hot, forgotten.id);
+  expect(await runReseal(env)).toMatchObject({ code: 0 });
 });
 
 it('it says in one sentence what it needs', async () => {
