@@ -34,6 +34,8 @@ declare module 'fastify' {
     scope: Scope;
     /** By whom the request is, for the audit log. */
     caller: Caller;
+    /** Until when (process' monotonic ms) what is known of its key is good; not there while no key is asked for. */
+    admittedUntil: number;
   }
   interface FastifyContextConfig {
     /**

@@ -10,10 +10,15 @@ import { createOverloaded, ProblemError } from '../problem.ts';
 import { createInvalidRequest } from './problems.ts';
 
 /** Whom a key lets in. */
-interface Grant {
+interface Admission {
   tenantId: string;
   scope: Scope;
   caller: Caller;
+}
+
+/** The same, and until when it is good without asking again (process' monotonic ms). */
+interface Grant extends Admission {
+  until: number;
 }
 
 const RANKS: Record<Scope, number> = { read: 0, write: 1, admin: 2 };
@@ -30,7 +35,10 @@ const GRANTS_CACHED_MAX = 10_000;
 /** Longest key that is looked at: longer ones were never issued. */
 const KEY_LENGTH_MAX = 255;
 
-/** Lets in who presents a key: sets `request.tenantId`, `request.scope` and `request.caller`, or answers 401 or 403. */
+/**
+ * Lets in who presents a key: sets `request.tenantId`, `request.scope` and `request.caller`, or answers 401 or 403. Asked
+ * when a request begins, and again before it is handled if that was longer ago than the answer is good for.
+ */
 export function addAuth(app: ApiServer, context: Pick<ApiContext, 'config' | 'database' | 'limits' | 'now'>): void {
   app.decorateRequest('tenantId', '');
   app.decorateRequest('scope', 'read');
@@ -49,8 +57,9 @@ export function addAuth(app: ApiServer, context: Pick<ApiContext, 'config' | 'da
     });
     return;
   }
+  app.decorateRequest('admittedUntil', 0);
   const grants = new ApiKeyGrants(context);
-  app.addHook('onRequest', (request, _reply, done) => {
+  const judge = (request: FastifyRequest, done: (error?: Error) => void) => {
     const key = readBearer(request);
     if (key === undefined) {
       done(refuse('Send an API key: `Authorization: Bearer <key>`.'));
@@ -59,6 +68,12 @@ export function addAuth(app: ApiServer, context: Pick<ApiContext, 'config' | 'da
     const granted = grants.find(key);
     if (granted instanceof Promise) granted.then((grant) => done(admit(request, grant)), done);
     else done(admit(request, granted));
+  };
+  app.addHook('onRequest', (request, _reply, done) => judge(request, done));
+  // A body may take long to arrive, and its key may be revoked meanwhile.
+  app.addHook('preHandler', (request, _reply, done) => {
+    if (performance.now() < request.admittedUntil) done();
+    else judge(request, done);
   });
 }
 
@@ -96,6 +111,7 @@ function admit(request: FastifyRequest, grant: Grant | undefined): ProblemError 
   request.tenantId = grant.tenantId;
   request.scope = grant.scope;
   request.caller = grant.caller;
+  request.admittedUntil = grant.until;
   return undefined;
 }
 
@@ -123,7 +139,7 @@ function refuse(detail: string, parameters = ''): ProblemError {
 class ApiKeyGrants {
   readonly #context: Pick<ApiContext, 'database' | 'limits' | 'now'>;
   readonly #bootstrapHash: Buffer | undefined;
-  readonly #known = new Map<string, { grant: Grant; until: number }>();
+  readonly #known = new Map<string, Grant>();
   readonly #underWay = new Map<string, Promise<Grant | undefined>>();
   #strangers = 0;
   #turn: Promise<unknown> = Promise.resolve();
@@ -137,7 +153,7 @@ class ApiKeyGrants {
   /** At once when the key is remembered. Rejects when the database can not be asked. */
   find(key: string): Grant | undefined | Promise<Grant | undefined> {
     const known = this.#known.get(key);
-    if (known && known.until > this.#context.now()) return known.grant;
+    if (known && known.until > this.#context.now()) return known;
     // Requests of one client that come together ask once.
     let asking = this.#underWay.get(key);
     if (!asking) {
@@ -150,11 +166,12 @@ class ApiKeyGrants {
   async #ask(key: string): Promise<Grant | undefined> {
     const askedAt = this.#context.now();
     const isKnown = this.#known.delete(key);
-    const find = () => this.#findGrant(key, hash('sha256', key, 'buffer'));
-    const grant = await (isKnown ? find() : this.#inTurn(find));
+    const find = () => this.#findAdmission(key, hash('sha256', key, 'buffer'));
+    const admission = await (isKnown ? find() : this.#inTurn(find));
     // Unknown keys are not remembered: a new key must work at once.
-    if (!grant) return undefined;
-    this.#known.set(key, { grant, until: askedAt + GRANT_TTL_MS });
+    if (!admission) return undefined;
+    const grant = { ...admission, until: askedAt + GRANT_TTL_MS };
+    this.#known.set(key, grant);
     if (this.#known.size > GRANTS_CACHED_MAX) this.#known.delete(this.#known.keys().next().value!);
     return grant;
   }
@@ -172,7 +189,7 @@ class ApiKeyGrants {
     });
   }
 
-  async #findGrant(key: string, keyHash: Buffer): Promise<Grant | undefined> {
+  async #findAdmission(key: string, keyHash: Buffer): Promise<Admission | undefined> {
     const { database, limits } = this.#context;
     if (this.#bootstrapHash && timingSafeEqual(keyHash, this.#bootstrapHash)) {
       limits.refreshDefaultTenant();
