@@ -162,7 +162,9 @@ export {
 export {
   ACTION_TABLES,
   type ActionTable,
+  countSecretsLeft,
   type SealedActions,
+  type SecretsLeft,
   sealStoredActions,
 } from './repositories/seal-actions.ts';
 export {

@@ -65,6 +65,7 @@ export {
   openAction,
   resealAction,
   SECRET_MASK,
+  SECRET_NAME_PATTERN,
   sealAction,
 } from './secrets/secret-headers.ts';
 export { describeSigningSecret, SIGNING_SECRETS_MAX } from './secrets/signing-secret.ts';

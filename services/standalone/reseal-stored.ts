@@ -1,10 +1,10 @@
 import {
   ACTION_TABLES,
+  countSecretsLeft,
   type Database,
   describeSealingObstacle,
   readSealingState,
   resealSigningSecrets,
-  type SealingState,
   sealPlainSecrets,
   sealStoredActions,
 } from '@punctual/database';
@@ -14,22 +14,49 @@ const SECRETS_PER_TRANSACTION = 100;
 /** What moves between tables while they are gone through is found by another look; more are a sign of something else. */
 const LOOKS_MAX = 5;
 
-/** Throws when an instance that is alive could not read what is moved, or would undo it. */
-async function readReadyState(database: Database, primaryKeyId: string): Promise<SealingState> {
-  const state = await readSealingState(database, primaryKeyId);
-  const obstacle = describeSealingObstacle(state, primaryKeyId);
-  if (obstacle !== undefined) throw new Error(obstacle);
-  return state;
-}
-
-/** Whether everything is under the first key now. */
+/**
+ * Puts everything that is stored under the first key, and says so line by line. Returns whether all of it is there, which one
+ * snapshot of all tables has to show: looks alone miss what moves, from a table that is still to come to one that was.
+ * Throws when an instance that is alive could not read what is moved, or would undo it. Safe to repeat; if killed, what was
+ * moved stays moved.
+ */
 export async function resealStored(
   database: Database,
   keyring: Keyring,
   primaryKeyId: string,
   say: (line: string) => void,
 ): Promise<boolean> {
-  await readReadyState(database, primaryKeyId);
+  await refuseObstacle(database, primaryKeyId);
+  let isComplete = false;
+  for (let look = 1; look <= LOOKS_MAX; look += 1) {
+    const unreadable = await lookOnce(database, keyring, primaryKeyId, say);
+    const left = await countSecretsLeft(database, primaryKeyId);
+    isComplete = left.headerValues + left.plainTenants + left.otherKeySecrets === 0;
+    if (isComplete) break;
+    say(
+      `Not under the key: ${left.headerValues} values of headers, the signing secrets of ${left.plainTenants} tenants in plain text, and ${left.otherKeySecrets} under other keys.`,
+    );
+    // Another look would not open them either.
+    if (unreadable > 0 || left.otherKeySecrets > 0) break;
+  }
+  // Asked again: an api that came meanwhile may have sealed with another key where nobody looks any more.
+  await refuseObstacle(database, primaryKeyId);
+  say(isComplete ? `Everything is under the key "${primaryKeyId}".` : 'Something is left: see above.');
+  return isComplete;
+}
+
+async function refuseObstacle(database: Database, primaryKeyId: string): Promise<void> {
+  const obstacle = describeSealingObstacle(await readSealingState(database, primaryKeyId), primaryKeyId);
+  if (obstacle !== undefined) throw new Error(obstacle);
+}
+
+/** Goes through everything once. Returns how many rows of actions can not be read with these keys. */
+async function lookOnce(
+  database: Database,
+  keyring: Keyring,
+  primaryKeyId: string,
+  say: (line: string) => void,
+): Promise<number> {
   const moveAll = async (what: string, move: (limit: number) => Promise<number>) => {
     let moved = 0;
     for (let count = -1; count !== 0; moved += count) count = await move(SECRETS_PER_TRANSACTION);
@@ -37,30 +64,13 @@ export async function resealStored(
   };
   await moveAll('Tenants with signing secrets in plain text', (limit) => sealPlainSecrets(database, keyring, limit));
   await moveAll('Signing secrets under other keys', (limit) => resealSigningSecrets(database, keyring, limit));
-  let isComplete = true;
-  for (let look = 1; look <= LOOKS_MAX; look += 1) {
-    let sealed = 0;
-    isComplete = true;
-    for (const table of ACTION_TABLES) {
-      const result = await sealStoredActions(database, table, keyring);
-      sealed += result.sealed;
-      say(`Actions of ${table}: ${result.lookedAt} looked at, ${result.sealed} put under the key.`);
-      if (result.unreadable > 0) {
-        isComplete = false;
-        say(`  ${result.unreadable} can not be read with these keys: ${result.unreadableSamples.join(', ')} …`);
-      }
-    }
-    if (sealed === 0) break;
-    isComplete = false;
+  let unreadable = 0;
+  for (const table of ACTION_TABLES) {
+    const result = await sealStoredActions(database, table, keyring);
+    say(`Actions of ${table}: ${result.lookedAt} looked at, ${result.sealed} put under the key.`);
+    if (result.unreadable === 0) continue;
+    unreadable += result.unreadable;
+    say(`  ${result.unreadable} can not be read with these keys: ${result.unreadableSamples.join(', ')} …`);
   }
-  // Asked again: one that came meanwhile may have sealed with another key where nobody looks any more.
-  const after = await readReadyState(database, primaryKeyId);
-  if (after.plainTenants + after.otherKeySecrets > 0) {
-    isComplete = false;
-    say(
-      `${after.plainTenants} tenants have signing secrets in plain text, ${after.otherKeySecrets} secrets need keys that are not set.`,
-    );
-  }
-  say(isComplete ? `Everything is under the key "${primaryKeyId}".` : 'Something is left: see above.');
-  return isComplete;
+  return unreadable;
 }

@@ -19,7 +19,8 @@ have it first: it names those that do not, and ends with 2.`;
 
 const DATA_DIR_DEFAULT = '.punctual';
 const CONNECT_TIMEOUT_MS = 10_000;
-const QUERY_TIMEOUT_MS = 60_000;
+/** The last statement reads all timers, dead letters and workflow versions whole: of a large install that takes minutes. */
+const QUERY_TIMEOUT_MS = 1_800_000;
 const EXIT_LEFT = 1;
 const EXIT_FAILED = 2;
 

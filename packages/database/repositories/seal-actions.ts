@@ -1,4 +1,11 @@
-import { type Action, type Keyring, resealAction, UnreadableSecretError } from '@punctual/domain';
+import {
+  type Action,
+  type Keyring,
+  resealAction,
+  SEALED_PREFIX,
+  SECRET_NAME_PATTERN,
+  UnreadableSecretError,
+} from '@punctual/domain';
 import type { Database } from '../connect.ts';
 import { FIRST_ID } from '../queries/read-due-timers.ts';
 import { nameStatement } from '../statement.ts';
@@ -17,9 +24,14 @@ export interface SealedActions {
   unreadableSamples: string[];
 }
 
-/** Rows that one statement looks at. A version's tasks may measure a megabyte, an action 70 kB. */
+/** Rows that one statement looks at, most of them some hundred bytes long. */
 const TIMERS_PER_STATEMENT = 1_000;
 const VERSIONS_PER_STATEMENT = 16;
+/**
+ * A page of rows ends behind the one with which their JSON reaches this (bytes): an action may have 70 kB, a version's tasks
+ * a megabyte, and a statement's answer is in memory whole.
+ */
+const PAGE_ACTION_BYTES_MAX = 4_194_304;
 const SAMPLES_MAX = 10;
 
 interface StoredRow {
@@ -30,11 +42,20 @@ interface StoredRow {
   text: string | null;
 }
 
+/** SQL: of the rows of `page`, in the order of `(id, version)`, those that fit into a page; the first one always does. */
+const cutPage = (page: string) => `
+  SELECT id, version, tenant_id, text FROM (
+    SELECT *, coalesce(sum(octet_length(text::text)) OVER (
+      ORDER BY id, version ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
+    FROM (${page}) AS page
+  ) AS measured WHERE bytes_before < ${PAGE_ACTION_BYTES_MAX} ORDER BY id, version`;
 const selectTimers = (table: 'timers' | 'dead_letters') =>
   nameStatement<StoredRow>(
     `read_actions_of_${table}`,
-    `SELECT id, 0 AS version, tenant_id, CASE WHEN position('"headers"' IN action::text) > 0 THEN action END AS text
-     FROM ${table} WHERE id > $1 ORDER BY id LIMIT ${TIMERS_PER_STATEMENT}`,
+    cutPage(
+      `SELECT id, 0 AS version, tenant_id, CASE WHEN position('"headers"' IN action::text) > 0 THEN action END AS text
+       FROM ${table} WHERE id > $1 ORDER BY id LIMIT ${TIMERS_PER_STATEMENT}`,
+    ),
   );
 // Locks rows in the order of their ids, for as long as the statement takes. An action that was changed since it was read is
 // left alone: whoever changed it sealed it. Neither version nor any indexed column changes.
@@ -47,10 +68,12 @@ const updateTimers = (table: 'timers' | 'dead_letters') =>
   );
 const selectVersions = nameStatement<StoredRow>(
   'read_actions_of_workflow_versions',
-  `SELECT v.workflow_id AS id, v.version, w.tenant_id,
-     CASE WHEN position('"headers"' IN v.tasks::text) > 0 THEN v.tasks END AS text
-   FROM workflow_versions AS v JOIN workflows AS w ON w.id = v.workflow_id
-   WHERE (v.workflow_id, v.version) > ($1::uuid, $2::int) ORDER BY v.workflow_id, v.version LIMIT ${VERSIONS_PER_STATEMENT}`,
+  cutPage(
+    `SELECT v.workflow_id AS id, v.version, w.tenant_id,
+       CASE WHEN position('"headers"' IN v.tasks::text) > 0 THEN v.tasks END AS text
+     FROM workflow_versions AS v JOIN workflows AS w ON w.id = v.workflow_id
+     WHERE (v.workflow_id, v.version) > ($1::uuid, $2::int) ORDER BY v.workflow_id, v.version LIMIT ${VERSIONS_PER_STATEMENT}`,
+  ),
 );
 const updateVersions = nameStatement<{ id: string }>(
   'reseal_actions_of_workflow_versions',
@@ -106,6 +129,45 @@ export async function sealStoredActions(
     ]);
     result.sealed += updated.length;
   }
+}
+
+/** What is not under a key, in tables of which everything has to be before the keys before it can go. */
+export interface SecretsLeft {
+  /** Values of secret headers, in plain text or under other keys. */
+  headerValues: number;
+  /** Tenants with signing secrets in plain text, and signing secrets under other keys. */
+  plainTenants: number;
+  otherKeySecrets: number;
+}
+
+// One statement, so one snapshot: a timer that becomes a dead letter meanwhile is in exactly one of the tables. It reads them
+// whole, without locks. Text that no header stands in is not parsed; a `headers` within a body is none.
+const countLeft = nameStatement<SecretsLeft>(
+  'count_secrets_left',
+  `SELECT (
+     SELECT count(*) FROM (
+       SELECT action FROM timers WHERE position('"headers"' IN action::text) > 0
+       UNION ALL
+       SELECT action FROM dead_letters WHERE position('"headers"' IN action::text) > 0
+       UNION ALL
+       SELECT task -> 'action' FROM workflow_versions, json_array_elements(tasks) AS task
+       WHERE position('"headers"' IN tasks::text) > 0
+     ) AS stored,
+     json_each_text(CASE WHEN json_typeof(action -> 'headers') = 'object' THEN action -> 'headers' END) AS header
+     WHERE CASE WHEN starts_with(header.value, $2) THEN NOT starts_with(header.value, $2 || $1 || ':')
+       ELSE lower(header.key) ~ $3 END
+   ) AS "headerValues",
+   (SELECT count(*) FROM tenants WHERE signing_secrets <> '{}') AS "plainTenants",
+   (SELECT count(*) FROM signing_secrets WHERE key_id <> $1) AS "otherKeySecrets"`,
+);
+
+/** Counts all that is not under the key of that id, in one snapshot of all tables. It reads them whole: not for every day. */
+export async function countSecretsLeft(
+  database: Pick<Database, 'ordinary'>,
+  primaryKeyId: string,
+): Promise<SecretsLeft> {
+  const [left] = await countLeft(database.ordinary, [primaryKeyId, SEALED_PREFIX, SECRET_NAME_PATTERN]);
+  return left!;
 }
 
 function resealActionText(text: string, tenantId: string, keyring: Keyring): string {

@@ -27,9 +27,9 @@ const SECRET_WORDS = [
 ];
 const SECRET_KEYS =
   'api|app|access|account|admin|auth|client|function|functions|license|master|private|secret|security|service|shared|signing|subscription';
-const SECRET_NAME = new RegExp(
-  `(?:^|[^a-z0-9])(?:${SECRET_WORDS.join('|')})(?:$|[^a-z0-9])|(?:${SECRET_KEYS})[^a-z0-9]?key(?:$|[^a-z0-9])`,
-);
+/** The same as text, for names in lower case. Postgres reads it as well, so only what both understand stands in it. */
+export const SECRET_NAME_PATTERN = `(?:^|[^a-z0-9])(?:${SECRET_WORDS.join('|')})(?:$|[^a-z0-9])|(?:${SECRET_KEYS})[^a-z0-9]?key(?:$|[^a-z0-9])`;
+const SECRET_NAME = new RegExp(SECRET_NAME_PATTERN);
 /** Every JSON text of an action with headers holds it. */
 const HEADERS_KEY = '"headers"';
 const NO_FAULTS: readonly Fault[] = [];
