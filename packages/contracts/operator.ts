@@ -175,7 +175,10 @@ export const AuditEntry = Type.Object({
   keyId: Type.Optional(Id),
   action: Type.Enum([...AUDIT_ACTIONS]),
   targetIds: Type.Array(Id, { description: 'What was changed.' }),
-  requestIds: Type.Array(Type.String(), { description: 'One for all targets, or one for each, in their order.' }),
+  requestIds: Type.Array(Type.String(), {
+    description:
+      'One for all targets, or one for each, in their order. Each is made by the server; an `x-request-id` that the client sent stands behind it and a `~`.',
+  }),
   details: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
 });
 export type AuditEntry = Static<typeof AuditEntry>;

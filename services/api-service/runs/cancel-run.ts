@@ -11,6 +11,7 @@ import {
 import type { ApiContext } from '../context.ts';
 import { ProblemError } from '../problem.ts';
 import { withTransaction } from '../transaction.ts';
+import { describeRunChange } from './describe-run-change.ts';
 import { createRunNotFound } from './show-runs.ts';
 
 /**
@@ -39,6 +40,6 @@ export async function cancelRun(
       [{ ...run, status: 'cancelled' }],
       cancelled.map((timer) => ({ ...timer, state: 'cancelled' as const })),
     );
-    await recordChanges(transaction, [{ targetId: id, tenantId, origin }]);
+    await recordChanges(transaction, describeRunChange(tenantId, id, cancelled, origin));
   });
 }

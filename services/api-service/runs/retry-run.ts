@@ -10,6 +10,7 @@ import type { ApiContext } from '../context.ts';
 import { redriveWithin } from '../dead-letters/redrive.ts';
 import { ProblemError } from '../problem.ts';
 import { withTransaction } from '../transaction.ts';
+import { describeRunChange } from './describe-run-change.ts';
 import { createRunNotFound } from './show-runs.ts';
 
 /**
@@ -31,7 +32,8 @@ export async function retryRun(
     }
     const letters = await readDeadLettersOfRun(transaction, run.id);
     if (letters.length === 0) throw new ProblemError(409, 'nothing_to_retry', 'No task of the run is dead.');
-    await redriveWithin(context, transaction, tenantId, letters);
-    await recordChanges(transaction, [{ targetId: id, tenantId, origin }]);
+    const redriven = await redriveWithin(context, transaction, tenantId, letters);
+    const timers = [...redriven.all].map((timerId) => ({ id: timerId }));
+    await recordChanges(transaction, describeRunChange(tenantId, id, timers, origin));
   });
 }

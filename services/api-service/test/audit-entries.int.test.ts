@@ -48,7 +48,7 @@ describe.each(Object.keys(CHANGES))('%s', (route) => {
         keyId,
         action: change.action,
         targetIds: expect.any(Array),
-        requestIds: [requestId],
+        requestIds: [expect.stringMatching(new RegExp(`^[0-9a-f-]{36}~${requestId}$`))],
         details: change.details ? expect.any(String) : null,
         createdAt: expect.any(Number),
       },

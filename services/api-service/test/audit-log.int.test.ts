@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Entry, findNew } from './audit-steps.ts';
 import { openTestApi, TEST_KEY, type TestApi } from './open-test-api.ts';
 import { createStranger } from './stranger.ts';
-import { HOUR, NOOP } from './timer-steps.ts';
+import { createRunByHand, HOUR, NOOP } from './timer-steps.ts';
 
 let api: TestApi;
 /** A key of the default tenant, by which the changes below are made. */
@@ -29,6 +29,27 @@ test('what many requests did in one statement stands in one entry, with the requ
   );
   expect(pairs.toSorted()).toEqual(result.map(({ body, headers }) => [body.id, headers['x-request-id']]).toSorted());
   expect(entries.length).toBeLessThan(20);
+});
+
+test('who cancelled the timer of a task is found by the timer, though it was a run that was cancelled', async () => {
+  const { runId, timerIds } = await createRunByHand(api, [{ key: 'a' }]);
+  await api.request('POST', `/v1/runs/${runId}/cancel`, undefined, key);
+  const { body } = await api.request('GET', `/v1/audit-log?targetId=${timerIds.a}&action=run.cancel`);
+  expect(body.data).toMatchObject([{ action: 'run.cancel', targetIds: [runId, timerIds.a] }]);
+});
+
+test('an id that a client chose does not pass for ours: it stands behind one that nobody else has', async () => {
+  const create = (requestId: string) =>
+    api.request('POST', '/v1/timers', { action: NOOP, delay: HOUR }, { ...key, 'x-request-id': requestId });
+  const sent = 'chosen-1';
+  // The last is not of those that may be sent: the answer tells ours.
+  const { result, entries } = await findNew(api, async () => [await create(sent), await create(sent), await create('a~b')]);
+  expect(result.slice(0, 2).map(({ headers }) => headers['x-request-id'])).toEqual([sent, sent]);
+  const [first, second, third] = entries.flatMap(({ requestIds }) => requestIds);
+  for (const id of [first, second]) expect(id).toMatch(/^[0-9a-f-]{36}~chosen-1$/);
+  expect(first).not.toBe(second);
+  expect(third).toBe(result[2]!.headers['x-request-id']);
+  expect(third).not.toContain('~');
 });
 
 test('the bootstrap key is named as such, and so is nobody', async () => {

@@ -11,14 +11,15 @@ const createWorkflow = async (api: TestApi) =>
 const createTenant = async (api: TestApi) =>
   (await api.request('POST', '/v1/tenants', { name: 't' })).body.id as string;
 
-async function createDeadRun(api: TestApi): Promise<string> {
+async function createDeadRun(api: TestApi): Promise<{ id: string; timerId: string }> {
   const { body: workflow } = await api.request('POST', '/v1/workflows', {
     name: 'd',
     tasks: [{ key: 'a', action: NOOP }],
   });
   const { body: run } = await api.request('POST', '/v1/runs', { workflowId: workflow.id });
-  await endTimer(api, await startDueTimer(api, run.tasks[0].timerId, 1), 'dead');
-  return run.id;
+  const { timerId } = run.tasks[0];
+  await endTimer(api, await startDueTimer(api, timerId, 1), 'dead');
+  return { id: run.id, timerId };
 }
 
 /** A good request, which refused variants of it follow, and what the log must say of it. */
@@ -97,7 +98,7 @@ export const CHANGES: Record<string, (api: TestApi) => Promise<Change>> = {
   'DELETE /v1/timers/{id}': async (api) => {
     const id = await createTimer(api);
     const idle = [{ status: 200 }, { url: `/v1/timers/${UNKNOWN_ID}`, status: 404 }];
-    return { action: 'timer.cancel', url: `/v1/timers/${id}`, targets: [id], idle };
+    return { action: 'timer.cancel', url: `/v1/timers/${id}`, targets: [id, timerId], idle };
   },
   'POST /v1/timers/{id}/cancel': async (api) => {
     const id = await createTimer(api);
@@ -207,12 +208,13 @@ export const CHANGES: Record<string, (api: TestApi) => Promise<Change>> = {
     };
   },
   'POST /v1/runs/{id}/cancel': async (api) => {
-    const { runId } = await createRunByHand(api, [{ key: 'a' }, { key: 'b' }]);
+    const { runId, timerIds } = await createRunByHand(api, [{ key: 'a' }, { key: 'b' }]);
     const idle = [{ status: 200 }, { url: `/v1/runs/${UNKNOWN_ID}/cancel`, status: 404 }];
-    return { action: 'run.cancel', url: `/v1/runs/${runId}/cancel`, targets: [runId], idle };
+    const targets = [runId, ...Object.values(timerIds)];
+    return { action: 'run.cancel', url: `/v1/runs/${runId}/cancel`, targets, idle };
   },
   'POST /v1/runs/{id}/retry': async (api) => {
-    const id = await createDeadRun(api);
+    const { id, timerId } = await createDeadRun(api);
     const idle = [{ status: 409 }, { url: `/v1/runs/${UNKNOWN_ID}/retry`, status: 404 }];
     return { action: 'run.retry', url: `/v1/runs/${id}/retry`, targets: [id], idle };
   },
