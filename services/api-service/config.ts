@@ -141,7 +141,7 @@ export const ApiConfigSchema = Type.Object({
     maximum: REQUESTS_PER_SECOND_LIMIT_MAX,
     default: 0,
     description:
-      'Requests per second of each tenant that has no limit of its own, in each api process; a batch counts its items. 0: any number.',
+      'Requests per second of each tenant that has no limit of its own, in each api process; a batch counts its items, and what a filter finds or a run reaches is counted afterwards. 0: any number.',
   }),
   API_LIVE_TIMERS_MAX: Type.Integer({
     minimum: 0,

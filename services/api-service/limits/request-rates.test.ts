@@ -71,6 +71,30 @@ test('a batch of more than a second’s worth passes with a full bucket, and the
   expect(rates.countItems('a', 45)).toBeGreaterThan(0);
 });
 
+test('what a request turned out to be about is owed, and the requests that follow wait until it is paid', () => {
+  const rates = openRates({ a: 10 });
+  expect(rates.countRequest('a')).toBe(0);
+  // A second later the bucket is full, and no fuller than that.
+  now += 5_000;
+  rates.countFound('a', 31);
+  expect(rates.countRequest('a')).toBe(2_100);
+  now += 2_099;
+  expect(countPassing(rates, 50)).toBe(0);
+  now += 1;
+  expect(countPassing(rates, 50)).toBe(1);
+});
+
+test('a request that found nothing, or one thing, owes nothing more', () => {
+  const rates = openRates({ a: 2 });
+  for (const found of [0, 1]) {
+    expect(rates.countRequest('a')).toBe(0);
+    rates.countFound('a', found);
+  }
+  expect(rates.countRequest('a')).toBeGreaterThan(0);
+  rates.countFound('free', 1_000);
+  expect(rates.countRequest('free')).toBe(0);
+});
+
 test('tenants do not use up each other’s rates, and one without a limit has none', () => {
   const rates = openRates({ a: 1, b: 1 });
   expect(countPassing(rates, 5, 'a')).toBe(1);

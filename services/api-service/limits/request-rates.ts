@@ -8,7 +8,7 @@ const SECOND_MS = 1_000;
 /**
  * Holds each tenant to its requests per second, in this process: a bucket that takes a second's worth and fills at that
  * rate. A batch counts its items; one that has more than a second's worth needs a full bucket, and is paid for by the
- * seconds that follow.
+ * seconds that follow. What only turns out to be large is counted when that is known.
  */
 export class RequestRates {
   readonly #limits: KnownLimits;
@@ -31,6 +31,19 @@ export class RequestRates {
   /** Counts the items of a batch whose request was counted as one before. Returns as `countRequest` does. */
   countItems(tenantId: string, items: number): number {
     return this.#count(tenantId, items, 1);
+  }
+
+  /**
+   * Counts what a request, which was counted as one before, turned out to be about. It is done, so it is not refused: the
+   * requests that follow wait until it is paid for.
+   */
+  countFound(tenantId: string, found: number): void {
+    const max = this.#limits.find(tenantId)?.requestsPerSecondMax;
+    if (max === undefined || found <= 1) return;
+    const bucket = this.#find(tenantId, max);
+    // What came back meanwhile goes into the bucket, no more than fits, before anything is taken out.
+    bucket.drip();
+    bucket.content -= found - 1;
   }
 
   #count(tenantId: string, items: number, counted: number): number {

@@ -34,6 +34,7 @@ export async function cancelRun(
       throw new ProblemError(409, 'run_finished', `The run has ${run.status} already.`);
     }
     const cancelled = await cancelTimers(transaction, tenantId, await readWaitingTimersOfRun(transaction, id));
+    context.requestRates.countFound(tenantId, cancelled.length);
     await advanceRuns(
       transaction,
       context.workflowVersions,

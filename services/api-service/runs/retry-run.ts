@@ -32,6 +32,7 @@ export async function retryRun(
     }
     const letters = await readDeadLettersOfRun(transaction, run.id);
     if (letters.length === 0) throw new ProblemError(409, 'nothing_to_retry', 'No task of the run is dead.');
+    context.requestRates.countFound(tenantId, letters.length);
     const redriven = await redriveWithin(context, transaction, tenantId, letters);
     const timers = [...redriven.all].map((timerId) => ({ id: timerId }));
     await recordChanges(transaction, describeRunChange(tenantId, id, timers, origin));

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { LIMITS_TTL_MS } from '../limits/known-limits.ts';
 import { COUNT_TTL_MS } from '../limits/live-timer-quotas.ts';
 import { openTestApi, type TestAnswer, type TestApi } from './open-test-api.ts';
-import { createDeadLetter, HOUR, NOOP } from './timer-steps.ts';
+import { createDeadLetter, endTimer, HOUR, NOOP, startDueTimer } from './timer-steps.ts';
 
 let api: TestApi;
 beforeAll(async () => {
@@ -83,6 +83,41 @@ describe('requests per second', () => {
       const left = [];
       for (let sent = 0; sent < 4; sent += 1) left.push(await read(headers));
       expect(statusesOf(left), path).toEqual([200, 200, 200, 429]);
+    }
+  });
+
+  test('are owed afterwards for what a filter found, and for the tasks of a run', async () => {
+    const tenant = await createTenant({ requestsPerSecondMax: 1_000 });
+    const { headers } = tenant;
+    const asTenant = {
+      ...api,
+      request: ((method, path, body) => api.request(method, path, body, headers)) as TestApi['request'],
+    };
+    for (let count = 0; count < 4; count += 1) await createDeadLetter(asTenant);
+    const tasks = (delay: object) => ['a', 'b', 'c', 'd'].map((key) => ({ key, action: NOOP, ...delay }));
+    const begin = async (delay: object) => {
+      const workflow = await asTenant.request('POST', '/v1/workflows', { name: 'w', tasks: tasks(delay) });
+      return (await asTenant.request('POST', '/v1/runs', { workflowId: workflow.body.id })).body;
+    };
+    const waiting = await begin({ delay: HOUR });
+    const dead = await begin({});
+    for (const { timerId } of dead.tasks) await endTimer(api, await startDueTimer(api, timerId, 1), 'dead');
+    // As a limit that was changed: the bucket is a new one, and full.
+    await api.request('PATCH', `/v1/tenants/${tenant.id}`, { requestsPerSecondMax: 5 });
+    passTime(LIMITS_TTL_MS + 1_001);
+    const operations: [string, object | undefined, number][] = [
+      [`/v1/runs/${waiting.id}/cancel`, undefined, 4],
+      [`/v1/runs/${dead.id}/retry`, undefined, 4],
+      ['/v1/dead-letters/redrive', { filter: {} }, 4],
+    ];
+    for (const [index, [path, body, found]] of operations.entries()) {
+      vi.restoreAllMocks();
+      passTime((index + 2) * (LIMITS_TTL_MS + 1_001));
+      stopTime();
+      expect((await asTenant.request('POST', path, body)).status, path).toBe(200);
+      const left = [];
+      for (let sent = 0; sent <= 5 - found; sent += 1) left.push((await read(headers)).status);
+      expect(left, path).toEqual([...Array.from({ length: 5 - found }, () => 200), 429]);
     }
   });
 

@@ -78,6 +78,7 @@ async function chooseIds(context: ApiContext, tenantId: string, { ids, filter }:
   const condition = toCondition(tenantId, filter!, '/filter');
   const { ordinary } = asTenant(context.database, tenantId);
   const found = await listDeadLetters(ordinary, condition, { limit: DEAD_LETTERS_PER_REDRIVE_MAX + 1 });
+  context.requestRates.countFound(tenantId, Math.min(found.length, DEAD_LETTERS_PER_REDRIVE_MAX));
   return {
     ids: found.slice(0, DEAD_LETTERS_PER_REDRIVE_MAX).map((record) => record.id),
     hasMore: found.length > DEAD_LETTERS_PER_REDRIVE_MAX,
