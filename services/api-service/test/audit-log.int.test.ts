@@ -43,7 +43,11 @@ test('an id that a client chose does not pass for ours: it stands behind one tha
     api.request('POST', '/v1/timers', { action: NOOP, delay: HOUR }, { ...key, 'x-request-id': requestId });
   const sent = 'chosen-1';
   // The last is not of those that may be sent: the answer tells ours.
-  const { result, entries } = await findNew(api, async () => [await create(sent), await create(sent), await create('a~b')]);
+  const { result, entries } = await findNew(api, async () => [
+    await create(sent),
+    await create(sent),
+    await create('a~b'),
+  ]);
   expect(result.slice(0, 2).map(({ headers }) => headers['x-request-id'])).toEqual([sent, sent]);
   const [first, second, third] = entries.flatMap(({ requestIds }) => requestIds);
   for (const id of [first, second]) expect(id).toMatch(/^[0-9a-f-]{36}~chosen-1$/);

@@ -98,7 +98,7 @@ export const CHANGES: Record<string, (api: TestApi) => Promise<Change>> = {
   'DELETE /v1/timers/{id}': async (api) => {
     const id = await createTimer(api);
     const idle = [{ status: 200 }, { url: `/v1/timers/${UNKNOWN_ID}`, status: 404 }];
-    return { action: 'timer.cancel', url: `/v1/timers/${id}`, targets: [id, timerId], idle };
+    return { action: 'timer.cancel', url: `/v1/timers/${id}`, targets: [id], idle };
   },
   'POST /v1/timers/{id}/cancel': async (api) => {
     const id = await createTimer(api);
@@ -216,7 +216,7 @@ export const CHANGES: Record<string, (api: TestApi) => Promise<Change>> = {
   'POST /v1/runs/{id}/retry': async (api) => {
     const { id, timerId } = await createDeadRun(api);
     const idle = [{ status: 409 }, { url: `/v1/runs/${UNKNOWN_ID}/retry`, status: 404 }];
-    return { action: 'run.retry', url: `/v1/runs/${id}/retry`, targets: [id], idle };
+    return { action: 'run.retry', url: `/v1/runs/${id}/retry`, targets: [id, timerId], idle };
   },
   'POST /v1/tenants': async () => ({
     action: 'tenant.create',
