@@ -36,6 +36,8 @@ declare module 'fastify' {
     caller: Caller;
     /** Until when (process' monotonic ms) what is known of its key is good; not there while no key is asked for. */
     admittedUntil: number;
+    /** How long it took until its body was read: what authentication waited for (ms). */
+    authMs: number;
   }
   interface FastifyContextConfig {
     /**

@@ -11,6 +11,7 @@ import Fastify from 'fastify';
 import type { Registry } from 'prom-client';
 import type { ApiServer, SchemaTypes } from './api-server.ts';
 import type { ApiContext } from './context.ts';
+import { addAnswerDeadline } from './plugins/answer-deadline.ts';
 import { addAuth } from './plugins/auth.ts';
 import { addBodyRoom } from './plugins/body-room.ts';
 import { addJsonBody } from './plugins/json-body.ts';
@@ -68,6 +69,7 @@ export async function buildApi(parts: { context: ApiContext; health: Health; reg
     addAuth(server, context);
     addRequestLimits(server, context);
     addBodyRoom(server, context);
+    addAnswerDeadline(server, context);
     registerRoutes(server, context);
   });
   await app.ready();

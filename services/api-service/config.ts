@@ -5,7 +5,7 @@ import { createEgressPolicy, findEncryptionKeyFaults } from '@punctual/domain';
 import { readConfig, splitList } from '@punctual/runtime';
 import { type Static, Type } from 'typebox';
 
-/** Within this time a client must learn that Postgres is away (ms). */
+/** Within this time a client gets an answer, be it that Postgres is away (ms). */
 const ANSWER_TIME_MAX_MS = 5_000;
 
 /** Every setting of the api: name, range, default and meaning. `docs/configuration.md` is made from it. */
@@ -72,6 +72,13 @@ export const ApiConfigSchema = Type.Object({
     maximum: 4_000,
     default: 3_000,
     description: 'Longest wait for an answer of Postgres (ms).',
+  }),
+  API_ANSWER_TIMEOUT_MS: Type.Integer({
+    minimum: 100,
+    maximum: ANSWER_TIME_MAX_MS,
+    default: 4_800,
+    description:
+      'Longest time from the arrival of a request to its answer, whatever it has to wait for (ms); then it is answered 503 `overloaded`, and may be done all the same.',
   }),
   API_BODY_BYTES_MAX: Type.Integer({
     minimum: 1_024,

@@ -43,6 +43,12 @@ const CLOCK_INTERVAL_MS = 5_000;
 const CLOCK_ERROR_PAUSE_MS = 1_000;
 /** How often connections that became idle are closed during a stop (ms). */
 const IDLE_SWEEP_INTERVAL_MS = 50;
+/**
+ * Connections that the system keeps for us until we take them. Those beyond are not refused but forgotten, and their clients
+ * try again after 1, 3 and 7 s: with Node's 511, thousands that had waited for an api to come back would wait on. Linux
+ * allows 4,096 unless told otherwise (`net.core.somaxconn`).
+ */
+const BACKLOG_MAX = 4_096;
 /** The first round includes the time to connect, which tells little; the others narrow it down. */
 const CLOCK_ROUNDS_AT_START = 4;
 /** Ten calendar years hold at most three leap days, four years hold one: the same date N years on is always allowed. */
@@ -152,7 +158,7 @@ async function openApi(options: ApiOptions, database: Database): Promise<Running
 /** Rejects, having said goodbye, when it can not: nobody is to wait for an api that never was. */
 async function listen(app: ApiServer, config: ApiConfig, heartbeat: Heartbeat): Promise<string> {
   try {
-    return await app.listen({ host: config.HOST, port: config.PORT });
+    return await app.listen({ host: config.HOST, port: config.PORT, backlog: BACKLOG_MAX });
   } catch (error) {
     await heartbeat.stop();
     throw error;

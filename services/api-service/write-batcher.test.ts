@@ -18,6 +18,7 @@ function createBatcher(options: Partial<WriteBatcherOptions<number, string>> = {
     batchItemsMax: 10,
     batchesMax: 1,
     queueMax: 100,
+    waitMsMax: 1_000,
     ...options,
   });
   return { batcher, batches };
@@ -79,6 +80,24 @@ test('what finds no room is refused at once with a 503 that says when to come ag
   await turn();
   batches[0]!.commit();
   await Promise.all(writes);
+});
+
+test('what waited too long for its transaction is refused with a 503 and never written; what came later is written', async () => {
+  let refused = 0;
+  const { batcher, batches } = createBatcher({ waitMsMax: 1_000, onRefuse: () => (refused += 1) });
+  const first = batcher.write(1);
+  await turn();
+  const late = expect(batcher.write(2)).rejects.toMatchObject({ status: 503, code: 'overloaded' });
+  await vi.advanceTimersByTimeAsync(600);
+  const fresh = batcher.write(3);
+  await vi.advanceTimersByTimeAsync(600);
+  batches[0]!.commit();
+  await Promise.all([first, late]);
+  await turn();
+  expect(refused).toBe(1);
+  expect(batches[1]!.items).toEqual([3]);
+  batches[1]!.commit();
+  await fresh;
 });
 
 test('an item whose data Postgres refuses fails alone: the others of its batch are written', async () => {

@@ -4,6 +4,8 @@ import { createOverloaded } from './problem.ts';
 
 interface Waiting<Item, Result> {
   item: Item;
+  /** Monotonic ms. */
+  addedAt: number;
   resolve: (result: Result) => void;
   reject: (error: unknown) => void;
 }
@@ -19,7 +21,9 @@ export interface WriteBatcherOptions<Item, Result> {
   batchesMax: number;
   /** Items that may wait for a transaction. */
   queueMax: number;
-  /** Told of each transaction's number of items, and of each item that was refused for want of room. */
+  /** How long an item waits for its transaction to begin (ms); then it is refused. */
+  waitMsMax: number;
+  /** Told of each transaction's number of items, and of each item that was refused for want of room or time. */
   onBatch?: (items: number) => void;
   onRefuse?: () => void;
 }
@@ -59,13 +63,13 @@ export class WriteBatcher<Item, Result> {
     return this.#batcher.isIdle;
   }
 
-  /** Resolves when the item is committed; rejects with 503 `overloaded` at once when too many wait. */
+  /** Resolves when the item is committed; rejects with 503 `overloaded` at once when too many wait, or when it waited too long. */
   write(item: Item): Promise<Result> {
     if (this.waitingCount >= this.#options.queueMax) {
       this.#options.onRefuse?.();
       return Promise.reject(createOverloaded('Too many requests wait to be stored; send it again later.'));
     }
-    return new Promise((resolve, reject) => this.#batcher.add({ item, resolve, reject }));
+    return new Promise((resolve, reject) => this.#batcher.add({ item, addedAt: performance.now(), resolve, reject }));
   }
 
   /** Resolves when nothing waits and no transaction is under way. */
@@ -74,7 +78,9 @@ export class WriteBatcher<Item, Result> {
   }
 
   /** Settles every item of the batch; never rejects. */
-  async #store(batch: readonly Waiting<Item, Result>[]): Promise<void> {
+  async #store(all: readonly Waiting<Item, Result>[]): Promise<void> {
+    const batch = this.#refuseLate(all);
+    if (batch.length === 0) return;
     this.#options.onBatch?.(batch.length);
     let results: Result[];
     try {
@@ -91,5 +97,18 @@ export class WriteBatcher<Item, Result> {
       return;
     }
     for (const [index, waiting] of batch.entries()) waiting.resolve(results[index]!);
+  }
+
+  // Whoever waited so long was told so and will send again: to write that, too, would keep those who still wait.
+  #refuseLate(batch: readonly Waiting<Item, Result>[]): readonly Waiting<Item, Result>[] {
+    const lateAt = performance.now() - this.#options.waitMsMax;
+    // They stand in the order in which they came.
+    if (batch[0]!.addedAt > lateAt) return batch;
+    return batch.filter((waiting) => {
+      if (waiting.addedAt > lateAt) return true;
+      this.#options.onRefuse?.();
+      waiting.reject(createOverloaded('It waited too long to be stored; send it again later.'));
+      return false;
+    });
   }
 }

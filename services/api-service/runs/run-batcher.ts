@@ -55,5 +55,6 @@ function createBatcher<Item extends { tenantId: string }, Result>(
     batchItemsMax: RUNS_PER_TRANSACTION_MAX,
     batchesMax: config.API_INSERTS_MAX,
     queueMax: config.API_CREATE_QUEUE_MAX,
+    waitMsMax: config.API_ANSWER_TIMEOUT_MS,
   });
 }

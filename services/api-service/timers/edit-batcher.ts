@@ -36,6 +36,7 @@ export function createEditBatcher<Request extends { id: string }>(
     batchItemsMax: config.API_BATCH_TIMERS_MAX,
     batchesMax: BATCHES_MAX,
     queueMax: config.API_CREATE_QUEUE_MAX,
+    waitMsMax: config.API_ANSWER_TIMEOUT_MS,
   });
 }
 

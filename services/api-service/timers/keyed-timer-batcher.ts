@@ -42,6 +42,7 @@ export function createKeyedTimerBatcher(
     batchItemsMax: Math.min(config.API_BATCH_TIMERS_MAX, IDEMPOTENCY_KEYS_PER_TRANSACTION_MAX),
     batchesMax: config.API_INSERTS_MAX,
     queueMax: config.API_CREATE_QUEUE_MAX,
+    waitMsMax: config.API_ANSWER_TIMEOUT_MS,
     onBatch: (requests) => metrics.createBatchTimers.observe(requests),
     onRefuse: () => metrics.createRefused.inc(),
   });

@@ -24,6 +24,7 @@ export function describeTimerBatches(
     batchItemsMax: config.API_BATCH_TIMERS_MAX,
     batchesMax: config.API_INSERTS_MAX,
     queueMax: config.API_CREATE_QUEUE_MAX,
+    waitMsMax: config.API_ANSWER_TIMEOUT_MS,
     onBatch: (timers) => readMetrics().createBatchTimers.observe(timers),
     onRefuse: () => readMetrics().createRefused.inc(),
   };
