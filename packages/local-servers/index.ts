@@ -11,7 +11,7 @@ export { type PostgresOptions, type RunningPostgres, startPostgres } from './pos
 export { createDatabase, dropDatabase } from './postgres-database.ts';
 export { type RedisOptions, type RunningRedis, startRedis } from './redis.ts';
 export { findOrInstallRedisServer } from './redis-program.ts';
-export { type RunningService, type ServiceOptions, startService } from './service-process.ts';
+export { describeExit, type RunningService, type ServiceOptions, startService } from './service-process.ts';
 export { type RunningStack, type ServiceKind, type StackOptions, startStack } from './stack.ts';
 export type { StackServer } from './stack-servers.ts';
 export { startTestServers, type TestServers } from './test-servers.ts';

@@ -153,4 +153,15 @@ export const BREAKAGES: readonly Breakage[] = [
     case: 'redis:full',
     check: 'logs',
   },
+  {
+    name: 'ends-without-redis',
+    summary: 'a scheduler or a worker ends when Redis is away, and leaves it to the orchestrator to begin anew',
+    edits: ['scheduler-service/scheduler.ts', 'worker-service/worker.ts'].map((file) => ({
+      file,
+      find: "warnSeldom(error, 'the queue is away; deliveries wait until it is back')",
+      replace: 'process.exit(error ? 1 : 0)',
+    })),
+    case: 'redis:restart-with-data',
+    check: 'ends',
+  },
 ];

@@ -1,12 +1,19 @@
 import type { Tweaks } from './preload/tweaks.ts';
-import type { ChaosSystem, SystemOptions } from './system/chaos-system.ts';
+import type { ChaosSystem, ServerLink, SystemOptions } from './system/chaos-system.ts';
+import type { Link } from './system/link.ts';
 import type { Role } from './system/managed-service.ts';
 import type { Surroundings } from './system/surroundings.ts';
 import type { Traffic, TrafficOptions } from './traffic/traffic.ts';
 
+/** Ways to and from the whole: between clients and the apis, and between the workers and the receivers. */
+export type OuterLink = 'client-api' | 'worker-endpoint';
+export type LinkName = ServerLink | OuterLink;
+
 /** What a case has in its hands while the traffic goes on. */
 export interface CaseContext {
   system: ChaosSystem;
+  /** Those to the servers, and the case's `outerLink`. */
+  links: ReadonlyMap<LinkName, Link>;
   /** Of a case that has one. */
   surroundings: Surroundings | undefined;
   traffic: Traffic;
@@ -32,8 +39,16 @@ export interface ChaosCase {
   surroundings?: (folder: string) => Promise<Surroundings>;
   tweaks?: (choose: CaseContext['choose'], random: () => number) => Partial<Record<Role, Tweaks>>;
   traffic?: Partial<Pick<TrafficOptions, 'rate' | 'delayMs' | 'shares' | 'raceMs' | 'timeoutMs'>>;
+  /** One that the case disturbs. There is no proxy on it otherwise: it would be as slow as the harness is busy. */
+  outerLink?: OuterLink;
+  /** Nothing is broken, so there is no heal from which to recover. */
+  isCalm?: boolean;
   /** Whether an attempt may be repeated: not without a fault that leaves one in doubt. */
   allowsRepeats: boolean;
+  /** Whether an attempt may fail on its way to the receiver. */
+  allowsFailedAttempts?: boolean;
+  /** Whether requests to the api may get no answer for longer than the api may take: the way to it is cut. */
+  allowsNoAnswers?: boolean;
   /** In which everything due by the heal must be delivered (ms); a minute when absent. */
   recoveryLimitMs?: number;
   /** Why it cannot run on this machine, as a sentence that says what is missing. */

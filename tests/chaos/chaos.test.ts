@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { BREAKAGES } from './breakages.ts';
 import { FAILPOINTS } from './cases/failpoints.ts';
 import { CASES } from './cases/index.ts';
+import { applyEdits, isEdited } from './preload/apply-edits.ts';
 import { isNoticed } from './run.ts';
 import { runCase } from './run-case.ts';
 
@@ -40,18 +41,31 @@ describe.each(BREAKAGES.filter(({ isInTests }) => isInTests))('a defect: $summar
   );
 });
 
-it('every failpoint of the matrix is in the code, and every one in the code is in the matrix', async () => {
-  const found: string[] = [];
+/** What services may load, by path. */
+async function readSources(): Promise<Map<string, string>> {
+  const sources = new Map<string, string>();
   for await (const path of glob('{packages,services}/**/*.ts', { cwd: ROOT, exclude: ['**/node_modules'] })) {
-    const text = readFileSync(join(ROOT, path), 'utf8');
-    found.push(...[...text.matchAll(/\/\/ failpoint: ([\w.-]+)/g)].map(([, name]) => name!));
+    sources.set(`/${path}`, readFileSync(join(ROOT, path), 'utf8'));
   }
+  return sources;
+}
+
+it('every failpoint of the matrix is in the code, and every one in the code is in the matrix', async () => {
+  const found = [...(await readSources()).values()].flatMap((text) =>
+    [...text.matchAll(/\/\/ failpoint: ([\w.-]+)/g)].map(([, name]) => name!),
+  );
   expect(found.toSorted()).toEqual(FAILPOINTS.map(({ name }) => name).toSorted());
 });
 
-it('every defect names text that the code has, and a case', () => {
-  for (const { edits, case: name } of BREAKAGES) {
+describe.each(BREAKAGES)('the defect $name', ({ edits, case: name }) => {
+  it('names a case, and text of one module of the code each', async () => {
+    const sources = await readSources();
     expect(CASES.map((chaosCase) => chaosCase.name)).toContain(name);
     expect(edits.length).toBeGreaterThan(0);
-  }
+    for (const edit of edits) {
+      const paths = [...sources.keys()].filter((path) => isEdited(path, edit));
+      expect(paths, edit.file).toHaveLength(1);
+      expect(applyEdits(paths[0]!, sources.get(paths[0]!)!, edits)).not.toBe(sources.get(paths[0]!));
+    }
+  });
 });

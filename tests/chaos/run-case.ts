@@ -2,13 +2,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApiClient, forEachConcurrently, startReceivers } from '@punctual/e2e';
-import { waitUntil } from '@punctual/testkit';
-import type { ChaosCase } from './chaos-case.ts';
+import { ApiClient, forEachConcurrently, type Receivers, startReceivers, TARGETS } from '@punctual/e2e';
+import { createRandom, waitUntil } from '@punctual/testkit';
+import type { ChaosCase, LinkName, OuterLink } from './chaos-case.ts';
 import type { EndedRun, EndedTimer, LedgerSample, Offence } from './judge/evidence.ts';
 import { judge, type Verdict } from './judge/judge.ts';
-import { createRandom } from './random.ts';
 import { ChaosSystem } from './system/chaos-system.ts';
+import { type Link, openLink } from './system/link.ts';
 import { Traffic } from './traffic/traffic.ts';
 
 export interface RunOptions {
@@ -19,16 +19,21 @@ export interface RunOptions {
   log: (line: string) => void;
 }
 
-export interface CaseResult extends Verdict {
+export interface CaseResult extends Omit<Verdict, 'recoveryMs'> {
   name: string;
   seed: number;
-  faultMs: number;
+  /** Both undefined where there was no fault. */
+  faultMs: number | undefined;
+  recoveryMs: number | undefined;
   seconds: number;
-  /** Processes that ended during the fault. */
+  /** Ends of processes, and those that the case did not ask for; starts that failed. */
   processEnds: number;
+  unaskedEnds: number;
+  failedStarts: number;
   requests: number;
   refused: number;
   unanswered: number;
+  answersBeyondLimit: number;
   slowestAnswerMs: number;
   loggedKilobytes: number;
   ledgersRead: number;
@@ -61,15 +66,14 @@ export async function runCase(chaosCase: ChaosCase, options: RunOptions): Promis
   const beganAt = Date.now();
   const random = createRandom(seed);
   const choose = (full: number, short: number) => (isShort ? short : full);
-  const tweaks = chaosCase.tweaks?.(choose, random);
+  await using started = new AsyncDisposableStack();
   const folder = mkdtempSync(join(tmpdir(), 'punctual-chaos-'));
-  const receivers = await startReceivers();
-  const clear = async () => {
-    await receivers.stop();
-    await surroundings?.stop();
-    rmSync(folder, { recursive: true, force: true });
-  };
+  started.defer(() => rmSync(folder, { recursive: true, force: true }));
   const surroundings = await chaosCase.surroundings?.(folder);
+  if (surroundings) started.defer(() => surroundings.stop());
+  const receivers = await startReceivers();
+  started.defer(() => receivers.stop());
+  const tweaks = chaosCase.tweaks?.(choose, random);
   const system = await ChaosSystem.start({
     api: 1,
     scheduler: 2,
@@ -81,13 +85,14 @@ export async function runCase(chaosCase: ChaosCase, options: RunOptions): Promis
     ...(surroundings && { surroundings }),
     random,
     log,
-  }).catch(async (error: unknown) => {
-    await clear();
-    throw error;
   });
+  started.defer(() => system.stop());
+  const { links, apiUrls, targets } = await openOuterLink(chaosCase.outerLink, system, receivers, random);
+  started.defer(() => closeOuterLink(chaosCase.outerLink, links));
   const traffic = new Traffic({
-    apiUrls: system.apiUrls,
-    receivers,
+    apiUrls,
+    targets,
+    allowsNoAnswers: chaosCase.allowsNoAnswers ?? false,
     label: `chaos-${seed}`,
     rate: options.rate,
     delayMs: isShort ? DELAY_SHORT_MS : DELAY_MS,
@@ -100,49 +105,90 @@ export async function runCase(chaosCase: ChaosCase, options: RunOptions): Promis
   const ledgers: LedgerSample[] = [];
   let isOver = false;
   const watching = watchLedger(system.apiUrls[0]!, ledgers, () => isOver);
-  try {
-    await traffic.start();
-    await sleep(choose(WARM_MS, WARM_SHORT_MS));
-    const faultAt = Date.now();
-    await chaosCase.fault({ system, surroundings, traffic, random, choose, last: (ms) => sleep(ms), log });
-    const healedAt = Date.now();
-    await sleep(choose(AFTER_MS, AFTER_SHORT_MS));
-    await traffic.stop();
-    const offences = await waitForEnd(system, ledgers);
-    offences.push(...(await checkQuiet(system)));
-    isOver = true;
-    await watching;
-    const { timers, runs, ledger } = await readAll(system.apiUrls, traffic);
-    ledgers.push(ledger);
-    await receivers.readAll();
-    const verdict = judge(
-      { book: traffic.book, deliveries: receivers.deliveries, timers, runs, ledgers, faultAt, healedAt },
-      { recoveryLimitMs: chaosCase.recoveryLimitMs ?? RECOVERY_LIMIT_MS, allowsRepeats: chaosCase.allowsRepeats },
-    );
-    const { requests, refused, unanswered, slowestMs } = traffic.book.answers;
-    return {
-      name: chaosCase.name,
-      seed,
-      ...verdict,
-      offences: [...verdict.offences, ...offences],
-      faultMs: healedAt - faultAt,
-      seconds: Math.round((Date.now() - beganAt) / 1_000),
-      processEnds: system.services.reduce((sum, { ends }) => sum + ends, 0),
-      requests,
-      refused,
-      unanswered,
-      slowestAnswerMs: slowestMs,
-      loggedKilobytes: Math.round(system.loggedBytes / 1_024),
-      ledgersRead: ledgers.length,
-    };
-  } finally {
+  started.defer(async () => {
     isOver = true;
     traffic.asker.giveUp();
     await traffic.stop();
     await watching;
-    await system.stop();
-    await clear();
-  }
+  });
+  await traffic.start();
+  await sleep(choose(WARM_MS, WARM_SHORT_MS));
+  const faultAt = Date.now();
+  await chaosCase.fault({ system, links, surroundings, traffic, random, choose, last: (ms) => sleep(ms), log });
+  const healedAt = Date.now();
+  await sleep(choose(AFTER_MS, AFTER_SHORT_MS));
+  await traffic.stop();
+  const offences = await waitForEnd(system, ledgers);
+  offences.push(...(await checkQuiet(system)));
+  isOver = true;
+  await watching;
+  const { timers, runs, ledger } = await readAll(system.apiUrls, traffic);
+  ledgers.push(ledger);
+  await receivers.readAll();
+  const { isCalm = false } = chaosCase;
+  const verdict = judge(
+    {
+      book: traffic.book,
+      deliveries: receivers.deliveries,
+      timers,
+      runs,
+      ledgers,
+      processFaults: system.services.flatMap(({ faults }) => faults),
+      faultAt: isCalm ? undefined : faultAt,
+      healedAt: isCalm ? undefined : healedAt,
+    },
+    {
+      recoveryLimitMs: chaosCase.recoveryLimitMs ?? RECOVERY_LIMIT_MS,
+      allowsRepeats: chaosCase.allowsRepeats,
+      allowsFailedAttempts: chaosCase.allowsFailedAttempts ?? false,
+    },
+  );
+  return {
+    name: chaosCase.name,
+    seed,
+    ...verdict,
+    offences: [...verdict.offences, ...offences],
+    faultMs: isCalm ? undefined : healedAt - faultAt,
+    recoveryMs: isCalm ? undefined : verdict.recoveryMs,
+    seconds: Math.round((Date.now() - beganAt) / 1_000),
+    ...countEvents(system, traffic),
+    ledgersRead: ledgers.length,
+  };
+}
+
+function countEvents({ services, loggedBytes }: ChaosSystem, { book }: Traffic) {
+  const { requests, refused, unanswered, beyondLimit, slowestMs } = book.answers;
+  return {
+    processEnds: services.reduce((sum, { ends }) => sum + ends, 0),
+    unaskedEnds: services.flatMap(({ faults }) => faults).filter(({ kind }) => kind === 'end').length,
+    failedStarts: services.reduce((sum, service) => sum + service.failedStarts, 0),
+    requests,
+    refused,
+    unanswered,
+    answersBeyondLimit: beyondLimit,
+    slowestAnswerMs: slowestMs,
+    loggedKilobytes: Math.round(loggedBytes / 1_024),
+  };
+}
+
+/** All links by name, and where clients and workers turn to: past the outer link when there is one. */
+async function openOuterLink(
+  name: OuterLink | undefined,
+  { links: toServers, apiUrls }: ChaosSystem,
+  { urls: targets }: Receivers,
+  random: () => number,
+): Promise<{ links: ReadonlyMap<LinkName, Link>; apiUrls: readonly string[]; targets: Receivers['urls'] }> {
+  const links = new Map<LinkName, Link>(toServers);
+  if (name === undefined) return { links, apiUrls, targets };
+  const link = await openLink(name === 'client-api' ? apiUrls : TARGETS.map((target) => targets[target]), random);
+  links.set(name, link);
+  if (name === 'client-api') return { links, apiUrls: link.urls, targets };
+  const ways = TARGETS.map((target, index) => [target, link.urls[index]!] as const);
+  return { links, apiUrls, targets: Object.fromEntries(ways) as Receivers['urls'] };
+}
+
+async function closeOuterLink(name: OuterLink | undefined, links: ReadonlyMap<LinkName, Link>): Promise<void> {
+  if (name !== undefined) await links.get(name)!.close();
 }
 
 interface Ledger {

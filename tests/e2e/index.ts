@@ -1,4 +1,4 @@
 export { ApiClient, forEachConcurrently, type Problem, type Run, send, type Timer } from './api-client.ts';
-export type { Delivery, Target } from './main-job/delivery.ts';
+export { type Delivery, TARGETS, type Target } from './main-job/delivery.ts';
 export { type Receivers, startReceivers } from './main-job/receivers.ts';
 export { isRunning, listTree, signalTree } from './processes.ts';

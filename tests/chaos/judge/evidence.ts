@@ -24,6 +24,12 @@ export interface LedgerSample {
   differences: unknown[];
 }
 
+/** What a process did that nobody asked for: it ended, or could not take the place of one that had. */
+export interface ProcessFault {
+  kind: 'end' | 'start';
+  text: string;
+}
+
 /** Everything that was acknowledged and everything that was received, when all is over. Instants are epoch ms. */
 export interface Evidence {
   book: Book;
@@ -32,6 +38,7 @@ export interface Evidence {
   timers: readonly EndedTimer[];
   runs: readonly EndedRun[];
   ledgers: readonly LedgerSample[];
+  processFaults: readonly ProcessFault[];
   /** When the fault began and when it was over; both undefined where there was none. */
   faultAt: number | undefined;
   healedAt: number | undefined;
@@ -45,8 +52,10 @@ export const CHECKS = {
   repeated: 'repeats carry the same id, and there are none without a fault',
   ledger: 'the ledger balances at every moment, and in the end nothing is live, overdue or stuck',
   late: 'everything that was due by the heal is delivered within the limit after it',
-  answers: 'the API answers within its limit, and nothing but 503 to what is right',
-  logs: 'services recover without a restart and without a growing log',
+  answers:
+    'the API answers within 5 s, and 1 s of grace for a machine that runs the clients as well, and nothing but 503 to what is right',
+  ends: 'services recover without a restart: no process ends but those that the case kills, and none fails to start but for want of Postgres',
+  logs: 'every service becomes well again, without a growing log',
 } as const;
 export type Check = keyof typeof CHECKS;
 

@@ -2,7 +2,7 @@ import type { Delivery } from '@punctual/e2e';
 import { describe, expect, it } from 'vitest';
 import type { BookedTimer } from '../traffic/book.ts';
 import type { Evidence } from './evidence.ts';
-import { judge } from './judge.ts';
+import { type JudgeOptions, judge } from './judge.ts';
 
 const DUE_AT = 1_000_000;
 const ID = 'a';
@@ -37,23 +37,35 @@ function receive(fields: Partial<Delivery> = {}, revision = 1): Delivery {
 
 const LEDGER = { at: 0, isBalanced: true, live: 0, overdueCount: 0, stuckRunCount: 0, differences: [] };
 
-function judgeOne(fields: Partial<BookedTimer>, status: string, deliveries: Delivery[], more: Partial<Evidence> = {}) {
+function judgeOne(
+  fields: Partial<BookedTimer>,
+  status: string,
+  deliveries: Delivery[],
+  more: Partial<Evidence> = {},
+  allowed: Partial<JudgeOptions> = {},
+) {
   return judge(
     {
       book: {
         timers: [bookTimer(fields)],
         runs: [],
-        answers: { requests: 1, refused: 0, unanswered: 0, slowestMs: 1, slow: [], wrong: [] },
+        answers: { requests: 1, refused: 0, unanswered: 0, beyondLimit: 0, slowestMs: 1, slow: [], wrong: [] },
       },
       deliveries,
       timers: [{ id: ID, status, attempt: 1 }],
       runs: [],
       ledgers: [LEDGER],
+      processFaults: [],
       faultAt: undefined,
       healedAt: undefined,
       ...more,
     },
-    { recoveryLimitMs: 60_000, allowsRepeats: false },
+    {
+      recoveryLimitMs: 60_000,
+      allowsRepeats: false,
+      allowsFailedAttempts: false,
+      ...allowed,
+    },
   );
 }
 
@@ -80,6 +92,13 @@ describe('the judge lets pass', () => {
   it('four attempts of a timer whose receiver always fails', () => {
     const attempts = [1, 2, 3, 4].map((attempt) => receive({ attempt, receivedAt: DUE_AT + 1_200 * attempt ** 2 }));
     expect(find({ target: 'failing' }, 'dead', attempts)).toEqual([]);
+  });
+
+  it('a retry without its backoff, when a fire was sent again', () => {
+    const attempts = [1, 2, 3].map((attempt) => receive({ attempt, receivedAt: DUE_AT + 50 * attempt }));
+    const fired = { target: 'flaky', deed: 'fire', firedAt: DUE_AT } as const;
+    expect(find({ ...fired, isFireRepeated: true }, 'succeeded', attempts)).toEqual([]);
+    expect(find({ ...fired, isFireRepeated: false }, 'succeeded', attempts)).toContain('early');
   });
 
   it('either end of a timer of which nobody knows whether it was cancelled', () => {
@@ -165,7 +184,7 @@ describe('the judge notices', () => {
     const book = {
       timers: [],
       runs: [{ n: 0, id: 'run' }],
-      answers: { requests: 1, refused: 0, unanswered: 0, slowestMs: 1, slow: [], wrong: [] },
+      answers: { requests: 1, refused: 0, unanswered: 0, beyondLimit: 0, slowestMs: 1, slow: [], wrong: [] },
     };
     const tasks = [{ key: 'first', status: 'succeeded', timerId: 'task' }];
     const standing = { book, timers: [], runs: [{ id: 'run', status: 'running', tasks }] };
@@ -175,8 +194,51 @@ describe('the judge notices', () => {
   });
 
   it('answers: what took too long or made no sense', () => {
-    const answers = { requests: 1, refused: 0, unanswered: 0, slowestMs: 1, slow: ['slow'], wrong: ['wrong'] };
+    const answers = {
+      requests: 1,
+      refused: 0,
+      unanswered: 0,
+      beyondLimit: 0,
+      slowestMs: 1,
+      slow: ['slow'],
+      wrong: ['wrong'],
+    };
     const book = { timers: [bookTimer()], runs: [], answers };
     expect(find({}, 'succeeded', [receive()], { book })).toEqual(['answers', 'answers']);
+  });
+
+  it('ends: a process that ended by itself, and one that did not start', () => {
+    const end = { kind: 'end', text: 'worker-1 ended with exit code 1' } as const;
+    const start = { kind: 'start', text: 'worker-1 did not start' } as const;
+    expect(judgeOne({}, 'succeeded', [receive()], { processFaults: [end, start] }).offences).toEqual([
+      { check: 'ends', text: end.text },
+      { check: 'ends', text: start.text },
+    ]);
+  });
+
+  describe('lost, where attempts may fail on their way:', () => {
+    const judgeFailed = (status: string, attempt: number, received: readonly number[]) =>
+      judgeOne(
+        {},
+        status,
+        received.map((n) => receive({ attempt: n, receivedAt: DUE_AT + 10_000 * n })),
+        { timers: [{ id: ID, status, attempt }] },
+        { allowsFailedAttempts: true },
+      ).offences.map(({ check }) => check);
+
+    it.each([
+      ['a timer that succeeded by an attempt that nobody received', 'succeeded', 2, [1]],
+      ['a dead one with attempts left', 'dead', 3, [1, 2, 3]],
+      ['one whose receiver got more than was made', 'succeeded', 1, [1, 2]],
+    ] as const)('%s', (_name, status, attempt, received) =>
+      expect(judgeFailed(status, attempt, received)).toEqual(['lost']),
+    );
+
+    it.each([
+      ['attempts of which some did not arrive', 'succeeded', 3, [1, 3]],
+      ['a dead one after all of its attempts', 'dead', 4, [2]],
+    ] as const)('but not %s', (_name, status, attempt, received) =>
+      expect(judgeFailed(status, attempt, received)).toEqual([]),
+    );
   });
 });

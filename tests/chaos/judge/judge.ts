@@ -1,6 +1,6 @@
 import type { Delivery } from '@punctual/e2e';
 import type { BookedTimer } from '../traffic/book.ts';
-import type { Evidence, Offence } from './evidence.ts';
+import type { EndedTimer, Evidence, Offence } from './evidence.ts';
 
 /** Attempts that a timer gets from its receiver: the third succeeds; four are all that there are by default. */
 const ATTEMPTS = { good: 1, flaky: 3, failing: 4 } as const;
@@ -16,6 +16,8 @@ export interface JudgeOptions {
   recoveryLimitMs: number;
   /** Without a fault there are no repeats. */
   allowsRepeats: boolean;
+  /** The way to the receivers was disturbed: of attempts that failed on it, some were received and others were not. */
+  allowsFailedAttempts: boolean;
 }
 
 /** What a run of the harness came to. */
@@ -49,18 +51,19 @@ export function judge(evidence: Evidence, options: JudgeOptions): Verdict {
   const acknowledged = evidence.book.timers.filter(({ id }) => id !== undefined);
   for (const timer of acknowledged) {
     const requests = received.get(timer.id!) ?? [];
-    judgeEnd(timer, statuses.get(timer.id!)?.status, requests, accuse);
+    judgeEnd(timer, statuses.get(timer.id!), requests, options, accuse);
     judgeTimes(timer, requests, accuse);
     judgeOvertaken(timer, requests, options, accuse);
   }
   judgeStrangers(evidence, accuse);
-  judgeRuns(evidence, received, accuse);
+  judgeRuns(evidence, received, options, accuse);
   judgeLedgers(evidence, accuse);
   const repeats = judgeRepeats(evidence.deliveries, options, accuse);
   const times = measureTimes(evidence, acknowledged, received);
   if (times.recoveryMs > options.recoveryLimitMs) {
     accuse('late', `the last of what was due by the heal came ${Math.round(times.recoveryMs)} ms after it`);
   }
+  for (const { text } of evidence.processFaults) accuse('ends', text);
   for (const text of [...evidence.book.answers.slow, ...evidence.book.answers.wrong]) accuse('answers', text);
   for (const [check, count] of told) {
     if (count > OFFENCES_TOLD_MAX)
@@ -88,19 +91,36 @@ function describe({ id, n, target, deed }: BookedTimer): string {
   return `timer ${id} (${n}, ${target}, ${deed})`;
 }
 
-function judgeEnd(timer: BookedTimer, status: string | undefined, requests: readonly Delivery[], accuse: Accuse): void {
+function judgeEnd(
+  timer: BookedTimer,
+  ended: EndedTimer | undefined,
+  requests: readonly Delivery[],
+  { allowsFailedAttempts }: JudgeOptions,
+  accuse: Accuse,
+): void {
   const ends = new Set<string>();
   if (timer.cancelled !== 'no') ends.add('cancelled');
-  if (timer.cancelled !== 'yes') ends.add(timer.target === 'failing' ? 'dead' : 'succeeded');
-  if (status === undefined || !ends.has(status)) {
-    accuse('lost', `${describe(timer)} is ${status ?? 'not there'}, not ${[...ends].join(' or ')}`);
+  if (timer.cancelled !== 'yes') {
+    ends.add(timer.target === 'failing' ? 'dead' : 'succeeded');
+    if (allowsFailedAttempts) ends.add('dead');
+  }
+  if (ended === undefined || !ends.has(ended.status)) {
+    accuse('lost', `${describe(timer)} is ${ended?.status ?? 'not there'}, not ${[...ends].join(' or ')}`);
     return;
   }
+  const { status } = ended;
   const attempts = new Set(requests.map(({ attempt }) => attempt));
-  const most = ATTEMPTS[timer.target];
+  const most = allowsFailedAttempts ? ended.attempt : ATTEMPTS[timer.target];
   const beyond = [...attempts].filter((attempt) => !(attempt >= 1 && attempt <= most));
   if (beyond.length > 0) accuse('lost', `${describe(timer)} got attempt ${beyond[0]} of ${most}`);
   if (status === 'cancelled') return;
+  if (allowsFailedAttempts) {
+    if (status === 'succeeded' && !attempts.has(most))
+      accuse('lost', `${describe(timer)} succeeded by attempt ${most}, which nobody received`);
+    if (status === 'dead' && most !== ATTEMPTS.failing)
+      accuse('lost', `${describe(timer)} is dead after ${most} attempts of ${ATTEMPTS.failing}`);
+    return;
+  }
   for (let attempt = 1; attempt <= most; attempt += 1) {
     if (!attempts.has(attempt)) accuse('lost', `${describe(timer)} is ${status} without attempt ${attempt} of ${most}`);
   }
@@ -108,7 +128,7 @@ function judgeEnd(timer: BookedTimer, status: string | undefined, requests: read
 
 /** When a timer was due, for a request: the earliest instant that what was acknowledged allows. */
 function findDueAt(timer: BookedTimer, { attempt, receivedAt }: Delivery): number {
-  if (timer.deed === 'fire') return timer.firedAt ?? timer.dueAt;
+  if (timer.deed === 'fire') return Math.min(timer.firedAt ?? timer.dueAt, timer.dueAt);
   if (timer.edited === 'yes' && attempt > timer.editedAfter! && receivedAt > timer.editAskedAt!)
     return timer.editedDueAt;
   return timer.dueAt;
@@ -116,6 +136,8 @@ function findDueAt(timer: BookedTimer, { attempt, receivedAt }: Delivery): numbe
 
 function judgeTimes(timer: BookedTimer, requests: readonly Delivery[], accuse: Accuse): void {
   const firstOf = new Map<number, Delivery>();
+  // An edit, or a fire, moves a timer that waits for its retry, to wherever it likes.
+  const isFireLate = timer.isFireRepeated || (timer.firedAt ?? 0) > (requests[0]?.receivedAt ?? Infinity);
   for (const request of requests) {
     const { attempt, receivedAt } = request;
     if (!firstOf.has(attempt)) firstOf.set(attempt, request);
@@ -124,8 +146,7 @@ function judgeTimes(timer: BookedTimer, requests: readonly Delivery[], accuse: A
       accuse('early', `attempt ${attempt} of ${describe(timer)} came ${dueAt - receivedAt} ms early`);
     const before = firstOf.get(attempt - 1);
     const waitMs = BACKOFF_MS * 2 ** (attempt - 2) - ROUNDING_MS;
-    // An edit moves a timer that waits for its retry, to wherever it likes.
-    if (before !== undefined && timer.edited === 'no' && receivedAt - before.receivedAt < waitMs) {
+    if (before !== undefined && timer.edited === 'no' && !isFireLate && receivedAt - before.receivedAt < waitMs) {
       accuse(
         'early',
         `attempt ${attempt} of ${describe(timer)} came ${receivedAt - before.receivedAt} ms after the one before`,
@@ -146,9 +167,11 @@ function isTooLate(request: Delivery, after: number, askedAt: number, ackAt: num
 function judgeOvertaken(
   timer: BookedTimer,
   requests: readonly Delivery[],
-  { allowsRepeats }: JudgeOptions,
+  { allowsRepeats, allowsFailedAttempts }: JudgeOptions,
   accuse: Accuse,
 ): void {
+  // A good receiver's timer never waits for a retry: once sent, it is too late for a cancel.
+  const isOneShot = timer.target === 'good' && !allowsRepeats && !allowsFailedAttempts;
   for (const request of requests) {
     const { attempt, receivedAt, body } = request;
     const name = `attempt ${attempt} of ${describe(timer)}`;
@@ -156,8 +179,7 @@ function judgeOvertaken(
       const { cancelledAfter, cancelAskedAt, cancelledAckAt } = timer;
       if (isTooLate(request, cancelledAfter!, cancelAskedAt!, cancelledAckAt!))
         accuse('overtaken', `${name} came after its cancel`);
-      // A good receiver's timer never waits for a retry: once sent, it is too late for a cancel.
-      if (!allowsRepeats && timer.target === 'good' && receivedAt < cancelAskedAt!)
+      if (isOneShot && receivedAt < cancelAskedAt!)
         accuse('overtaken', `${name} had been sent when its cancel was acknowledged`);
     }
     if (timer.edited === 'yes' && body.payload?.revision !== 2) {
@@ -178,11 +200,18 @@ function judgeStrangers({ book, deliveries, timers, runs }: Evidence, accuse: Ac
   for (const id of strangers) accuse('lost', `a request came for a timer ${id} that nobody knows`);
 }
 
-function judgeRuns({ book, runs }: Evidence, received: ReadonlyMap<string, readonly Delivery[]>, accuse: Accuse): void {
+function judgeRuns(
+  { book, runs }: Evidence,
+  received: ReadonlyMap<string, readonly Delivery[]>,
+  { allowsFailedAttempts }: JudgeOptions,
+  accuse: Accuse,
+): void {
   const ended = new Map(runs.map((run) => [run.id, run]));
   for (const { id } of book.runs) {
     if (id === undefined) continue;
     const run = ended.get(id);
+    // One of its tasks may have become a dead letter.
+    if (run?.status === 'failed' && allowsFailedAttempts) continue;
     if (run?.status !== 'succeeded') {
       accuse('lost', `run ${id} is ${run?.status ?? 'not there'}, not succeeded`);
       continue;

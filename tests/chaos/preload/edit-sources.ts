@@ -1,6 +1,7 @@
 // Loaded into a service by `--import`, before the service itself: edits the text of our own modules as they are loaded, by
 // what CHAOS_TWEAKS says. So failpoints are comments in the code of production, and a broken build needs no build.
 import { registerHooks } from 'node:module';
+import { applyEdits } from './apply-edits.ts';
 import { crashAt } from './crash-at.ts';
 import { shiftClock } from './shift-clock.ts';
 import type { Tweaks } from './tweaks.ts';
@@ -18,11 +19,7 @@ registerHooks({
     const before = String(loaded.source);
     let source = before;
     if (tweaks.failpoint !== undefined) source = source.replace(FAILPOINT, "globalThis.failpoint('$1');");
-    for (const { file, find, replace } of tweaks.edits ?? []) {
-      if (!url.endsWith(file)) continue;
-      if (!source.includes(find)) throw new Error(`${file} has no text ${JSON.stringify(find)} to break`);
-      source = source.replace(find, () => replace);
-    }
+    source = applyEdits(url, source, tweaks.edits ?? []);
     return source === before ? loaded : { ...loaded, source };
   },
 });

@@ -6,7 +6,7 @@ export interface FailpointPlan {
 
 /** A change of one module's text: a defect put in on purpose. */
 export interface SourceEdit {
-  /** The end of its path. */
+  /** The end of its path, from the beginning of a name. */
   file: string;
   find: string;
   replace: string;

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findFreePort, startGuardedProcess, startPostgres, startRedis } from '@punctual/local-servers';
-import { type ServerProxy, startProxy } from '@punctual/testkit';
 import { Redis } from 'ioredis';
 import pg from 'pg';
 import type { Tweaks } from '../preload/tweaks.ts';
-import { ManagedServer } from './managed-server.ts';
+import { type Link, openLink } from './link.ts';
+import { ManagedServer, type Server } from './managed-server.ts';
 import { ManagedService, ROLES, type Role } from './managed-service.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -28,8 +28,10 @@ export interface SystemOptions {
   log: (line: string) => void;
 }
 
-/** Pairs that talk to each other: each has a way of its own, which can be cut. */
-export type LinkName = `${Role}-${'postgres' | 'redis'}`;
+const SERVERS = ['postgres', 'redis'] as const;
+/** Pairs of a service and a server that talk to each other: each has a way of its own. */
+export const SERVER_LINKS = ROLES.flatMap((role) => SERVERS.map((server) => `${role}-${server}` as const));
+export type ServerLink = (typeof SERVER_LINKS)[number];
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const ENTRIES: Record<Role, string> = {
@@ -45,14 +47,16 @@ export class ChaosSystem {
   readonly folder: string;
   readonly postgres: ManagedServer;
   readonly redis: ManagedServer;
-  readonly links: ReadonlyMap<LinkName, ServerProxy>;
+  readonly links: ReadonlyMap<ServerLink, Link>;
   readonly services: ManagedService[] = [];
+  /** What `stop` takes down. */
+  #started: AsyncDisposableStack | undefined;
 
   private constructor(
     folder: string,
     postgres: ManagedServer,
     redis: ManagedServer,
-    links: ReadonlyMap<LinkName, ServerProxy>,
+    links: ReadonlyMap<ServerLink, Link>,
   ) {
     this.folder = folder;
     this.postgres = postgres;
@@ -60,46 +64,29 @@ export class ChaosSystem {
     this.links = links;
   }
 
+  /** When a part does not start, those before it are stopped again. */
   static async start(options: SystemOptions): Promise<ChaosSystem> {
+    await using started = new AsyncDisposableStack();
     const folder = mkdtempSync(join(tmpdir(), 'punctual-chaos-'));
+    started.defer(() => rmSync(folder, { recursive: true, force: true }));
     mkdirSync(join(folder, 'logs'));
-    const [postgresPort, redisPort] = [await findFreePort(), await findFreePort()];
-    const [postgres, redis] = await Promise.all([
-      ManagedServer.start(() =>
-        startPostgres({
-          dataDir: options.surroundings?.postgresFolder ?? join(folder, 'postgres'),
-          port: postgresPort,
-          settings: options.postgresSettings ?? {},
-          log: () => {},
-        }),
-      ),
-      ManagedServer.start(() =>
-        startRedis({
-          dir: join(folder, 'redis'),
-          appendonly: options.isRedisPersistent,
-          port: redisPort,
-          log: () => {},
-        }),
-      ),
-    ]);
-    const links = new Map<LinkName, ServerProxy>();
-    for (const role of ROLES) {
-      links.set(`${role}-postgres`, await startProxy(postgres.url, options.random));
-      links.set(`${role}-redis`, await startProxy(redis.url, options.random));
+    const [postgres, redis] = await startServers(folder, options, started);
+    const links = new Map<ServerLink, Link>();
+    for (const name of SERVER_LINKS) {
+      const link = await openLink([name.endsWith('postgres') ? postgres.url : redis.url], options.random);
+      started.defer(() => link.close());
+      links.set(name, link);
     }
+    const { surroundings } = options;
+    const migrateUrl = surroundings?.migrateUrl ?? surroundings?.databaseUrl ?? postgres.url;
+    await migrate(migrateUrl, surroundings?.redisUrl ?? redis.url);
     const system = new ChaosSystem(folder, postgres, redis, links);
-    try {
-      const { surroundings } = options;
-      const migrateUrl = surroundings?.migrateUrl ?? surroundings?.databaseUrl ?? postgres.url;
-      await migrate(migrateUrl, surroundings?.redisUrl ?? redis.url);
-      const starts = ROLES.flatMap((role) =>
-        Array.from({ length: options[role] }, (_, index) => system.#startService(role, index + 1, options)),
-      );
-      for (const start of await Promise.allSettled(starts)) if (start.status === 'rejected') throw start.reason;
-    } catch (error) {
-      await system.stop();
-      throw error;
-    }
+    started.defer(() => system.#stopServices());
+    const starts = ROLES.flatMap((role) =>
+      Array.from({ length: options[role] }, (_, index) => system.#startService(role, index + 1, options)),
+    );
+    for (const start of await Promise.allSettled(starts)) if (start.status === 'rejected') throw start.reason;
+    system.#started = started.move();
     return system;
   }
 
@@ -116,8 +103,8 @@ export class ChaosSystem {
         AUTH: 'off',
         EGRESS_ALLOW: '127.0.0.0/8',
         ...env,
-        DATABASE_URL: surroundings?.databaseUrl ?? this.links.get(`${role}-postgres`)!.url,
-        REDIS_URL: surroundings?.redisUrl ?? this.links.get(`${role}-redis`)!.url,
+        DATABASE_URL: surroundings?.databaseUrl ?? this.links.get(`${role}-postgres`)!.urls[0],
+        REDIS_URL: surroundings?.redisUrl ?? this.links.get(`${role}-redis`)!.urls[0],
       },
       logFile: join(this.folder, 'logs', `${name}.log`),
       tweaks: tweaks?.[role],
@@ -160,12 +147,42 @@ export class ChaosSystem {
     return this.services.reduce((sum, { loggedBytes }) => sum + loggedBytes, 0);
   }
 
+  /** Safe twice. */
   async stop(): Promise<void> {
-    await Promise.all(this.services.map((service) => service.stop()));
-    await Promise.all([...this.links.values()].map((link) => link.close()));
-    await Promise.all([this.postgres.stop(), this.redis.stop()]);
-    rmSync(this.folder, { recursive: true, force: true });
+    await this.#started?.disposeAsync();
   }
+
+  async #stopServices(): Promise<void> {
+    await Promise.all(this.services.map((service) => service.stop()));
+  }
+}
+
+async function startServers(
+  folder: string,
+  options: SystemOptions,
+  started: AsyncDisposableStack,
+): Promise<[postgres: ManagedServer, redis: ManagedServer]> {
+  const [postgresPort, redisPort] = [await findFreePort(), await findFreePort()];
+  const start = async (open: () => Promise<Server>) => {
+    const server = await ManagedServer.start(open);
+    started.defer(() => server.stop());
+    return server;
+  };
+  const openPostgres = () =>
+    startPostgres({
+      dataDir: options.surroundings?.postgresFolder ?? join(folder, 'postgres'),
+      port: postgresPort,
+      settings: options.postgresSettings ?? {},
+      log: () => {},
+    });
+  const openRedis = () =>
+    startRedis({
+      dir: join(folder, 'redis'),
+      appendonly: options.isRedisPersistent,
+      port: redisPort,
+      log: () => {},
+    });
+  return [await start(openPostgres), await start(openRedis)];
 }
 
 async function migrate(databaseUrl: string, redisUrl: string): Promise<void> {

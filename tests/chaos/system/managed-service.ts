@@ -1,7 +1,15 @@
 import { appendFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { signalTree } from '@punctual/e2e';
-import { findFreePort, LocalServerError, type RunningService, startService } from '@punctual/local-servers';
+import {
+  describeExit,
+  findFreePort,
+  LocalServerError,
+  type ProcessExit,
+  type RunningService,
+  startService,
+} from '@punctual/local-servers';
+import type { ProcessFault } from '../judge/evidence.ts';
 import { describeTweaks } from '../preload/describe-tweaks.ts';
 import type { Tweaks } from '../preload/tweaks.ts';
 
@@ -25,6 +33,15 @@ const RESPAWN_FAILED_PAUSE_MS = 1_000;
 const READY_LIMIT_MS = 120_000;
 /** Of the lines at level warn and above, those that are kept to be shown. */
 const WARNINGS_KEPT_MAX = 50;
+/** Of what its processes did by themselves. */
+const FAULTS_KEPT_MAX = 20;
+/** How V8 ends a process that needs more memory than it may have. */
+const OUT_OF_MEMORY: readonly (NodeJS.Signals | null)[] = ['SIGABRT', 'SIGTRAP'];
+/**
+ * Why a start may fail without a defect: the case keeps Postgres away, or the machine is too busy to answer in time; or
+ * another program's connection has taken the port between two processes.
+ */
+const EXCUSES = /Postgres can not be reached|port \d+ is in use/;
 /** Pino's number for the level. */
 const WARN_LEVEL = 40;
 
@@ -32,14 +49,20 @@ const WARN_LEVEL = 40;
 export class ManagedService {
   readonly name: string;
   readonly role: Role;
-  /** Ends of its process that nobody here asked for by `stop`. */
+  /** Ends of its process before `stop`. */
   ends = 0;
+  /** For whatever reason. */
+  failedStarts = 0;
+  /** Those that the case did not ask for, by `kill`, a failpoint or a limit of memory; and starts that failed for no good reason. */
+  readonly faults: ProcessFault[] = [];
   /** Bytes logged so far, and the latest lines of some weight. */
   loggedBytes = 0;
   readonly warnings: string[] = [];
   readonly #options: ManagedServiceOptions;
   readonly #port: number;
   #tweaks: Tweaks | undefined;
+  /** Of the process that runs, or starts. */
+  #present: { tweaks: Tweaks | undefined; isKilled: boolean } = { tweaks: undefined, isKilled: false };
   #running: RunningService | undefined;
   #ready = Promise.withResolvers<void>();
   #isReady = false;
@@ -81,7 +104,9 @@ export class ManagedService {
 
   /** Kills the process, if there is one; another will follow. */
   kill(signal: NodeJS.Signals = 'SIGKILL'): void {
-    if (this.#running?.kill(signal)) this.#markGone();
+    if (!this.#running?.kill(signal)) return;
+    this.#present.isKilled = true;
+    this.#markGone();
   }
 
   /** From now on nobody takes the place of a process that ends. */
@@ -127,15 +152,17 @@ export class ManagedService {
 
   async #keepAlive(): Promise<void> {
     while (!this.#isStopping) {
-      await this.#running?.exited;
+      const exit = await this.#running?.exited;
       if (this.#isStopping) return;
       this.#running = undefined;
       this.ends += 1;
+      if (exit && !this.#isAskedFor(exit)) this.#keepFault('end', `${this.name} ended with ${describeExit(exit)}`);
       this.#markGone();
       await Promise.all([sleep(RESPAWN_PAUSE_MS), this.#release]);
       while (!this.#isStopping && this.#running === undefined) {
         await this.#startProcess().catch(async (error: unknown) => {
           if (!(error instanceof LocalServerError)) this.#options.log(`${this.name}: ${error}`);
+          this.#judgeFailedStart(String(error));
           await sleep(RESPAWN_FAILED_PAUSE_MS);
         });
       }
@@ -144,10 +171,12 @@ export class ManagedService {
 
   async #startProcess(): Promise<void> {
     const { name, entry, env, logFile } = this.#options;
+    const tweaks = this.#tweaks;
+    this.#present = { tweaks, isKilled: false };
     const running = await startService({
       name,
       entry,
-      env: { ...env, ...describeTweaks(this.#tweaks) },
+      env: { ...env, ...describeTweaks(tweaks) },
       port: this.#port,
       logFile,
       onLine: (line) => this.#keepLine(line),
@@ -157,6 +186,25 @@ export class ManagedService {
     this.#isReady = true;
     this.#ready.resolve();
     if (this.#isStopping) await running.stop();
+  }
+
+  #isAskedFor({ signal }: ProcessExit): boolean {
+    const { tweaks, isKilled } = this.#present;
+    if (isKilled) return true;
+    if (tweaks?.failpoint !== undefined && signal === 'SIGKILL') return true;
+    return tweaks?.heapMegabytes !== undefined && OUT_OF_MEMORY.includes(signal);
+  }
+
+  // A failpoint, and a want of memory, may come before the service is ready.
+  #judgeFailedStart(text: string): void {
+    const { tweaks } = this.#present;
+    this.failedStarts += 1;
+    if (this.#isStopping || tweaks?.failpoint !== undefined || tweaks?.heapMegabytes !== undefined) return;
+    if (!EXCUSES.test(text)) this.#keepFault('start', text);
+  }
+
+  #keepFault(kind: ProcessFault['kind'], text: string): void {
+    if (this.faults.length < FAULTS_KEPT_MAX) this.faults.push({ kind, text });
   }
 
   #markGone(): void {

@@ -26,7 +26,9 @@ export function findPgbouncerObstacle(): string | undefined {
 
 /** A Postgres behind PgBouncer in transaction mode: a client has a connection for the length of one transaction. */
 export async function startPgbouncer(folder: string): Promise<Surroundings> {
+  await using started = new AsyncDisposableStack();
   const postgres = await startPostgres({ dataDir: join(folder, 'postgres'), log: () => {} });
+  started.defer(() => postgres.stop());
   const { port, username, password } = new URL(postgres.url);
   const own = join(folder, 'pgbouncer');
   mkdirSync(own);
@@ -66,9 +68,11 @@ export async function startPgbouncer(folder: string): Promise<Surroundings> {
       output: { onLine: () => {} },
     });
   let bouncer: GuardedProcess = await open();
+  started.defer(async () => void (await bouncer.stop()));
   const url = new URL(postgres.url);
   url.port = String(listenPort);
   await waitUntil('PgBouncer answers', () => answers(url.toString()), READY_LIMIT_MS);
+  const all = started.move();
   return {
     databaseUrl: url.toString(),
     migrateUrl: postgres.url,
@@ -79,10 +83,7 @@ export async function startPgbouncer(folder: string): Promise<Surroundings> {
     async heal() {
       bouncer = await open();
     },
-    async stop() {
-      await bouncer.stop();
-      await postgres.stop();
-    },
+    stop: () => all.disposeAsync(),
   };
 }
 

@@ -22,7 +22,9 @@ export async function startReplicatedPostgres(folder: string): Promise<Surroundi
   const primaryFolder = join(folder, 'primary');
   const replicaFolder = join(folder, 'replica');
   const settings = { wal_level: 'replica', max_wal_senders: '5', hot_standby: 'on' };
+  await using started = new AsyncDisposableStack();
   const primary = await startPostgres({ dataDir: primaryFolder, settings, log: () => {} });
+  started.defer(() => primary.stop());
   const replicaPort = await findFreePort();
   await copyPrimary(primary.url, primaryFolder, replicaFolder);
   const replica = await startPostgres({
@@ -31,6 +33,7 @@ export async function startReplicatedPostgres(folder: string): Promise<Surroundi
     settings: { ...settings, primary_conninfo: `${toConnectionInfo(primary.url)} application_name=${REPLICA_NAME}` },
     log: () => {},
   });
+  started.defer(() => replica.stop());
   const isStreaming = async () => {
     const [row] = await query(primary.url, 'SELECT count(*)::int AS count FROM pg_stat_replication');
     return row?.count === 1;
@@ -44,6 +47,8 @@ export async function startReplicatedPostgres(folder: string): Promise<Surroundi
   };
   await waitUntil('the replica is synchronous', isSynchronous, READY_LIMIT_MS);
   const address = await startProxy(primary.url);
+  started.defer(() => address.close());
+  const all = started.move();
   return {
     databaseUrl: address.url,
     async strike() {
@@ -56,10 +61,7 @@ export async function startReplicatedPostgres(folder: string): Promise<Surroundi
     },
     // The one that died stays away.
     heal: () => Promise.resolve(),
-    async stop() {
-      await address.close();
-      await Promise.all([replica.stop(), primary.stop()]);
-    },
+    stop: () => all.disposeAsync(),
   };
 }
 

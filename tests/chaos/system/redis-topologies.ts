@@ -4,7 +4,6 @@ import { signalTree } from '@punctual/e2e';
 import {
   findFreePort,
   findOrInstallRedisServer,
-  type GuardedProcess,
   type RunningRedis,
   startGuardedProcess,
   startRedis,
@@ -43,10 +42,13 @@ function kill(redis: RunningRedis): Promise<unknown> {
 
 /** A master with a replica, watched by three Sentinels. */
 export async function startSentinels(folder: string): Promise<Surroundings> {
+  await using started = new AsyncDisposableStack();
   const master = await startNode(join(folder, 'master'), []);
+  started.defer(() => master.stop());
   const replica = await startNode(join(folder, 'replica'), ['--replicaof', `127.0.0.1 ${master.port}`]);
+  started.defer(() => replica.stop());
   const program = await findOrInstallRedisServer({ log: () => {} });
-  const sentinels: { port: number; process: GuardedProcess }[] = [];
+  const ports: number[] = [];
   for (let number = 1; number <= SENTINELS; number += 1) {
     const port = await findFreePort();
     const own = join(folder, `sentinel-${number}`);
@@ -64,7 +66,7 @@ export async function startSentinels(folder: string): Promise<Surroundings> {
         '',
       ].join('\n'),
     );
-    const process_ = await startGuardedProcess({
+    const sentinel = await startGuardedProcess({
       command: program,
       args: [file, '--sentinel'],
       env: process.env,
@@ -72,19 +74,21 @@ export async function startSentinels(folder: string): Promise<Surroundings> {
       ...STOP,
       output: { onLine: () => {} },
     });
-    sentinels.push({ port, process: process_ });
+    started.defer(async () => void (await sentinel.stop()));
+    ports.push(port);
   }
   const readMaster = async () => {
-    const found = await ask(sentinels[0]!.port, 'SENTINEL', 'get-master-addr-by-name', MASTER_NAME).catch(() => null);
+    const found = await ask(ports[0]!, 'SENTINEL', 'get-master-addr-by-name', MASTER_NAME).catch(() => null);
     return Number((found as [string, string] | null)?.[1]);
   };
   const knowEachOther = async () => {
-    const text = String(await ask(sentinels[0]!.port, 'INFO', 'sentinel').catch(() => ''));
+    const text = String(await ask(ports[0]!, 'INFO', 'sentinel').catch(() => ''));
     return text.includes(`slaves=1,sentinels=${SENTINELS}`);
   };
   await waitUntil('the Sentinels know each other and the replica', knowEachOther, READY_LIMIT_MS);
+  const all = started.move();
   return {
-    redisUrl: `redis+sentinel://${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',')}/${MASTER_NAME}`,
+    redisUrl: `redis+sentinel://${ports.map((port) => `127.0.0.1:${port}`).join(',')}/${MASTER_NAME}`,
     async strike() {
       await kill(master);
       const isPromoted = async () => (await readMaster()) === replica.port;
@@ -92,22 +96,22 @@ export async function startSentinels(folder: string): Promise<Surroundings> {
     },
     // The one that died stays away.
     heal: () => Promise.resolve(),
-    async stop() {
-      await Promise.all(sentinels.map((sentinel) => sentinel.process.stop()));
-      await Promise.all([master.stop(), replica.stop()]);
-    },
+    stop: () => all.disposeAsync(),
   };
 }
 
 /** Three masters, each with a replica, that share the slots. */
 export async function startCluster(folder: string): Promise<Surroundings> {
   const settings = ['--cluster-enabled', 'yes', '--cluster-node-timeout', String(DOWN_AFTER_MS)];
+  await using started = new AsyncDisposableStack();
   const nodes: RunningRedis[] = [];
   for (let number = 1; number <= 2 * MASTERS; number += 1) {
     // Nodes talk to each other at their port and 10,000.
     let port = await findFreePort();
     while (port > 55_000) port = await findFreePort();
-    nodes.push(await startNode(join(folder, `node-${number}`), settings, port));
+    const node = await startNode(join(folder, `node-${number}`), settings, port);
+    started.defer(() => node.stop());
+    nodes.push(node);
   }
   const masters = nodes.slice(0, MASTERS);
   for (const [index, { port }] of masters.entries()) {
@@ -131,6 +135,7 @@ export async function startCluster(folder: string): Promise<Surroundings> {
     return infos.every((info) => info.includes('cluster_state:ok'));
   };
   await waitUntil('the cluster is well', isWell, READY_LIMIT_MS);
+  const all = started.move();
   return {
     redisUrl: `redis+cluster://${nodes.map(({ port }) => `127.0.0.1:${port}`).join(',')}`,
     async strike() {
@@ -147,8 +152,6 @@ export async function startCluster(folder: string): Promise<Surroundings> {
     },
     // The one that died stays away.
     heal: () => Promise.resolve(),
-    async stop() {
-      await Promise.all(nodes.map((node) => node.stop()));
-    },
+    stop: () => all.disposeAsync(),
   };
 }

@@ -36,6 +36,8 @@ export interface BookedTimer {
   cancelledAckAt?: number;
   /** When a fire was acknowledged: it is due from then on. */
   firedAt?: number;
+  /** Whether it was asked for again, which may have made a retry due as well. */
+  isFireRepeated?: boolean;
 }
 
 /** One run of three tasks. */
@@ -50,8 +52,10 @@ export interface AnswerFigures {
   refused: number;
   /** Connections refused or broken: nobody was there. */
   unanswered: number;
+  /** Requests that took longer than the API may, the grace included; and the longest (ms). */
+  beyondLimit: number;
   slowestMs: number;
-  /** Requests that took longer than the API may. */
+  /** Those that took longer than the grace as well. */
   slow: string[];
   /** Answers that no fault excuses. */
   wrong: string[];

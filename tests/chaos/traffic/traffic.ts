@@ -5,7 +5,10 @@ import type { Book, BookedTimer, Deed } from './book.ts';
 
 export interface TrafficOptions {
   apiUrls: readonly string[];
-  receivers: Receivers;
+  /** Where timers are delivered. */
+  targets: Receivers['urls'];
+  /** Whether a request may get no answer for longer than the api may take. */
+  allowsNoAnswers: boolean;
   /** Distinguishes this traffic's timers from all others: a label. */
   label: string;
   /** New timers a second. */
@@ -55,12 +58,12 @@ export class Traffic {
 
   constructor(options: TrafficOptions) {
     this.#options = options;
-    this.asker = new Asker(options.apiUrls);
+    this.asker = new Asker(options.apiUrls, options.allowsNoAnswers);
     this.book = { timers: [], runs: [], answers: this.asker.figures };
   }
 
   async start(): Promise<void> {
-    const action = { type: 'http', url: this.#options.receivers.urls.good };
+    const action = { type: 'http', url: this.#options.targets.good };
     const answer = await this.asker.ask<{ id: string }>('POST', '/v1/workflows', [201], {
       name: this.#options.label,
       tasks: [
@@ -79,7 +82,7 @@ export class Traffic {
    * about `payloadBytes`. For good receivers, and nothing is done to them.
    */
   async putHerd(count: number, dueAt: number, spreadMs: number, payloadBytes = 0): Promise<void> {
-    const { label, receivers, timeoutMs } = this.#options;
+    const { targets, timeoutMs } = this.#options;
     const first = this.book.timers.length;
     const herd = Array.from({ length: count }, (_, index): BookedTimer => {
       const at = Math.round(dueAt + (index / count) * spreadMs);
@@ -108,10 +111,10 @@ export class Traffic {
           {
             timers: part.map((timer) => ({
               dueAt: new Date(timer.dueAt).toISOString(),
-              action: { type: 'http', url: receivers.urls.good },
+              action: { type: 'http', url: targets.good },
               payload: { n: timer.n, revision: 1, ...padding },
               timeoutMs,
-              externalId: `${label}-${timer.n}`,
+              externalId: this.#nameTimer(timer.n),
             })),
           },
         );
@@ -122,12 +125,21 @@ export class Traffic {
     await Promise.all(Array.from({ length: HERD_BATCHES_AT_ONCE }, putSome));
   }
 
-  /** For a case that has moved everything that sleeps in time (ms). */
-  shiftDueTimes(ms: number): void {
+  /**
+   * For a case that has moved in time what is stored (ms). `dueAts`: when what had not ended was due before (epoch ms), by
+   * external id. What is still to be stored keeps its time, and so does an edit that is still to be made.
+   */
+  shiftDueTimes(ms: number, dueAts: ReadonlyMap<string, number>): void {
     for (const timer of this.book.timers) {
+      const dueAt = dueAts.get(this.#nameTimer(timer.n));
+      if (dueAt === undefined) continue;
+      if (timer.edited === 'yes' || dueAt === timer.editedDueAt) timer.editedDueAt += ms;
       timer.dueAt += ms;
-      timer.editedDueAt += ms;
     }
+  }
+
+  #nameTimer(n: number): string {
+    return `${this.#options.label}-${n}`;
   }
 
   /** Begins no more, and resolves when every request begun has its answer. */
@@ -191,14 +203,14 @@ export class Traffic {
   }
 
   async #live(timer: BookedTimer): Promise<void> {
-    const { label, receivers, timeoutMs } = this.#options;
+    const { label, targets, timeoutMs } = this.#options;
     const created = await this.asker.ask<Timer>('POST', '/v1/timers', [200, 201], {
       dueAt: new Date(timer.dueAt).toISOString(),
-      action: { type: 'http', url: receivers.urls[timer.target] },
+      action: { type: 'http', url: targets[timer.target] },
       payload: { n: timer.n, revision: 1 },
       retry: { backoff: { initialMs: BACKOFF_MS, factor: 2, jitter: 0 } },
       timeoutMs,
-      externalId: `${label}-${timer.n}`,
+      externalId: this.#nameTimer(timer.n),
       labels: { chaos: label },
     });
     if (created === undefined) return;
@@ -251,7 +263,9 @@ export class Traffic {
     // Repeated, it finds the timer started or ended by the first.
     const askedAt = Date.now();
     const answer = await this.asker.ask<Timer>('POST', `/v1/timers/${timer.id}/fire`, [200, 409]);
-    if (answer !== undefined) timer.firedAt = askedAt;
+    if (answer === undefined) return;
+    timer.firedAt = askedAt;
+    timer.isFireRepeated = answer.isRepeated;
   }
 
   async #beginRun(n: number): Promise<void> {
