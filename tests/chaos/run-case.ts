@@ -182,7 +182,8 @@ async function openOuterLink(
   if (name === undefined) return { links, apiUrls, targets };
   const link = await openLink(name === 'client-api' ? apiUrls : TARGETS.map((target) => targets[target]), random);
   links.set(name, link);
-  if (name === 'client-api') return { links, apiUrls: link.urls, targets };
+  // Paths are put behind them.
+  if (name === 'client-api') return { links, apiUrls: link.urls.map((url) => new URL(url).origin), targets };
   const ways = TARGETS.map((target, index) => [target, link.urls[index]!] as const);
   return { links, apiUrls, targets: Object.fromEntries(ways) as Receivers['urls'] };
 }
