@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import { AttemptRunner, type AttemptRunnerOptions } from './attempt-runner.ts';
 import type { Outcome } from './outcome.ts';
+import type { AttemptRequest } from './targets/http-target.ts';
 
 const timer = {
   id: '01a1ff79-6a08-73b3-a3f5-1c0a1aa795cb',
@@ -23,9 +24,11 @@ const timer = {
   run_status: 'running' as const,
 };
 
-function openRunner(query: () => Promise<{ rows: object[] }>) {
+type Perform = (request: AttemptRequest) => Promise<{ outcome: string; contact: string; [name: string]: unknown }>;
+
+function openRunner(query: () => Promise<{ rows: object[] }>, secrets: object = { peek: () => [] }) {
   const outcomes: Outcome[] = [];
-  const perform = vi.fn(async () => ({ outcome: 'succeeded' as const, contact: 'answered', durationMs: 1 }));
+  const perform = vi.fn<Perform>(async () => ({ outcome: 'succeeded', contact: 'answered', durationMs: 1 }));
   const ignore = { inc: () => {}, observe: () => {} };
   const timersHeldByCircuit = { inc: vi.fn() };
   const left: (number | undefined)[] = [];
@@ -38,7 +41,7 @@ function openRunner(query: () => Promise<{ rows: object[] }>) {
   const options = {
     database: { hot: { query } },
     workflowVersions: {},
-    secrets: { peek: () => [] },
+    secrets,
     http: { perform },
     gate: { enter: () => 'entered', leave: (_origin: string, heldMs: number | undefined) => left.push(heldMs) },
     circuits,
@@ -84,6 +87,53 @@ test('an attempt that is sent at once asks the database for nothing', async () =
 });
 
 const standing = async () => ({ rows: [{ stands: true }] });
+
+test('secrets that must be read are there before the last look at the start', async () => {
+  const asked: string[] = [];
+  const query = async () => {
+    asked.push('start');
+    return standing();
+  };
+  const secrets = {
+    peek: () => undefined,
+    read: async () => {
+      asked.push('secrets');
+      return [];
+    },
+  };
+  const { runner, perform } = openRunner(query, secrets);
+  await runner.run(timer, performance.now() - 5_000);
+  expect(perform).toHaveBeenCalledOnce();
+  expect(asked).toEqual(['secrets', 'secrets', 'start']);
+});
+
+test('the right to send lasts for a moment from the start, and then for a moment from each look at it', async () => {
+  const { runner, perform } = openRunner(standing);
+  const startedAt = performance.now();
+  await runner.run(timer, startedAt);
+  const { right } = perform.mock.calls[0]![0];
+  expect(right.goodUntil - startedAt).toBe(100);
+  const askedAt = performance.now();
+  const goodUntil = await right.ask();
+  expect(goodUntil! - askedAt).toBeGreaterThanOrEqual(200);
+  expect(goodUntil! - performance.now()).toBeLessThanOrEqual(200);
+
+  const undone = openRunner(async () => ({ rows: [] }));
+  await undone.runner.run(timer, performance.now());
+  expect(await undone.perform.mock.calls[0]![0].right.ask()).toBeUndefined();
+});
+
+test.each([
+  ['void', 0],
+  ['ownFault', 1_000],
+])('an attempt that was not sent (%s) is postponed, counts for nothing and tells nothing', async (cause, waitMs) => {
+  const { runner, perform, circuits, left, outcomes } = openRunner(standing);
+  perform.mockResolvedValue({ outcome: 'unsent', cause, contact: 'unknown', error: 'why' });
+  await runner.run(timer, performance.now());
+  expect(outcomes).toMatchObject([{ kind: 'postponed', version: timer.version, waitMs }]);
+  expect(left).toEqual([undefined]);
+  expect(circuits.report.mock.calls).toEqual([[timer.tenant_id, ORIGIN, 'unknown', 'passed']]);
+});
 const ORIGIN = 'http://127.0.0.1:9';
 
 test('an attempt whose circuit is open takes no slot, is not sent, and comes back when the circuit says', async () => {

@@ -5,6 +5,7 @@ import type { WorkerMetrics } from './metrics.ts';
 import { type AttemptResult, decideOutcome, giveUpLost, type Outcome, postpone } from './outcome.ts';
 import { ActionPreparer, describeTimer, type PreparedAction, type PreparedTimer } from './prepared-action.ts';
 import type { SigningSecrets } from './signing-secrets.ts';
+import type { SendingRight, UnsentAttempt } from './targets/http-attempt.ts';
 import type { Contact } from './targets/http-outcome.ts';
 import type { AttemptRequest, HttpTarget } from './targets/http-target.ts';
 import { performNoop } from './targets/noop-target.ts';
@@ -29,11 +30,16 @@ export interface AttemptRunnerOptions {
 }
 
 /**
- * An attempt that could not be sent within this time of its start (ms), because it waited for its origin or the process
- * stood still, is sent only when the start still stands. A start commits without waiting for the disk, so a crash of
- * Postgres may have undone it, and whoever cancelled or edited since was told that nothing had started.
+ * An attempt that could not be sent within this time of its start (ms), because it waited for its origin or for a
+ * connection, or the process stood still, is sent only when the start still stands. A start commits without waiting for the
+ * disk, so a crash of Postgres may have undone it, and whoever cancelled or edited since was told that nothing had started.
  */
 const SENT_UNCHECKED_MS = 100;
+/**
+ * For so long after the question the answer is good that a start still stands (ms). Longer than SENT_UNCHECKED_MS, because
+ * the question may have waited for a connection to Postgres first; shorter than Postgres takes to recover from a crash.
+ */
+const CHECK_GOOD_MS = 200;
 /** How long a timer is postponed that could not be sent because something of ours failed (ms). */
 const OWN_FAULT_POSTPONE_MS = 1_000;
 /**
@@ -69,7 +75,7 @@ export class AttemptRunner {
     );
   }
 
-  /** `startedAt`: when this process learned of the start (`performance.now()`). Never rejects. */
+  /** `startedAt`: the earliest that the start can have been made (`performance.now()`). Never rejects. */
   async run(timer: StartedTimer, startedAt: number): Promise<void> {
     const { onOutcome, metrics } = this.#options;
     if (timer.lost > LOST_IN_A_ROW_MAX) {
@@ -133,7 +139,7 @@ export class AttemptRunner {
     action: HttpAction,
     startedAt: number,
   ): Promise<AttemptResult | undefined> {
-    const { database, http, gate, circuits, circuitHoldMaxMs, secrets, metrics, onOutcome } = this.#options;
+    const { http, gate, circuits, circuitHoldMaxMs, secrets, metrics, onOutcome } = this.#options;
     let signingSecrets = secrets.peek(timer.tenant_id) ?? (await secrets.read(timer.tenant_id));
     const mayBeHeld = timer.started_at - timer.due_at < circuitHoldMaxMs;
     if (mayBeHeld && circuits.mustWait(timer.tenant_id, action.origin)) return this.#holdBack(timer, action.origin);
@@ -144,16 +150,14 @@ export class AttemptRunner {
       return undefined;
     }
     const enteredAt = performance.now();
+    let goodUntil: number | undefined = startedAt + SENT_UNCHECKED_MS;
     let isSent = false;
     try {
-      if (enteredAt - startedAt > SENT_UNCHECKED_MS) {
-        if (!(await isStillStarted(database.hot, timer))) {
-          metrics.timersPostponed.inc();
-          onOutcome(postpone(timer, 0));
-          return undefined;
-        }
-        // It may have waited for longer than secrets are good.
+      if (enteredAt > goodUntil) {
+        // It may have waited for longer than secrets are good. They come first, because they may have to be waited for too.
         signingSecrets = secrets.peek(timer.tenant_id) ?? (await secrets.read(timer.tenant_id));
+        goodUntil = await this.#askRight(timer);
+        if (goodUntil === undefined) return this.#giveBack(timer);
       }
       // Asked again: the circuit may have opened while this one waited for its slot.
       const admission = mayBeHeld ? circuits.admit(timer.tenant_id, action.origin) : 'passed';
@@ -162,15 +166,36 @@ export class AttemptRunner {
       this.#observeLateness(timer, startedAt);
       let contact: Contact = 'unknown';
       try {
-        const result = await http.perform(describeRequest(timer, prepared.timeoutMs, action, signingSecrets));
+        const right = { goodUntil, ask: () => this.#askRight(timer) };
+        const result = await http.perform(describeRequest(timer, prepared.timeoutMs, action, signingSecrets, right));
         contact = result.contact;
-        return result;
+        if (result.outcome !== 'unsent') return result;
+        isSent = false;
+        return this.#takeBack(timer, result);
       } finally {
         circuits.report(timer.tenant_id, action.origin, contact, admission);
       }
     } finally {
       gate.leave(action.origin, isSent ? performance.now() - enteredAt : undefined);
     }
+  }
+
+  /** Until when the timer may be sent (`performance.now()`); undefined when its start does not stand any more. */
+  async #askRight(timer: StartedTimer): Promise<number | undefined> {
+    const askedAt = performance.now();
+    return (await isStillStarted(this.#options.database.hot, timer)) ? askedAt + CHECK_GOOD_MS : undefined;
+  }
+
+  #takeBack(timer: StartedTimer, { cause, error }: UnsentAttempt): undefined {
+    if (cause === 'void') return this.#giveBack(timer);
+    this.#warnNotMade(new Error(error ?? cause), timer.id);
+    this.#options.onOutcome(postpone(timer, OWN_FAULT_POSTPONE_MS));
+  }
+
+  // Whatever became of it is in the database; the outcome of a start that does not stand is void.
+  #giveBack(timer: StartedTimer): undefined {
+    this.#options.metrics.timersPostponed.inc();
+    this.#options.onOutcome(postpone(timer, 0));
   }
 
   #holdBack(timer: StartedTimer, origin: string): undefined {
@@ -190,6 +215,7 @@ function describeRequest(
   timeoutMs: number,
   action: HttpAction,
   signingSecrets: readonly string[],
+  right: SendingRight,
 ): AttemptRequest {
   const hasBody = action.method !== 'GET' && action.method !== 'HEAD';
   return {
@@ -202,5 +228,6 @@ function describeRequest(
     attempt: timer.attempt,
     dueAt: timer.due_at,
     signingSecrets,
+    right,
   };
 }

@@ -25,6 +25,11 @@ const EARLY_ANSWERS_MAX = 16;
  * less than a connection across the world takes, and that must not make its endpoint look dead.
  */
 export const TELLING_TIMEOUT_MS = 1_000;
+/**
+ * How often one attempt asks whether it may still be sent. More than once only where the answers take longer than they are
+ * good for; then the database has too much to do, and it is better to come back later.
+ */
+export const SEND_QUESTIONS_MAX = 3;
 
 export interface AttemptResult {
   outcome: AttemptOutcome;
@@ -44,6 +49,28 @@ export interface AttemptResult {
   sentAt: number | undefined;
 }
 
+/**
+ * The result of an attempt that was not sent, for no reason of the endpoint's. `void`: it must not be sent any more.
+ * `ownFault`: something of ours failed, which `error` tells.
+ */
+export interface UnsentAttempt extends Omit<AttemptResult, 'outcome' | 'contact'> {
+  outcome: 'unsent';
+  contact: 'unknown';
+  cause: 'void' | 'ownFault';
+}
+
+/** Until when a request may be sent, and how to go on from there. */
+export interface SendingRight {
+  /** By `performance.now()`. */
+  goodUntil: number;
+  /** Asks whether it may still be sent, and until when; undefined: no more. A rejection is a fault of ours. */
+  ask: () => Promise<number | undefined>;
+}
+
+/** Thrown at undici just before it writes the request: it leaves the connection open and unused. */
+class SendingRightLapsedError extends Error {}
+const RIGHT_LAPSED = new SendingRightLapsedError('The request may not be sent without asking again.');
+
 /** Undici calls these while it sends the request and reads the answer. */
 type AnswerHandler = Dispatcher.DispatchHandler;
 
@@ -57,11 +84,15 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
   readonly #origin: string;
   readonly #request: Dispatcher.DispatchOptions;
   readonly #timeoutMs: number;
-  readonly #onSettled: (result: AttemptResult) => void;
+  readonly #right: SendingRight;
+  readonly #onSettled: (result: AttemptResult | UnsentAttempt) => void;
   readonly #deadline: NodeJS.Timeout;
   readonly #startedAt = performance.now();
   #isSettled = false;
   #connection: Connection | undefined;
+  #goodUntil: number;
+  #questions = 0;
+  #isAsking = false;
   #sentAt: number | undefined;
   #status: number | undefined;
   #headers: Record<string, string | string[] | undefined> = {};
@@ -76,12 +107,15 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
     origin: string,
     request: Dispatcher.DispatchOptions,
     timeoutMs: number,
-    onSettled: (result: AttemptResult) => void,
+    right: SendingRight,
+    onSettled: (result: AttemptResult | UnsentAttempt) => void,
   ) {
     this.#pool = pool;
     this.#origin = origin;
     this.#request = request;
     this.#timeoutMs = timeoutMs;
+    this.#right = right;
+    this.#goodUntil = right.goodUntil;
     this.#onSettled = onSettled;
     // Timers of equal length share one list in Node: this and its clearing cost 0.3 µs of about 30.
     this.#deadline = setTimeout(onDeadline, timeoutMs, this);
@@ -99,6 +133,10 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
   }
 
   expire(): void {
+    if (this.#isAsking) {
+      this.#settleUnsent('ownFault', 'There was no answer in time to whether the attempt may still be sent.');
+      return;
+    }
     const phase =
       this.#status !== undefined
         ? 'The answer was not complete'
@@ -126,7 +164,9 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
     else this.#fail('retryable', 'The answer is too large.', 'answered');
   }
 
+  // The last call before the first byte: finding the host, connecting and waiting for a connection are over.
   onRequestStart(): void {
+    if (performance.now() > this.#goodUntil) throw RIGHT_LAPSED;
     this.#sentAt = Date.now();
   }
 
@@ -166,8 +206,53 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
 
   onResponseError(_controller: unknown, error: Error): void {
     if (this.#isSettled) return;
+    if (error === RIGHT_LAPSED) {
+      void this.#askAgain();
+      return;
+    }
     const described = describeNetworkError(error);
     this.#fail(described.outcome, described.error, described.contact);
+  }
+
+  // Its connection stays its own meanwhile. Only the deadline ends the wait for an answer.
+  async #askAgain(): Promise<void> {
+    if (this.#questions === SEND_QUESTIONS_MAX) {
+      this.#settleUnsent('ownFault', 'It took too long to ask whether the attempt may still be sent.');
+      return;
+    }
+    this.#questions += 1;
+    this.#isAsking = true;
+    let goodUntil: number | undefined;
+    try {
+      goodUntil = await this.#right.ask();
+    } catch (error) {
+      this.#settleUnsent('ownFault', `It could not be asked whether the attempt may still be sent: ${error}`);
+      return;
+    } finally {
+      this.#isAsking = false;
+    }
+    if (goodUntil === undefined) {
+      this.#settleUnsent('void', 'The attempt may not be sent any more.');
+    } else if (!this.#isSettled) {
+      this.#goodUntil = goodUntil;
+      this.#connection?.client.dispatch(this.#request, this);
+    }
+  }
+
+  #settleUnsent(cause: UnsentAttempt['cause'], error: string): void {
+    if (this.#isSettled) return;
+    this.#end(true);
+    this.#onSettled({
+      outcome: 'unsent',
+      cause,
+      contact: 'unknown',
+      httpStatus: undefined,
+      error,
+      retryAfterMs: undefined,
+      responseBody: undefined,
+      durationMs: Math.round(performance.now() - this.#startedAt),
+      sentAt: undefined,
+    });
   }
 
   #settleByAnswer(isComplete: boolean): void {
@@ -182,11 +267,7 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
   }
 
   #settle(outcome: AttemptOutcome, error: string | undefined, contact: Contact, isReusable: boolean): void {
-    this.#isSettled = true;
-    clearTimeout(this.#deadline);
-    if (this.#connection === undefined) this.#pool.withdraw(this.#origin, this);
-    else if (isReusable) this.#pool.release(this.#connection);
-    else this.#pool.discard(this.#connection);
+    this.#end(isReusable);
     this.#onSettled({
       outcome,
       contact,
@@ -200,6 +281,14 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
       durationMs: Math.round(performance.now() - this.#startedAt),
       sentAt: this.#sentAt,
     });
+  }
+
+  #end(isReusable: boolean): void {
+    this.#isSettled = true;
+    clearTimeout(this.#deadline);
+    if (this.#connection === undefined) this.#pool.withdraw(this.#origin, this);
+    else if (isReusable) this.#pool.release(this.#connection);
+    else this.#pool.discard(this.#connection);
   }
 
   #readBody(): string | undefined {

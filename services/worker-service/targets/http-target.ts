@@ -2,7 +2,7 @@ import { type ActionMethod, type EgressPolicy, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN, t
 import { createGuardedConnector } from '../egress/guarded-connector.ts';
 import { createHostResolver, type ResolveHost } from '../egress/host-resolver.ts';
 import { ConnectionPool } from './connection-pool.ts';
-import { type AttemptResult, HttpAttempt } from './http-attempt.ts';
+import { type AttemptResult, HttpAttempt, type SendingRight, type UnsentAttempt } from './http-attempt.ts';
 import { buildRequestHeaders, SigningSecretError } from './request-headers.ts';
 
 /**
@@ -27,6 +27,8 @@ export interface AttemptRequest {
   dueAt: number;
   /** `whsec_` and base64 each; the request is not signed when empty. */
   signingSecrets: readonly string[];
+  /** Judged when a connection is there and the request is about to be written. */
+  right: SendingRight;
 }
 
 export interface HttpTargetOptions {
@@ -45,10 +47,10 @@ export interface HttpTargetOptions {
 
 export interface HttpTarget {
   /**
-   * Performs one attempt. Whatever the endpoint does is a result; it rejects with TargetClosedError after `close` or
-   * `destroy`, when nothing was sent.
+   * Performs one attempt. Whatever the endpoint does is a result; `unsent` is one that must not count. It rejects with
+   * TargetClosedError after `close` or `destroy`, when nothing was sent.
    */
-  perform(request: AttemptRequest): Promise<AttemptResult>;
+  perform(request: AttemptRequest): Promise<AttemptResult | UnsentAttempt>;
   /** Takes no more attempts, waits for those under way, then closes every connection. Safe to call twice. */
   close(): Promise<void>;
   /** Ends the attempts under way as `retryable`, although the endpoint may have acted on them, and closes everything. */
@@ -92,7 +94,7 @@ export function createHttpTarget(options: HttpTargetOptions): HttpTarget {
   let isClosed = false;
   const onLastSettled: (() => void)[] = [];
 
-  const perform = (request: AttemptRequest): Promise<AttemptResult> => {
+  const perform = (request: AttemptRequest): Promise<AttemptResult | UnsentAttempt> => {
     if (isClosed) return Promise.reject(new TargetClosedError());
     const url = checkUrl(request.url);
     if (!url.ok) return Promise.resolve(refuse(url.kind === 'blocked' ? 'blocked' : 'permanent', url.reason));
@@ -107,7 +109,7 @@ export function createHttpTarget(options: HttpTargetOptions): HttpTarget {
     const timeoutMs = Math.min(Math.max(request.timeoutMs, TIMEOUT_MS_MIN), TIMEOUT_MS_MAX);
     inFlight += 1;
     return new Promise((resolve) => {
-      const attempt = new HttpAttempt(pool, url.origin, dispatched, timeoutMs, (result) => {
+      const attempt = new HttpAttempt(pool, url.origin, dispatched, timeoutMs, request.right, (result) => {
         inFlight -= 1;
         resolve(result);
         if (inFlight === 0) for (const onSettled of onLastSettled.splice(0)) onSettled();

@@ -14,6 +14,7 @@ export function makeRequest(url: string, overrides: Partial<AttemptRequest> = {}
     attempt: 1,
     dueAt: Date.UTC(2027, 0, 2, 3, 4, 5, 678),
     signingSecrets: [],
+    right: { goodUntil: Number.POSITIVE_INFINITY, ask: () => Promise.reject(new Error('nobody should ask')) },
     ...overrides,
   };
 }
