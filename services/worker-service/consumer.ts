@@ -26,7 +26,7 @@ export interface ConsumerOptions {
   leaseMarginMs: number;
   /** Whether it is better to wait a moment than to start more: some origin's short queue is just being worked off. */
   isBrieflyFull: () => boolean;
-  /** Begins the attempt of a timer that was started; must not throw. */
+  /** Begins the attempt of a timer that was started, at `startedAt` (`performance.now()`) or later; must not throw. */
   run: (timer: StartedTimer, startedAt: number) => void;
   onQueueError: (error: Error) => void;
   metrics: WorkerMetrics;
@@ -149,10 +149,10 @@ export class Consumer {
   }
 
   /** Begins the attempts of tasks that were started with the outcomes that unlocked them, and gives back the places kept for them. */
-  takeTasks(started: readonly StartedTimer[], startedAt: number, places: number): void {
+  takeTasks(started: readonly StartedTimer[], askedAt: number, places: number): void {
     this.#reservedForTasks -= places;
     for (const { id } of started) this.#takenOver.add(id);
-    this.#take(started, startedAt);
+    this.#take(started, askedAt);
   }
 
   /** Makes room: the outcomes of these timers are written. */
@@ -163,11 +163,19 @@ export class Consumer {
     this.#wakeWaiters();
   }
 
-  #take(started: readonly StartedTimer[], startedAt: number): void {
+  #take(started: readonly StartedTimer[], askedAt: number): void {
     const { run, metrics } = this.#options;
     this.#inFlight += started.length;
     metrics.attemptsInFlight.set(this.#inFlight);
-    for (const timer of started) run(timer, startedAt);
+    const now = performance.now();
+    // As far above the middle as the lower bound is below it.
+    const databaseNowAtMost = 2 * this.#options.clock.now() - this.#options.clock.nowAtLeast();
+    for (const timer of started) {
+      // The answer may have been on its way, or this process may have stood still, for any time; nothing says when it was
+      // sent but the row itself. The question alone would do, and would make every start look old that waited for a lock.
+      const startedAt = Math.min(now, Math.max(askedAt, now - (databaseNowAtMost - timer.started_at)));
+      run(timer, startedAt);
+    }
   }
 
   async #startChunk(hints: Hint[], isFirst: boolean): Promise<Processed> {
@@ -264,6 +272,7 @@ export class Consumer {
   async #start(hints: readonly Hint[], startRows: typeof restartTimers = startTimers): Promise<StartedTimer[]> {
     const { database, clock, leaseMarginMs, metrics } = this.#options;
     const sentAt = readMonotonicMs();
+    const askedAt = performance.now();
     // failpoint: worker.starting
     const started = await startRows(database.relaxed, hints, TIMEOUT_MS_DEFAULT, leaseMarginMs);
     // failpoint: worker.started
@@ -271,7 +280,7 @@ export class Consumer {
     metrics.startSeconds.observe((receivedAt - sentAt) / 1000);
     if (started.length > 0) clock.observe(sentAt, started[0]!.started_at, receivedAt);
     metrics.startChunkTimers.observe(hints.length);
-    this.#take(started, performance.now());
+    this.#take(started, askedAt);
     return started;
   }
 

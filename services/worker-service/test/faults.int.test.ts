@@ -1,5 +1,5 @@
 import { startTimers } from '@punctual/database';
-import { type Receiver, startProxy, startReceiver, useTestDatabase, waitUntil } from '@punctual/testkit';
+import { type Receiver, startDnsServer, startProxy, startReceiver, useTestDatabase, waitUntil } from '@punctual/testkit';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { httpAction, QUICK_RETRY, repeat, useWorkerRigs, waitForEnds } from './open-rig.ts';
 
@@ -104,6 +104,29 @@ describe('while Postgres is away', () => {
     await proxy.restore();
     await waitForEnds(db.database, ids);
     expect(Math.max(...countSent(receiver).values())).toBe(1);
+  });
+});
+
+describe('a start that a crash of Postgres has undone', () => {
+  it('is not sent, although its request was already under way to find its host', async () => {
+    let isAnswering = false;
+    const names = await startDnsServer(() => (isAnswering ? ['127.0.0.1'] : 'stalls'));
+    closers.push(() => names.close());
+    const rig = await open({ isHinting: false, settings: { WORKER_DNS_SERVERS: names.address } });
+    const { port } = new URL(receiver.url);
+    const [id] = await rig.deliver({ action: httpAction(`http://name.example:${port}/old`) });
+    await waitUntil('its host is asked for', () => names.queries.length > 0);
+    // As the row is when the start was lost, and somebody has cancelled the timer since.
+    await db.database.ordinary.query(
+      `UPDATE timers SET state = 'paused', version = version + 1, attempt = 0, lease_ends_at = NULL, wake_at = 'infinity'
+       WHERE id = $1`,
+      [id],
+    );
+    // DNS is asked again after a while.
+    isAnswering = true;
+    await waitUntil('it is given back', async () => (await rig.readMetric('worker_timers_postponed_total')) === 1);
+    await waitUntil('its outcome is void', async () => (await rig.readMetric('worker_outcomes_void_total')) === 1);
+    expect(receiver.requests).toHaveLength(0);
   });
 });
 

@@ -1,6 +1,7 @@
 import {
   connectDatabase,
   createTimers,
+  type Database,
   DatabaseClock,
   inTransaction,
   type NewTimer,
@@ -155,6 +156,46 @@ describe('the consumer', () => {
     expect(started).toEqual([]);
     isBrieflyFull = false;
     await waitUntil('it starts', () => started.length === 1);
+  });
+
+  it('counts the age of a start from when it was made, however late its answer is heard, and not from when it was asked for', async () => {
+    const LOCKED_MS = 300;
+    const HELD_UP_MS = 300;
+    let answeredAt = 0;
+    const query = async (statement: object) => {
+      const result = await db.database.relaxed.query(statement as { text: string });
+      answeredAt = performance.now();
+      // What a network or a process that stands still would do.
+      await new Promise((resolve) => setTimeout(resolve, HELD_UP_MS));
+      return result;
+    };
+    const started: { startedAt: number; heardAt: number }[] = [];
+    const { consumer, chunks } = await openConsumer({
+      database: { ...db.database, relaxed: { query } as unknown as Database['relaxed'] },
+      run: (_timer, startedAt) => void started.push({ startedAt, heardAt: performance.now() }),
+    });
+    const [hint] = await storeTimers(1);
+    const lock = await db.database.ordinary.connect();
+    await lock.query('BEGIN');
+    await lock.query('SELECT FROM timers WHERE id = $1 FOR UPDATE', [hint!.id]);
+    consumer.start();
+    await chunks.dispatch([hint!]);
+    await waitUntil('the start waits for the lock', async () => {
+      const { rows } = await db.database.ordinary.query(
+        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+      );
+      return rows.length > 0;
+    });
+    const waitingAt = performance.now();
+    await waitUntil('it has waited', () => performance.now() - waitingAt > LOCKED_MS);
+    const releasedAt = performance.now();
+    await lock.query('ROLLBACK');
+    lock.release();
+    const { startedAt, heardAt } = await waitUntil('it is started', () => started[0]);
+    expect(startedAt).toBeLessThanOrEqual(answeredAt);
+    expect(heardAt - startedAt).toBeGreaterThanOrEqual(HELD_UP_MS - 1);
+    // By the clock's uncertainty, which is a few milliseconds.
+    expect(startedAt).toBeGreaterThan(releasedAt - LOCKED_MS / 2);
   });
 
   it('never has more of the queue under way than two thirds of its limit', async () => {
