@@ -32,6 +32,7 @@ function openRunner(query: () => Promise<{ rows: object[] }>, secrets: object = 
   const ignore = { inc: () => {}, observe: () => {} };
   const timersHeldByCircuit = { inc: vi.fn() };
   const left: (number | undefined)[] = [];
+  const enter = vi.fn((_origin: string) => 'entered');
   const circuits = {
     mustWait: vi.fn(() => false),
     admit: vi.fn(() => 'passed'),
@@ -42,8 +43,12 @@ function openRunner(query: () => Promise<{ rows: object[] }>, secrets: object = 
     database: { hot: { query } },
     workflowVersions: {},
     secrets,
-    http: { perform },
-    gate: { enter: () => 'entered', leave: (_origin: string, heldMs: number | undefined) => left.push(heldMs) },
+    http: { perform, readOrigin: (url: string) => new URL(url).origin.replace('.:', ':') },
+    gate: {
+      enter,
+      suggestPostponeMs: () => 777,
+      leave: (_origin: string, heldMs: number | undefined) => left.push(heldMs),
+    },
     circuits,
     circuitHoldMaxMs: 60_000,
     onOutcome: (outcome: Outcome) => outcomes.push(outcome),
@@ -56,7 +61,7 @@ function openRunner(query: () => Promise<{ rows: object[] }>, secrets: object = 
     },
     logger: { error: () => {} },
   } as unknown as AttemptRunnerOptions;
-  return { runner: new AttemptRunner(options), outcomes, perform, circuits, left, timersHeldByCircuit };
+  return { runner: new AttemptRunner(options), outcomes, perform, circuits, enter, left, timersHeldByCircuit };
 }
 
 test('a lost attempt of a cancelled run is not sent again', async () => {
@@ -125,6 +130,7 @@ test('the right to send lasts for a moment from the start, and then for a moment
 
 test.each([
   ['void', 0],
+  ['noRoom', 777],
   ['ownFault', 1_000],
 ])('an attempt that was not sent (%s) is postponed, counts for nothing and tells nothing', async (cause, waitMs) => {
   const { runner, perform, circuits, left, outcomes } = openRunner(standing);
@@ -185,4 +191,11 @@ test('a timer is held back for a limited time after its due time; then its attem
   expect(perform).toHaveBeenCalledOnce();
   expect(circuits.report.mock.calls).toEqual([[timer.tenant_id, ORIGIN, 'answered', 'passed']]);
   expect(outcomes.map(({ kind }) => kind)).toEqual(['postponed', 'finished']);
+});
+
+test('gate and circuits know an endpoint by the name that its connections have, however its URL is spelt', async () => {
+  const { runner, enter, circuits } = openRunner(standing);
+  await runner.run({ ...timer, action: '{"type":"http","url":"http://host.example.:9/a"}' }, performance.now());
+  expect(enter.mock.calls).toEqual([['http://host.example:9']]);
+  expect(circuits.report.mock.calls[0]![1]).toBe('http://host.example:9');
 });

@@ -62,7 +62,7 @@ export class AttemptRunner {
 
   constructor(options: AttemptRunnerOptions) {
     this.#options = options;
-    this.#preparer = new ActionPreparer(options.keyring);
+    this.#preparer = new ActionPreparer(options.keyring, (url) => options.http.readOrigin(url));
     this.#warnNotMade = limitRate(
       (error: unknown, timerId: string) =>
         options.logger.error({ err: error, timerId }, 'attempts could not be made; their timers are postponed'),
@@ -139,15 +139,13 @@ export class AttemptRunner {
     action: HttpAction,
     startedAt: number,
   ): Promise<AttemptResult | undefined> {
-    const { http, gate, circuits, circuitHoldMaxMs, secrets, metrics, onOutcome } = this.#options;
+    const { http, gate, circuits, circuitHoldMaxMs, secrets } = this.#options;
     let signingSecrets = secrets.peek(timer.tenant_id) ?? (await secrets.read(timer.tenant_id));
     const mayBeHeld = timer.started_at - timer.due_at < circuitHoldMaxMs;
     if (mayBeHeld && circuits.mustWait(timer.tenant_id, action.origin)) return this.#holdBack(timer, action.origin);
     const entry = gate.enter(action.origin);
     if ((typeof entry === 'string' ? entry : await entry) === 'full') {
-      metrics.timersPostponed.inc();
-      onOutcome(postpone(timer, gate.suggestPostponeMs(action.origin)));
-      return undefined;
+      return this.#giveBack(timer, gate.suggestPostponeMs(action.origin));
     }
     const enteredAt = performance.now();
     let goodUntil: number | undefined = startedAt + SENT_UNCHECKED_MS;
@@ -157,7 +155,8 @@ export class AttemptRunner {
         // It may have waited for longer than secrets are good. They come first, because they may have to be waited for too.
         signingSecrets = secrets.peek(timer.tenant_id) ?? (await secrets.read(timer.tenant_id));
         goodUntil = await this.#askRight(timer);
-        if (goodUntil === undefined) return this.#giveBack(timer);
+        // Its outcome is void: whatever became of it is in the database.
+        if (goodUntil === undefined) return this.#giveBack(timer, 0);
       }
       // Asked again: the circuit may have opened while this one waited for its slot.
       const admission = mayBeHeld ? circuits.admit(timer.tenant_id, action.origin) : 'passed';
@@ -171,7 +170,7 @@ export class AttemptRunner {
         contact = result.contact;
         if (result.outcome !== 'unsent') return result;
         isSent = false;
-        return this.#takeBack(timer, result);
+        return this.#takeBack(timer, action.origin, result);
       } finally {
         circuits.report(timer.tenant_id, action.origin, contact, admission);
       }
@@ -186,16 +185,16 @@ export class AttemptRunner {
     return (await isStillStarted(this.#options.database.hot, timer)) ? askedAt + CHECK_GOOD_MS : undefined;
   }
 
-  #takeBack(timer: StartedTimer, { cause, error }: UnsentAttempt): undefined {
-    if (cause === 'void') return this.#giveBack(timer);
+  #takeBack(timer: StartedTimer, origin: string, { cause, error }: UnsentAttempt): undefined {
+    if (cause === 'void') return this.#giveBack(timer, 0);
+    if (cause === 'noRoom') return this.#giveBack(timer, this.#options.gate.suggestPostponeMs(origin));
     this.#warnNotMade(new Error(error ?? cause), timer.id);
     this.#options.onOutcome(postpone(timer, OWN_FAULT_POSTPONE_MS));
   }
 
-  // Whatever became of it is in the database; the outcome of a start that does not stand is void.
-  #giveBack(timer: StartedTimer): undefined {
+  #giveBack(timer: StartedTimer, waitMs: number): undefined {
     this.#options.metrics.timersPostponed.inc();
-    this.#options.onOutcome(postpone(timer, 0));
+    this.#options.onOutcome(postpone(timer, waitMs));
   }
 
   #holdBack(timer: StartedTimer, origin: string): undefined {

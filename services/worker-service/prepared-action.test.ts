@@ -3,6 +3,8 @@ import { createId, DEFAULT_TENANT_ID, Keyring, RETRY_DEFAULT, TIMEOUT_MS_DEFAULT
 import { describe, expect, it } from 'vitest';
 import { ActionPreparer, describeTimer } from './prepared-action.ts';
 
+const openPreparer = () => new ActionPreparer(new Keyring(), (url) => new URL(url).origin);
+
 const makeStarted = (fields: Partial<StartedTimer>): StartedTimer => ({
   id: createId(),
   tenant_id: DEFAULT_TENANT_ID,
@@ -43,7 +45,7 @@ const version: WorkflowVersion = {
 
 describe('a prepared action', () => {
   it("is the timer's own where it has one, with the usual policy and time-out", () => {
-    const prepared = new ActionPreparer(new Keyring()).prepare(
+    const prepared = openPreparer().prepare(
       makeStarted({ action: '{"type":"http","url":"https://h.example:8443/p"}' }),
       undefined,
     );
@@ -62,7 +64,7 @@ describe('a prepared action', () => {
   });
 
   it("is the task's for a timer of a run, unless the timer was changed", () => {
-    const preparer = new ActionPreparer(new Keyring());
+    const preparer = openPreparer();
     const ofTask = preparer.prepare(makeStarted({ task_key: 'a' }), version);
     expect(ofTask).toMatchObject({
       action: { method: 'PATCH', body: 'null' },
@@ -87,14 +89,12 @@ describe('a prepared action', () => {
   });
 
   it('is refused where there is neither, rather than guessed', () => {
-    expect(() => new ActionPreparer(new Keyring()).prepare(makeStarted({ task_key: 'gone' }), version)).toThrow(
-      'no such task',
-    );
-    expect(() => new ActionPreparer(new Keyring()).prepare(makeStarted({}), undefined)).toThrow();
+    expect(() => openPreparer().prepare(makeStarted({ task_key: 'gone' }), version)).toThrow('no such task');
+    expect(() => openPreparer().prepare(makeStarted({}), undefined)).toThrow();
   });
 
   it('is parsed once for all timers that share it, and forgotten when there are too many', () => {
-    const preparer = new ActionPreparer(new Keyring());
+    const preparer = openPreparer();
     const prepare = (index: number) =>
       preparer.prepare(makeStarted({ action: `{"type":"noop","durationMs":${index}}` }), undefined).action;
     const first = prepare(0);

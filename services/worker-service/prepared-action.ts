@@ -16,6 +16,7 @@ export type PreparedAction =
   | {
       type: 'http';
       url: string;
+      /** Scheme, host and port as the target knows them; empty where it would refuse the URL. */
       origin: string;
       method: ActionMethod;
       headers: Record<string, string> | undefined;
@@ -40,13 +41,15 @@ const PREPARED_MAX = 1_000;
  */
 export class ActionPreparer {
   readonly #keyring: Keyring;
+  readonly #readOrigin: (url: string) => string;
   readonly #actions = new Map<string, PreparedAction>();
   /** Of actions with sealed secrets, by tenant and text: one tenant's secret must open for no other. */
   readonly #sealedActions = new Map<string, PreparedAction>();
   readonly #taskActions = new WeakMap<StoredTask, PreparedAction>();
 
-  constructor(keyring: Keyring) {
+  constructor(keyring: Keyring, readOrigin: (url: string) => string) {
     this.#keyring = keyring;
+    this.#readOrigin = readOrigin;
   }
 
   /**
@@ -70,7 +73,7 @@ export class ActionPreparer {
     const known = this.#actions.get(text);
     if (known) return known;
     if (text.includes(SEALED_PREFIX)) return this.#prepareSealed(text, tenantId);
-    return remember(this.#actions, text, prepareAction(JSON.parse(text) as Action));
+    return remember(this.#actions, text, this.#prepareAction(JSON.parse(text) as Action));
   }
 
   #prepareSealed(text: string, tenantId: string): PreparedAction {
@@ -78,7 +81,7 @@ export class ActionPreparer {
     const known = this.#sealedActions.get(name);
     if (known) return known;
     const action = openAction(JSON.parse(text) as Action, tenantId, this.#keyring);
-    return remember(this.#sealedActions, name, prepareAction(action));
+    return remember(this.#sealedActions, name, this.#prepareAction(action));
   }
 
   // A workflow belongs to one tenant, and its versions are read by their ids.
@@ -86,10 +89,23 @@ export class ActionPreparer {
     if (!task) throw new Error('the timer has no action, and its workflow no such task');
     let prepared = this.#taskActions.get(task);
     if (!prepared) {
-      prepared = prepareAction(openAction(task.action, tenantId, this.#keyring));
+      prepared = this.#prepareAction(openAction(task.action, tenantId, this.#keyring));
       this.#taskActions.set(task, prepared);
     }
     return prepared;
+  }
+
+  #prepareAction(action: Action): PreparedAction {
+    if (action.type === 'noop') return { type: 'noop', durationMs: action.durationMs ?? 0 };
+    if (action.type === 'pull') return action;
+    return {
+      type: 'http',
+      url: action.url,
+      origin: this.#readOrigin(action.url),
+      method: (action.method ?? 'POST') as ActionMethod,
+      headers: action.headers,
+      body: action.body === undefined ? undefined : JSON.stringify(action.body),
+    };
   }
 }
 
@@ -97,19 +113,6 @@ function remember(actions: Map<string, PreparedAction>, name: string, prepared: 
   if (actions.size >= PREPARED_MAX) actions.delete(actions.keys().next().value!);
   actions.set(name, prepared);
   return prepared;
-}
-
-function prepareAction(action: Action): PreparedAction {
-  if (action.type === 'noop') return { type: 'noop', durationMs: action.durationMs ?? 0 };
-  if (action.type === 'pull') return action;
-  return {
-    type: 'http',
-    url: action.url,
-    origin: URL.parse(action.url)?.origin ?? '',
-    method: (action.method ?? 'POST') as ActionMethod,
-    headers: action.headers,
-    body: action.body === undefined ? undefined : JSON.stringify(action.body),
-  };
 }
 
 /** The body of a request whose action has none: what the timer is, as JSON. `payload` and `input` stand as they were stored. */

@@ -51,12 +51,12 @@ export interface AttemptResult {
 
 /**
  * The result of an attempt that was not sent, for no reason of the endpoint's. `void`: it must not be sent any more.
- * `ownFault`: something of ours failed, which `error` tells.
+ * `noRoom`: it got no connection of those that the origin may have. `ownFault`: something of ours failed, which `error` tells.
  */
 export interface UnsentAttempt extends Omit<AttemptResult, 'outcome' | 'contact'> {
   outcome: 'unsent';
   contact: 'unknown';
-  cause: 'void' | 'ownFault';
+  cause: 'void' | 'noRoom' | 'ownFault';
 }
 
 /** Until when a request may be sent, and how to go on from there. */
@@ -123,7 +123,7 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
 
   start(): void {
     if (!this.#pool.acquire(this.#origin, this)) {
-      this.#fail('retryable', 'Too many requests are waiting for a connection to this host.', 'unknown');
+      this.#settleUnsent('noRoom', 'Too many requests are waiting for a connection to this host.');
     }
   }
 
@@ -135,6 +135,10 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
   expire(): void {
     if (this.#isAsking) {
       this.#settleUnsent('ownFault', 'There was no answer in time to whether the attempt may still be sent.');
+      return;
+    }
+    if (this.#connection === undefined) {
+      this.#settleUnsent('noRoom', 'None of the connections to this host was free in time.');
       return;
     }
     const phase =

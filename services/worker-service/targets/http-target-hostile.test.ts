@@ -33,7 +33,7 @@ describe('the deadline', () => {
     const target = createTarget({ maxConnectionsPerOrigin: 1 });
     const first = target.perform(makeRequest(endpoint.origin));
     const second = await target.perform(makeRequest(endpoint.origin, { timeoutMs: TIMEOUT_MS }));
-    expect(second).toMatchObject({ outcome: 'timedOut', sentAt: undefined });
+    expect(second).toMatchObject({ outcome: 'unsent', cause: 'noRoom', contact: 'unknown', sentAt: undefined });
     held[0]?.write(formatAnswer(200, 'ok'));
     expect(await first).toMatchObject({ outcome: 'succeeded' });
     await target.close();
@@ -227,7 +227,8 @@ describe('a broken endpoint', () => {
       target.perform(makeRequest(endpoint.origin)),
     );
     expect(await target.perform(makeRequest(endpoint.origin))).toMatchObject({
-      outcome: 'retryable',
+      outcome: 'unsent',
+      cause: 'noRoom',
       error: 'Too many requests are waiting for a connection to this host.',
     });
     await target.destroy();

@@ -292,6 +292,26 @@ describe('connections', () => {
   });
 });
 
+describe('the origin of a URL', () => {
+  it('is the one that its connections belong to, in whatever way its host is spelt', async () => {
+    const endpoint = await startEndpoint(answerOk);
+    const target = createTarget({ resolveHost: async () => [{ address: '127.0.0.1', family: 4 }] });
+    const spellings = ['name.example', 'name.example.', 'NAME.Example.'].map(
+      (host) => `http://${host}:${endpoint.port}/`,
+    );
+    for (const url of spellings) {
+      expect([url, target.readOrigin(url)]).toEqual([url, `http://name.example:${endpoint.port}`]);
+      expect(await target.perform(makeRequest(url))).toMatchObject({ outcome: 'succeeded' });
+    }
+    expect([target.stats.origins, endpoint.connectionCount]).toEqual([1, 1]);
+  });
+
+  it('is empty where the URL would be refused', () => {
+    const target = createTarget();
+    for (const url of ['no url', 'ftp://name.example/', 'http://10.0.0.1/']) expect(target.readOrigin(url)).toBe('');
+  });
+});
+
 describe('closing', () => {
   it('leaves no timer behind that would keep the process alive until the deadline', async () => {
     const countTimers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;

@@ -51,6 +51,11 @@ export interface HttpTarget {
    * TargetClosedError after `close` or `destroy`, when nothing was sent.
    */
   perform(request: AttemptRequest): Promise<AttemptResult | UnsentAttempt>;
+  /**
+   * Scheme, host and port under which `perform` knows the endpoint of this URL, in the one spelling that all of its
+   * spellings share; empty for a URL that it would refuse. It is remembered as long as the URL is.
+   */
+  readOrigin(url: string): string;
   /** Takes no more attempts, waits for those under way, then closes every connection. Safe to call twice. */
   close(): Promise<void>;
   /** Ends the attempts under way as `retryable`, although the endpoint may have acted on them, and closes everything. */
@@ -128,8 +133,13 @@ export function createHttpTarget(options: HttpTargetOptions): HttpTarget {
     for (const user of pool.listUsers()) user.abort();
     return close();
   };
+  const readOrigin = (text: string): string => {
+    const url = checkUrl(text);
+    return url.ok ? url.origin : '';
+  };
   return {
     perform,
+    readOrigin,
     close,
     destroy,
     get stats() {

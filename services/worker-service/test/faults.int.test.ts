@@ -111,7 +111,7 @@ describe('a start that a crash of Postgres has undone', () => {
   it('is not sent, although its request was already under way to find its host', async () => {
     let isAnswering = false;
     const names = await startDnsServer(() => (isAnswering ? ['127.0.0.1'] : 'stalls'));
-    closers.push(() => names.close());
+    closeAfterwards(() => names.close());
     const rig = await open({ isHinting: false, settings: { WORKER_DNS_SERVERS: names.address } });
     const { port } = new URL(receiver.url);
     const [id] = await rig.deliver({ action: httpAction(`http://name.example:${port}/old`) });
