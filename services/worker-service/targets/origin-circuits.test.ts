@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
   CIRCUITS_MAX,
+  CIRCUITS_PER_TENANT_MAX,
   createOriginCircuits,
   FORGOTTEN_AFTER_MS,
   OPEN_LISTED_MAX,
@@ -229,6 +230,42 @@ describe('timers that must wait', () => {
     );
   });
 
+  it('for many circuits come back no faster in all than for one', async () => {
+    const { circuits, fail } = open();
+    const COUNT = 20;
+    const TIMERS = 500;
+    const origins = Array.from({ length: COUNT }, (_, index) => `https://dead-${index}.example`);
+    for (const origin of origins) await fail(FAILURES, { origin });
+    const perSecond = new Map<number, number>();
+    for (let timer = 0; timer < TIMERS; timer += 1) {
+      for (const origin of origins) {
+        const second = Math.floor(circuits.suggestPostponeMs(TENANT, origin) / 1_000);
+        perSecond.set(second, (perSecond.get(second) ?? 0) + 1);
+      }
+    }
+    // The first of each is a probe, and the shares become smaller while the first few are given out.
+    expect(Math.max(...perSecond.values())).toBeLessThanOrEqual(1_000 / RETURN_SPACING_MS + 3 * COUNT);
+    expect([...perSecond.values()].reduce((sum, count) => sum + count)).toBe(COUNT * TIMERS);
+  });
+
+  it('have the share of their tenant, however many endpoints of another are dead, and all of it when those are done', async () => {
+    const { circuits, fail, wait } = open();
+    for (let index = 0; index < 10; index += 1) {
+      const of = { origin: `https://dead-${index}.example`, tenant: 'greedy' };
+      await fail(FAILURES, of);
+      for (let timer = 0; timer < 100; timer += 1) circuits.suggestPostponeMs(of.tenant, of.origin);
+    }
+    await fail(FAILURES);
+    const spacingMs = RETURN_SPACING_MS * 2;
+    const suggested = suggest(circuits, 50);
+    // The share is halved with the second place, once it is known that this one needs it too.
+    expect(suggested.at(-1)! - suggested[1]!).toBe(48 * spacingMs);
+    wait(60_000);
+    const later = suggest(circuits, 50);
+    expect(later[1]! - later[0]!).toBe(RETURN_SPACING_MS);
+    expect(later.at(-1)! - later[0]!).toBe(49 * RETURN_SPACING_MS);
+  });
+
   it('come back at once when an answer has come meanwhile', async () => {
     const { circuits, fail, report } = open();
     await fail(FAILURES);
@@ -240,23 +277,47 @@ describe('timers that must wait', () => {
 describe('circuits', () => {
   const name = (index: number) => `https://${index}.example`;
 
-  it('are limited: one that only counts gives way to a new one', async () => {
-    const { circuits, admit, report, fail } = open(1);
+  it('of a tenant are limited: one that only counts gives way, and when all are open further ones go without', async () => {
     const { circuits: counting, fail: failThere } = open(2);
-    for (let index = 0; index <= CIRCUITS_MAX; index += 1) counting.report(TENANT, name(index), 'unanswered', 'passed');
-    expect(counting.size).toBe(CIRCUITS_MAX);
+    for (let index = 0; index <= CIRCUITS_PER_TENANT_MAX; index += 1) {
+      counting.report(TENANT, name(index), 'unanswered', 'passed');
+    }
+    expect(counting.size).toBe(CIRCUITS_PER_TENANT_MAX);
     // The first has been forgotten, so it begins to count anew.
     await failThere(1, { origin: name(0) });
     expect(counting.mustWait(TENANT, name(0))).toBe(false);
-    await failThere(1, { origin: name(CIRCUITS_MAX) });
-    expect(counting.mustWait(TENANT, name(CIRCUITS_MAX))).toBe(true);
+    await failThere(1, { origin: name(CIRCUITS_PER_TENANT_MAX) });
+    expect(counting.mustWait(TENANT, name(CIRCUITS_PER_TENANT_MAX))).toBe(true);
 
-    // When all are open, others go without.
-    for (let index = 0; index < CIRCUITS_MAX; index += 1) circuits.report(TENANT, name(index), 'unanswered', 'passed');
+    const { circuits, admit, report, fail } = open(1);
+    for (let index = 0; index < CIRCUITS_PER_TENANT_MAX; index += 1) {
+      circuits.report(TENANT, name(index), 'unanswered', 'passed');
+    }
     await report('unknown');
     await fail(3, { origin: 'https://one-more.example' });
-    expect([circuits.size, circuits.openCount]).toEqual([CIRCUITS_MAX, CIRCUITS_MAX]);
+    expect([circuits.size, circuits.openCount]).toEqual([CIRCUITS_PER_TENANT_MAX, CIRCUITS_PER_TENANT_MAX]);
     expect([admit(name(0)), admit('https://one-more.example')]).toEqual(['wait', 'passed']);
+  });
+
+  it('are limited in all: of the tenant that has the most one gives way, and nobody else loses any', async () => {
+    const { circuits, admit, fail } = open(1);
+    await fail(1, { tenant: 'first' });
+    const greedy = Array.from({ length: CIRCUITS_MAX / CIRCUITS_PER_TENANT_MAX }, (_, index) => `greedy-${index}`);
+    for (const tenant of greedy) {
+      for (let index = 0; index < CIRCUITS_PER_TENANT_MAX; index += 1) {
+        circuits.report(tenant, name(index), 'unanswered', 'passed');
+      }
+    }
+    await fail(1, { tenant: 'last' });
+    expect(circuits.size).toBe(CIRCUITS_MAX);
+    expect([admit(ORIGIN, 'first'), admit(ORIGIN, 'last')]).toEqual(['wait', 'wait']);
+    const lost = greedy.flatMap((tenant) =>
+      Array.from({ length: CIRCUITS_PER_TENANT_MAX }, (_, index) => admit(name(index), tenant)).filter(
+        (answer) => answer === 'passed',
+      ),
+    );
+    expect(lost).toHaveLength(2);
+    expect(circuits.openCount).toBe(CIRCUITS_MAX);
   });
 
   it('to which nobody comes any more are forgotten, others not', async () => {

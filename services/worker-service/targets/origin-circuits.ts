@@ -14,17 +14,28 @@ import type { Contact } from './http-outcome.ts';
  */
 export const PROBE_WAITS_MS = [1_000, 2_000, 4_000, 8_000, 16_000, 30_000] as const;
 /**
- * Circuits that are kept, open or counting: some 2 KB each. Beyond it one that only counts gives way; when all are open,
- * further origins go without, as if circuits were turned off.
+ * Circuits that are kept, open or counting: some 2 KB each. Beyond it one gives way of the tenant that has the most; who
+ * has the most goes without, as if circuits were turned off.
  */
 export const CIRCUITS_MAX = 4_096;
 /**
- * Between two timers that come back to an open circuit (ms). Each return costs what a delivery does, and a worker makes
- * some thousands of those a second: of this many, which achieve nothing, it takes little notice.
+ * Those of one tenant. Whoever owns a domain has as many origins as they like. Beyond it one that only counts gives way;
+ * when all are open, further origins of this tenant go without.
+ */
+export const CIRCUITS_PER_TENANT_MAX = 512;
+/**
+ * Between two timers that come back to this worker's open circuits (ms). Each return costs what a delivery does, and a
+ * worker makes some thousands of those a second: of this many, which achieve nothing, it takes little notice. Tenants
+ * have equal shares of that, and the circuits of a tenant of its share.
  */
 export const RETURN_SPACING_MS = 2;
-/** Those who come back are spread over so long at most (ms), which 300,000 timers fill; then the places start over. */
+/**
+ * Those who come back to a circuit are spread over so long at most (ms), which 300,000 timers of all circuits fill; then
+ * the places start over.
+ */
 export const RETURN_SPREAD_MAX_MS = 600_000;
+/** How often it is looked which circuits nobody comes back to any more, whose shares are the others' then (ms). */
+const SHARES_REVIEWED_MS = 1_000;
 /**
  * A circuit to which nobody came for so long is forgotten (ms), so that it is not shown as open for ever. Longer than
  * RETURN_SPREAD_MAX_MS and the longest wait together, or those on their way back would find it gone.
@@ -68,7 +79,7 @@ export interface OriginCircuits {
   report(tenantId: string, origin: string, contact: Contact, admission: 'passed' | 'probe'): void;
   /**
    * How long to postpone a timer that must wait (ms, from 1): until the next probe, which the first to come back is, and
-   * each further call RETURN_SPACING_MS longer, so that they do not all come back at once.
+   * each further call longer by RETURN_SPACING_MS times the number of shares, so that they do not all come back at once.
    */
   suggestPostponeMs(tenantId: string, origin: string): number;
   /** Drops circuits to which nobody came for FORGOTTEN_AFTER_MS. To be called now and then. */
@@ -78,6 +89,12 @@ export interface OriginCircuits {
   readonly openCount: number;
   /** Circuits that are kept: of origins of which the last attempt to tell had no answer. */
   readonly size: number;
+}
+
+interface Tenant {
+  /** In the order in which they were made. */
+  circuits: Set<Circuit>;
+  crowdedCount: number;
 }
 
 interface Circuit {
@@ -93,6 +110,8 @@ interface Circuit {
   tellProbe: (contact: Contact) => void;
   /** When the place after the one given out last comes up. */
   nextPlaceAt: number;
+  /** More than one timer is on its way back, so that it has a share. */
+  isCrowded: boolean;
   usedAt: number;
 }
 
@@ -115,7 +134,11 @@ export function createOriginCircuits(options: OriginCircuitsOptions): OriginCirc
   const byOrigin = new Map<string, Map<string, Circuit>>();
   /** In the order in which they were made. */
   const circuits = new Set<Circuit>();
+  /** Those that have circuits. */
+  const tenants = new Map<string, Tenant>();
   let openCount = 0;
+  let crowdedTenants = 0;
+  let reviewedAt = now();
 
   const find = (tenantId: string, origin: string) => byOrigin.get(origin)?.get(tenantId);
 
@@ -127,8 +150,29 @@ export function createOriginCircuits(options: OriginCircuitsOptions): OriginCirc
     until: new Date(Date.now() + circuit.probeAt - now()).toISOString(),
   });
 
+  const setCrowded = (circuit: Circuit, isCrowded: boolean): void => {
+    const tenant = tenants.get(circuit.tenantId);
+    if (tenant === undefined || circuit.isCrowded === isCrowded) return;
+    circuit.isCrowded = isCrowded;
+    tenant.crowdedCount += isCrowded ? 1 : -1;
+    if (tenant.crowdedCount === 0) crowdedTenants -= 1;
+    else if (isCrowded && tenant.crowdedCount === 1) crowdedTenants += 1;
+  };
+
+  // One to which a place is given is crowded at once, so that many that open in the same moment do not each take the whole.
+  const reviewShares = (at: number): void => {
+    if (at - reviewedAt < SHARES_REVIEWED_MS) return;
+    reviewedAt = at;
+    for (const circuit of circuits) if (circuit.isCrowded && circuit.nextPlaceAt <= at) setCrowded(circuit, false);
+  };
+
   const drop = (circuit: Circuit): void => {
-    if (!circuits.delete(circuit)) return;
+    if (!circuits.has(circuit)) return;
+    setCrowded(circuit, false);
+    circuits.delete(circuit);
+    const tenant = tenants.get(circuit.tenantId);
+    tenant?.circuits.delete(circuit);
+    if (tenant?.circuits.size === 0) tenants.delete(circuit.tenantId);
     const ofOrigin = byOrigin.get(circuit.origin);
     ofOrigin?.delete(circuit.tenantId);
     if (ofOrigin?.size === 0) byOrigin.delete(circuit.origin);
@@ -146,12 +190,26 @@ export function createOriginCircuits(options: OriginCircuitsOptions): OriginCirc
     onOpened(describe(circuit));
   };
 
-  const make = (tenantId: string, origin: string): Circuit | undefined => {
-    if (circuits.size >= CIRCUITS_MAX) {
-      const counting = circuits.values().find(({ openedAt }) => openedAt === undefined);
-      if (counting === undefined) return undefined;
-      drop(counting);
+  const findCounting = (tenant: Tenant) => tenant.circuits.values().find(({ openedAt }) => openedAt === undefined);
+
+  const hasRoomFor = (tenantId: string): boolean => {
+    const own = tenants.get(tenantId);
+    const ownCount = own?.circuits.size ?? 0;
+    if (ownCount < CIRCUITS_PER_TENANT_MAX && circuits.size < CIRCUITS_MAX) return true;
+    let from = own;
+    if (ownCount < CIRCUITS_PER_TENANT_MAX) {
+      for (const tenant of tenants.values()) if (tenant.circuits.size > (from?.circuits.size ?? 0)) from = tenant;
     }
+    if (from === undefined) return false;
+    // A tenant of its own accord gives up none that is open; another's share is too large.
+    const leaving = findCounting(from) ?? (from === own ? undefined : from.circuits.values().next().value);
+    if (leaving === undefined) return false;
+    drop(leaving);
+    return true;
+  };
+
+  const make = (tenantId: string, origin: string): Circuit | undefined => {
+    if (!hasRoomFor(tenantId)) return undefined;
     const circuit: Circuit = {
       origin,
       tenantId,
@@ -171,10 +229,12 @@ export function createOriginCircuits(options: OriginCircuitsOptions): OriginCirc
       probeAt: 0,
       tellProbe: () => {},
       nextPlaceAt: 0,
+      isCrowded: false,
       usedAt: now(),
     };
     circuit.policy.onReset(() => drop(circuit));
     circuits.add(circuit);
+    tenants.getOrInsertComputed(tenantId, () => ({ circuits: new Set(), crowdedCount: 0 })).circuits.add(circuit);
     byOrigin.getOrInsertComputed(origin, () => new Map<string, Circuit>()).set(tenantId, circuit);
     return circuit;
   };
@@ -233,7 +293,11 @@ export function createOriginCircuits(options: OriginCircuitsOptions): OriginCirc
       const firstPlaceAt = isProbing ? at + chooseWaitMs(circuit.openings + 1) : Math.max(circuit.probeAt, at + 1);
       const isBeyond = circuit.nextPlaceAt > firstPlaceAt + RETURN_SPREAD_MAX_MS;
       const placeAt = isBeyond ? firstPlaceAt : Math.max(firstPlaceAt, circuit.nextPlaceAt);
-      circuit.nextPlaceAt = placeAt + RETURN_SPACING_MS;
+      reviewShares(at);
+      // One alone comes as the probe, which all circuits may have when it is due.
+      if (circuit.nextPlaceAt > firstPlaceAt) setCrowded(circuit, true);
+      const shares = Math.max(1, crowdedTenants * (tenants.get(tenantId)?.crowdedCount ?? 0));
+      circuit.nextPlaceAt = placeAt + RETURN_SPACING_MS * shares;
       return Math.ceil(placeAt - at);
     },
 
