@@ -179,6 +179,21 @@ describe('a lookup', () => {
     }
   });
 
+  it.each(['EBUSY', 'EMFILE', 'ENOBUFS'])(
+    'that fails for want of something of ours (%s) does not count as an attempt',
+    async (code) => {
+      const resolveHost = () => Promise.reject(Object.assign(new Error('secret detail'), { code }));
+      const target = createTarget({ resolveHost });
+      expect(await target.perform(makeRequest('http://name.invalid/'))).toMatchObject({
+        outcome: 'unsent',
+        cause: 'ownFault',
+        contact: 'unknown',
+        error: expect.not.stringContaining('secret'),
+      });
+      expect(target.stats).toEqual({ inFlight: 0, idleConnections: 0, origins: 0 });
+    },
+  );
+
   it('that finds no address makes the attempt retryable', async () => {
     const target = createTarget({ resolveHost: () => Promise.resolve([]) });
     const result = await target.perform(makeRequest('http://name.example/'));

@@ -6,7 +6,10 @@ import { Resolver } from 'node:dns/promises';
  * host into one query, and is short beside any time to live that a site relies on when it moves.
  */
 export const ADDRESSES_KEPT_MS = 1_000;
-/** The most names of which addresses are kept or being asked for; beyond it, new names fail until some are answered. */
+/**
+ * The most names of which addresses are kept or being asked for. Beyond it the addresses kept for longest give way; when
+ * all are being asked for, new names fail until some are answered.
+ */
 export const NAMES_MAX = 4_096;
 /**
  * The most lookups through the operating system at a time. Each holds one of the four threads that Node also uses for
@@ -64,35 +67,39 @@ export function createHostResolver(options: HostResolverOptions = {}): ResolveHo
     }
   };
 
-  interface Entry {
-    addresses: Promise<readonly ResolvedAddress[]>;
-    /** Infinity while the answer is awaited. */
-    keptUntil: number;
-  }
-  const entries = new Map<string, Entry>();
+  const asking = new Map<string, Promise<readonly ResolvedAddress[]>>();
+  /** Those that were kept first come first, and lapse first. */
+  const kept = new Map<string, KeptAddresses>();
   return (host) => {
-    const known = entries.get(host);
-    if (known && known.keptUntil > now()) return known.addresses;
-    if (!known && entries.size >= NAMES_MAX && !removeLapsed(entries, now())) {
+    const under = asking.get(host);
+    if (under !== undefined) return under;
+    const known = kept.get(host);
+    if (known !== undefined) {
+      if (known.keptUntil > now()) return known.addresses;
+      kept.delete(host);
+    }
+    if (asking.size >= NAMES_MAX) {
       return Promise.reject(createDnsError('EBUSY', 'Too many host names are being resolved.'));
     }
-    const entry: Entry = { addresses: resolve(host), keptUntil: Number.POSITIVE_INFINITY };
-    entries.set(host, entry);
-    entry.addresses.then(
+    // What is kept saves a query at most; it must not keep anybody else's name from being asked for.
+    if (asking.size + kept.size >= NAMES_MAX) kept.delete(kept.keys().next().value!);
+    const addresses = resolve(host);
+    asking.set(host, addresses);
+    addresses.then(
       () => {
-        entry.keptUntil = now() + ADDRESSES_KEPT_MS;
+        asking.delete(host);
+        kept.set(host, { addresses, keptUntil: now() + ADDRESSES_KEPT_MS });
       },
       // A failure is not kept: the next attempt, which comes after a backoff, asks afresh.
-      () => entries.delete(host),
+      () => asking.delete(host),
     );
-    return entry.addresses;
+    return addresses;
   };
 }
 
-function removeLapsed(entries: Map<string, { keptUntil: number }>, now: number): boolean {
-  const sizeBefore = entries.size;
-  for (const [host, entry] of entries) if (entry.keptUntil <= now) entries.delete(host);
-  return entries.size < sizeBefore;
+interface KeptAddresses {
+  addresses: Promise<readonly ResolvedAddress[]>;
+  keptUntil: number;
 }
 
 /** IPv4 first: where IPv6 does not work it often fails by silence. Fails only when neither family has an address. */

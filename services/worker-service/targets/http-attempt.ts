@@ -6,6 +6,7 @@ import {
   classifyStatus,
   describeNetworkError,
   describeStatus,
+  isOwnFault,
 } from './http-outcome.ts';
 import { RESPONSE_BODY_BYTES_MAX, readResponseText } from './response-text.ts';
 import { readRetryAfterMs } from './retry-after.ts';
@@ -215,6 +216,11 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
       return;
     }
     const described = describeNetworkError(error);
+    if (this.#sentAt === undefined && isOwnFault(error)) {
+      // The connection was never made.
+      this.#settleUnsent('ownFault', described.error, false);
+      return;
+    }
     this.#fail(described.outcome, described.error, described.contact);
   }
 
@@ -243,9 +249,9 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
     }
   }
 
-  #settleUnsent(cause: UnsentAttempt['cause'], error: string): void {
+  #settleUnsent(cause: UnsentAttempt['cause'], error: string, isConnected = true): void {
     if (this.#isSettled) return;
-    this.#end(true);
+    this.#end(isConnected);
     this.#onSettled({
       outcome: 'unsent',
       cause,

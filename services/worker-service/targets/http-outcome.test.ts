@@ -1,7 +1,7 @@
 import { errors } from 'undici';
 import { describe, expect, it } from 'vitest';
 import { EgressBlockedError } from '../egress/guarded-connector.ts';
-import { classifyStatus, describeNetworkError, ERROR_LENGTH_MAX } from './http-outcome.ts';
+import { classifyStatus, describeNetworkError, ERROR_LENGTH_MAX, isOwnFault } from './http-outcome.ts';
 
 const RETRYABLE_BELOW_500 = [408, 425, 429];
 
@@ -72,6 +72,9 @@ describe('describeNetworkError', () => {
     expect(describeNetworkError(new errors.HTTPParserError('x')).contact).toBe('answered');
     for (const code of ['EBUSY', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'UND_ERR_INVALID_ARG']) {
       expect([code, describeNetworkError(withCode(code)).contact]).toEqual([code, 'unknown']);
+      expect([code, isOwnFault(withCode(code))]).toEqual([code, code !== 'UND_ERR_INVALID_ARG']);
     }
+    for (const each of [undefined, withCode('ECONNREFUSED'), withCode('ETIMEOUT')])
+      expect(isOwnFault(each)).toBe(false);
   });
 });

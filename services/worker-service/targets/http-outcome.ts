@@ -92,6 +92,11 @@ export function describeNetworkError(error: unknown): {
   return { outcome: 'retryable', error: known ?? `The connection failed (${code}).`, contact };
 }
 
+/** Whether something of ours failed, of which the endpoint must not be told guilty, nor its timers' attempts be counted. */
+export function isOwnFault(error: unknown): boolean {
+  return OWN_ERRORS.has(readCode(error) ?? '');
+}
+
 /** An AggregateError, of all addresses tried, has the code of the first of them. */
 function readCode(error: unknown): string | undefined {
   const { code } = Object(error) as { code?: unknown };
