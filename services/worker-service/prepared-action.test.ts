@@ -1,7 +1,7 @@
 import type { StartedTimer, WorkflowVersion } from '@punctual/database';
 import { createId, DEFAULT_TENANT_ID, Keyring, RETRY_DEFAULT, TIMEOUT_MS_DEFAULT } from '@punctual/domain';
 import { describe, expect, it } from 'vitest';
-import { ActionPreparer, describeTimer } from './prepared-action.ts';
+import { ActionPreparer, describeTimer, PREPARED_LENGTH_MAX, PREPARED_MAX } from './prepared-action.ts';
 
 const openPreparer = () => new ActionPreparer(new Keyring(), (url) => new URL(url).origin);
 
@@ -101,6 +101,27 @@ describe('a prepared action', () => {
     expect(prepare(0)).toBe(first);
     for (let index = 1; index <= 1_000; index += 1) prepare(index);
     expect(prepare(0)).not.toBe(first);
+  });
+});
+
+describe('prepared actions', () => {
+  const makeText = (index: number, length: number) =>
+    JSON.stringify({ type: 'http', url: `https://h.example/${index}`, body: 'x'.repeat(length) });
+
+  it('are limited by their size, and what is left again makes room again', () => {
+    const LENGTH = 100_000;
+    const preparer = openPreparer();
+    const prepare = (index: number) =>
+      preparer.prepare(makeStarted({ action: makeText(index, LENGTH) }), undefined).action;
+    const count = Math.floor(PREPARED_LENGTH_MAX / (2 * LENGTH + 100));
+    expect(count).toBeLessThan(PREPARED_MAX);
+    for (let round = 0; round < 3; round += 1) {
+      const first = prepare(round * 1_000);
+      for (let index = 1; index < count; index += 1) prepare(round * 1_000 + index);
+      expect(prepare(round * 1_000)).toBe(first);
+      prepare(round * 1_000 + count);
+      expect(prepare(round * 1_000)).not.toBe(first);
+    }
   });
 });
 

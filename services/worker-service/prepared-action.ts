@@ -32,8 +32,9 @@ export interface PreparedTimer {
   timeoutMs: number;
 }
 
-/** Actions kept prepared. Many timers share few actions; each is at most as large as a timer's action may be. */
-const PREPARED_MAX = 1_000;
+/** Actions kept prepared, and the size of their texts and bodies (characters). Many timers share few actions, most of them small. */
+export const PREPARED_MAX = 1_000;
+export const PREPARED_LENGTH_MAX = 16_000_000;
 
 /**
  * Parses actions and retry policies, once for all timers that share their text, and decrypts the secrets in them: nothing but
@@ -42,9 +43,12 @@ const PREPARED_MAX = 1_000;
 export class ActionPreparer {
   readonly #keyring: Keyring;
   readonly #readOrigin: (url: string) => string;
+  /**
+   * By text, which begins with a brace; with sealed secrets by tenant and text: one tenant's secret must open for no other.
+   * The one prepared first leaves first.
+   */
   readonly #actions = new Map<string, PreparedAction>();
-  /** Of actions with sealed secrets, by tenant and text: one tenant's secret must open for no other. */
-  readonly #sealedActions = new Map<string, PreparedAction>();
+  #length = 0;
   readonly #taskActions = new WeakMap<StoredTask, PreparedAction>();
 
   constructor(keyring: Keyring, readOrigin: (url: string) => string) {
@@ -73,15 +77,26 @@ export class ActionPreparer {
     const known = this.#actions.get(text);
     if (known) return known;
     if (text.includes(SEALED_PREFIX)) return this.#prepareSealed(text, tenantId);
-    return remember(this.#actions, text, this.#prepareAction(JSON.parse(text) as Action));
+    return this.#remember(text, this.#prepareAction(JSON.parse(text) as Action));
   }
 
   #prepareSealed(text: string, tenantId: string): PreparedAction {
     const name = `${tenantId} ${text}`;
-    const known = this.#sealedActions.get(name);
+    const known = this.#actions.get(name);
     if (known) return known;
     const action = openAction(JSON.parse(text) as Action, tenantId, this.#keyring);
-    return remember(this.#sealedActions, name, this.#prepareAction(action));
+    return this.#remember(name, this.#prepareAction(action));
+  }
+
+  #remember(name: string, prepared: PreparedAction): PreparedAction {
+    this.#actions.set(name, prepared);
+    this.#length += measure(name, prepared);
+    while (this.#actions.size > PREPARED_MAX || this.#length > PREPARED_LENGTH_MAX) {
+      const [oldest, left] = this.#actions.entries().next().value!;
+      this.#actions.delete(oldest);
+      this.#length -= measure(oldest, left);
+    }
+    return prepared;
   }
 
   // A workflow belongs to one tenant, and its versions are read by their ids.
@@ -109,10 +124,8 @@ export class ActionPreparer {
   }
 }
 
-function remember(actions: Map<string, PreparedAction>, name: string, prepared: PreparedAction): PreparedAction {
-  if (actions.size >= PREPARED_MAX) actions.delete(actions.keys().next().value!);
-  actions.set(name, prepared);
-  return prepared;
+function measure(name: string, prepared: PreparedAction): number {
+  return name.length + (prepared.type === 'http' ? (prepared.body?.length ?? 0) : 0);
 }
 
 /** The body of a request whose action has none: what the timer is, as JSON. `payload` and `input` stand as they were stored. */
