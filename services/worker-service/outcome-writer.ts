@@ -60,12 +60,21 @@ export class OutcomeWriter {
   readonly #options: OutcomeWriterOptions;
   readonly #batcher: Batcher<Outcome>;
   readonly #warnSeldom: (error: unknown, outcomes: number) => void;
+  readonly #warnRefused: (error: unknown, timerId: string) => void;
 
   constructor(options: OutcomeWriterOptions) {
     this.#options = options;
     this.#warnSeldom = limitRate(
       (error: unknown, outcomes: number) =>
         options.logger.warn({ err: error, outcomes }, 'could not write outcomes; trying again'),
+      OUTAGE_LOG_INTERVAL_MS,
+    );
+    this.#warnRefused = limitRate(
+      (error: unknown, timerId: string) =>
+        options.logger.error(
+          { err: error, timerId },
+          'outcomes could not be stored as they are; trying without what the endpoint said',
+        ),
       OUTAGE_LOG_INTERVAL_MS,
     );
     this.#batcher = new Batcher({
@@ -226,7 +235,7 @@ export class OutcomeWriter {
     { items, faults }: Portion<Item>,
     write: (items: readonly Item[]) => Promise<number>,
   ): Promise<Portion<Item>[]> {
-    const { metrics, logger, onWritten } = this.#options;
+    const { metrics, onWritten } = this.#options;
     const beganAt = performance.now();
     try {
       // failpoint: worker.writing
@@ -248,7 +257,7 @@ export class OutcomeWriter {
         ];
       }
       if (isRefused) {
-        logger.error({ err: error }, 'an outcome could not be stored as it is; trying without what the endpoint said');
+        for (const { id } of items) this.#warnRefused(error, id);
         if (faults + 1 >= FAULTY_TRIES_MAX) {
           metrics.outcomesAbandoned.inc(items.length);
           onWritten(items.map(({ id }) => id));

@@ -199,6 +199,17 @@ describe('the outcome writer', () => {
     });
   });
 
+  it('tells once of many that can not be stored as they are', async () => {
+    const started = await startNew(6);
+    const { logger, lines } = createTestLogger();
+    const { writer, add, countWritten } = openWriter(5, db.service, { logger });
+    for (const timer of started) add(timer, { responseBody: 'a\0b' });
+    await writer.flush();
+    expect(countWritten()).toBe(started.length);
+    const told = lines.filter(({ message }) => String(message).includes('could not be stored'));
+    expect(told).toEqual([expect.objectContaining({ timerId: expect.any(String) })]);
+  });
+
   it('stores a retry of a task of a run that can not be stored as it is', async () => {
     const versions = new WorkflowVersions();
     const runIds = await beginRuns(
