@@ -32,7 +32,7 @@ export const HttpAction = Type.Object(
       Type.Record(Type.String(), Type.String({ maxLength: ACTION_HEADER_VALUE_LENGTH_MAX }), {
         maxProperties: ACTION_HEADERS_MAX,
         propertyNames: { minLength: 1, maxLength: ACTION_HEADER_NAME_LENGTH_MAX },
-        description: `Answers show \`${SECRET_MASK}\` for what carries a secret (Authorization, X-Api-Key and the like). A change that sends the mask back keeps the secret, as long as scheme, host and port of the URL stay.`,
+        description: `Answers show \`${SECRET_MASK}\` for what carries a secret (Authorization, X-Api-Key and the like). A change that sends the mask back keeps the secret, as long as scheme, host, port and path of the URL stay.`,
       }),
     ),
     body: Type.Optional(Json),

@@ -58,6 +58,7 @@ export {
   UnreadableSecretError,
 } from './secrets/keyring.ts';
 export {
+  HARMLESS_NAME_PATTERN,
   hasMask,
   isSecretHeader,
   maskAction,

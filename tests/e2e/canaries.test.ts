@@ -158,7 +158,7 @@ describe('secrets go through everything the service does', () => {
       const dying = await get('POST', '/v1/timers', timer('/fails'), own);
       const waiting = await get('POST', '/v1/timers', timer('/works', { dueAt: '2030-01-01T00:00:00Z' }), own);
       await get('PATCH', `/v1/timers/${waiting.id}`, { action: action('/elsewhere') }, own);
-      const masked = { ...action('/again'), headers: { authorization: '********', 'x-api-key': '********' } };
+      const masked = { ...action('/elsewhere'), headers: { authorization: '********', 'x-api-key': '********' } };
       await get('PATCH', `/v1/timers/${waiting.id}`, { action: masked }, own);
       await get('POST', '/v1/timers/batch', { timers: [timer('/works'), timer('/fails')] }, own);
       const tasks = [

@@ -3,6 +3,7 @@ import {
   type Keyring,
   resealAction,
   SEALED_PREFIX,
+  HARMLESS_NAME_PATTERN,
   SECRET_NAME_PATTERN,
   UnreadableSecretError,
 } from '@punctual/domain';
@@ -155,7 +156,7 @@ const countLeft = nameStatement<SecretsLeft>(
      ) AS stored,
      json_each_text(CASE WHEN json_typeof(action -> 'headers') = 'object' THEN action -> 'headers' END) AS header
      WHERE CASE WHEN starts_with(header.value, $2) THEN NOT starts_with(header.value, $2 || $1 || ':')
-       ELSE lower(header.key) ~ $3 END
+       ELSE regexp_replace(lower(header.key), $4, '-', 'g') ~ $3 END
    ) AS "headerValues",
    (SELECT count(*) FROM tenants WHERE signing_secrets <> '{}') AS "plainTenants",
    (SELECT count(*) FROM signing_secrets WHERE key_id <> $1) AS "otherKeySecrets"`,
@@ -166,7 +167,8 @@ export async function countSecretsLeft(
   database: Pick<Database, 'ordinary'>,
   primaryKeyId: string,
 ): Promise<SecretsLeft> {
-  const [left] = await countLeft(database.ordinary, [primaryKeyId, SEALED_PREFIX, SECRET_NAME_PATTERN]);
+  const patterns = [SECRET_NAME_PATTERN, HARMLESS_NAME_PATTERN];
+  const [left] = await countLeft(database.ordinary, [primaryKeyId, SEALED_PREFIX, ...patterns]);
   return left!;
 }
 

@@ -5,38 +5,30 @@ import { isSealedText, type Keyring, SEALED_PREFIX } from './keyring.ts';
 /** What answers show in place of a secret. */
 export const SECRET_MASK = '********';
 
-// The one list. A name is that of a secret when one of these words stands in it between separators, or a key of one of
-// these kinds does: `Authorization`, `X-Api-Key`, `Private-Token`, `Ocp-Apim-Subscription-Key`, `X-Amz-Security-Token`.
-// `key` alone is not enough: `X-Routing-Key` is none, and a mask in its place would only get in the way.
-const SECRET_WORDS = [
-  'authorization',
-  'auth',
-  'cookie',
-  'cookies',
-  'token',
-  'secret',
-  'password',
-  'passwd',
-  'passphrase',
-  'credential',
-  'credentials',
-  'jwt',
-  'session',
-  'signature',
-  'apikey',
-];
+// The one list. A name is that of a secret when one of these words stands anywhere in it, or a key of one of these kinds
+// does: `Authorization`, `X-Api-Key`, `PrivateToken`, `X-ClientSecret`, `SessionId`, `Ocp-Apim-Subscription-Key`.
+// Too many rather than too few: a mask in place of what is no secret gets in the way, and a secret in plain text gets out.
+// `key` alone is not enough: `X-Routing-Key` is none.
+const SECRET_WORDS = 'auth|cookie|token|secret|passwo?r?d|passphrase|credential|jwt|session|signature|api[^a-z0-9]?key';
 const SECRET_KEYS =
   'api|app|access|account|admin|auth|client|function|functions|license|master|private|secret|security|service|shared|signing|subscription';
-/** The same as text, for names in lower case. Postgres reads it as well, so only what both understand stands in it. */
-export const SECRET_NAME_PATTERN = `(?:^|[^a-z0-9])(?:${SECRET_WORDS.join('|')})(?:$|[^a-z0-9])|(?:${SECRET_KEYS})[^a-z0-9]?key(?:$|[^a-z0-9])`;
+/** Of names in lower case, as text: Postgres reads it as well, so only what both understand stands in it. */
+export const SECRET_NAME_PATTERN = `${SECRET_WORDS}|(?:${SECRET_KEYS})[^a-z0-9]?key(?:$|[^a-z0-9])`;
+/**
+ * Words that hold one of those and mean something else, to be taken out of a name before. `Author` is a person, but `Authorize`
+ * and `Authorization` are not; `Authority` is a host.
+ */
+export const HARMLESS_NAME_PATTERN =
+  'authors?(?=$|[^a-z0-9])|authored|authority|tokeni[sz](?:ed?|ers?|ing|ation)(?=$|[^a-z0-9])|cookieless|secretar(?:y|iat)|obsession|possession';
 const SECRET_NAME = new RegExp(SECRET_NAME_PATTERN);
+const HARMLESS_WORDS = new RegExp(HARMLESS_NAME_PATTERN, 'g');
 /** Every JSON text of an action with headers holds it. */
 const HEADERS_KEY = '"headers"';
 const NO_FAULTS: readonly Fault[] = [];
 
 /** Whether a header of that name carries a secret, in whatever case it is written. */
 export function isSecretHeader(name: string): boolean {
-  return SECRET_NAME.test(name.toLowerCase());
+  return SECRET_NAME.test(name.toLowerCase().replace(HARMLESS_WORDS, '-'));
 }
 
 /** Whether an action holds a mask where a secret has to be. */
@@ -56,8 +48,8 @@ export interface SealOptions {
  * The action as it is to be stored: values of secret headers sealed where there is a key. An action without such headers
  * comes back as it is. Pointers of faults are relative to the action.
  *
- * A mask keeps the secret only for the same origin: else whoever may change an action, but not read it, could have its
- * secrets sent to a server of their own.
+ * A mask keeps the secret only for the same origin and path: else whoever may change an action, but not read it, could have
+ * its secrets sent to a server of their own, or to an address of the same server that shows or logs what it gets.
  */
 export function sealAction(action: Action, options: SealOptions): { action: Action; faults: readonly Fault[] } {
   if (action.type !== 'http' || action.headers === undefined) return { action, faults: NO_FAULTS };
@@ -92,11 +84,19 @@ function findKept(name: string, url: string, stored: Action | undefined): { valu
       detail: 'This is the mask that answers show, and there is no secret that it could keep: send the secret.',
     };
   }
-  const origin = URL.parse(url)?.origin;
-  if (origin === undefined || origin !== URL.parse(stored.url)?.origin) {
-    return { detail: 'A mask keeps the secret only where scheme, host and port of the URL stay: send the secret.' };
+  const place = readPlace(url);
+  if (place === undefined || place !== readPlace(stored.url)) {
+    return {
+      detail: 'A mask keeps the secret only where scheme, host, port and path of the URL stay: send the secret.',
+    };
   }
   return { value: found.value };
+}
+
+/** Scheme, host, port and path. */
+function readPlace(url: string): string | undefined {
+  const parsed = URL.parse(url);
+  return parsed === null ? undefined : parsed.origin + parsed.pathname;
 }
 
 function sealValue(value: string, name: string, { keyring, tenantId }: SealOptions): string {

@@ -103,7 +103,7 @@ describe('the secret headers of a timer', () => {
 
   test('are kept by a change that sends the mask back, and by one of something else', async () => {
     const { id, action } = await createTimer();
-    const path = `${URL_OF_HOOK}/elsewhere`;
+    const path = `${URL_OF_HOOK}?elsewhere`;
     const changed = await api.request('PATCH', `/v1/timers/${id}`, {
       action: { ...action, url: path, headers: { ...action.headers, 'x-plain': 'changed' } },
     });
@@ -124,6 +124,7 @@ describe('the secret headers of a timer', () => {
     ['another host', 'https://evil.example/hook'],
     ['another port', 'https://api.example:8443/hook'],
     ['another scheme', 'http://api.example/hook'],
+    ['another path', 'https://api.example/hook/elsewhere'],
   ])('are not sent to %s by whoever can not read them', async (_name, url) => {
     const { id } = await createTimer();
     expect(await api.request('PATCH', `/v1/timers/${id}`, { action: { ...MASKED, url } })).toMatchObject({
