@@ -1,9 +1,9 @@
 import {
   type Action,
+  HARMLESS_NAME_PATTERN,
   type Keyring,
   resealAction,
   SEALED_PREFIX,
-  HARMLESS_NAME_PATTERN,
   SECRET_NAME_PATTERN,
   UnreadableSecretError,
 } from '@punctual/domain';

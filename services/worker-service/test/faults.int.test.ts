@@ -1,5 +1,12 @@
 import { startTimers } from '@punctual/database';
-import { type Receiver, startDnsServer, startProxy, startReceiver, useTestDatabase, waitUntil } from '@punctual/testkit';
+import {
+  type Receiver,
+  startDnsServer,
+  startProxy,
+  startReceiver,
+  useTestDatabase,
+  waitUntil,
+} from '@punctual/testkit';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { httpAction, QUICK_RETRY, repeat, useWorkerRigs, waitForEnds } from './open-rig.ts';
 
@@ -110,8 +117,7 @@ describe('while Postgres is away', () => {
 describe('a start that a crash of Postgres has undone', () => {
   it('is not sent, although its request was already under way to find its host', async () => {
     let isAnswering = false;
-    const names = await startDnsServer(() => (isAnswering ? ['127.0.0.1'] : 'stalls'));
-    closeAfterwards(() => names.close());
+    const names = closeAfterwards(await startDnsServer(() => (isAnswering ? ['127.0.0.1'] : 'stalls')));
     const rig = await open({ isHinting: false, settings: { WORKER_DNS_SERVERS: names.address } });
     const { port } = new URL(receiver.url);
     const [id] = await rig.deliver({ action: httpAction(`http://name.example:${port}/old`) });
