@@ -116,8 +116,8 @@ export {
   type ServiceInstance,
 } from './queries/service-instances.ts';
 export {
-  isStillStarted,
   readEarlyHints,
+  readStandingStarts,
   restartTimers,
   type StartedTimer,
   startTimers,

@@ -65,7 +65,7 @@ function openRunner(query: () => Promise<{ rows: object[] }>, secrets: object = 
 }
 
 test('a lost attempt of a cancelled run is not sent again', async () => {
-  const { runner, outcomes, perform } = openRunner(async () => ({ rows: [{ stands: true }] }));
+  const { runner, outcomes, perform } = openRunner(async () => ({ rows: [{ id: timer.id, version: timer.version }] }));
   await runner.run({ ...timer, run_status: 'cancelled' }, performance.now());
   expect(perform).not.toHaveBeenCalled();
   expect(outcomes).toMatchObject([{ kind: 'postponed', runId: timer.run_id, version: timer.version }]);
@@ -77,7 +77,7 @@ test('an attempt that waited long after its start is sent only when the start st
   expect(undone.perform).not.toHaveBeenCalled();
   expect(undone.outcomes).toMatchObject([{ kind: 'postponed' }]);
 
-  const standing = openRunner(async () => ({ rows: [{ stands: true }] }));
+  const standing = openRunner(async () => ({ rows: [{ id: timer.id, version: timer.version }] }));
   await standing.runner.run(timer, performance.now() - 5_000);
   expect(standing.perform).toHaveBeenCalledOnce();
   expect(standing.outcomes).toMatchObject([{ kind: 'finished' }]);
@@ -91,7 +91,7 @@ test('an attempt that is sent at once asks the database for nothing', async () =
   expect(query).not.toHaveBeenCalled();
 });
 
-const standing = async () => ({ rows: [{ stands: true }] });
+const standing = async () => ({ rows: [{ id: timer.id, version: timer.version }] });
 
 test('secrets that must be read are there before the last look at the start', async () => {
   const asked: string[] = [];

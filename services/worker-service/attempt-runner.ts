@@ -1,10 +1,11 @@
-import { type Database, isStillStarted, type StartedTimer, type WorkflowVersions } from '@punctual/database';
+import type { Database, StartedTimer, WorkflowVersions } from '@punctual/database';
 import { type Keyring, LOST_IN_A_ROW_MAX, UnreadableSecretError } from '@punctual/domain';
 import { type Logger, limitRate, OUTAGE_LOG_INTERVAL_MS } from '@punctual/runtime';
 import type { WorkerMetrics } from './metrics.ts';
 import { type AttemptResult, decideOutcome, giveUpLost, type Outcome, postpone } from './outcome.ts';
 import { ActionPreparer, describeTimer, type PreparedAction, type PreparedTimer } from './prepared-action.ts';
 import type { SigningSecrets } from './signing-secrets.ts';
+import { StartChecks } from './start-checks.ts';
 import type { SendingRight, UnsentAttempt } from './targets/http-attempt.ts';
 import type { Contact } from './targets/http-outcome.ts';
 import type { AttemptRequest, HttpTarget } from './targets/http-target.ts';
@@ -35,11 +36,6 @@ export interface AttemptRunnerOptions {
  * disk, so a crash of Postgres may have undone it, and whoever cancelled or edited since was told that nothing had started.
  */
 const SENT_UNCHECKED_MS = 100;
-/**
- * For so long after the question the answer is good that a start still stands (ms). Longer than SENT_UNCHECKED_MS, because
- * the question may have waited for a connection to Postgres first; shorter than Postgres takes to recover from a crash.
- */
-const CHECK_GOOD_MS = 200;
 /** How long a timer is postponed that could not be sent because something of ours failed (ms). */
 const OWN_FAULT_POSTPONE_MS = 1_000;
 /**
@@ -57,11 +53,13 @@ type HttpAction = Extract<PreparedAction, { type: 'http' }>;
 export class AttemptRunner {
   readonly #options: AttemptRunnerOptions;
   readonly #preparer: ActionPreparer;
+  readonly #startChecks: StartChecks;
   readonly #warnUnreadable: (error: UnreadableSecretError, timerId: string) => void;
   readonly #warnNotMade: (error: unknown, timerId: string) => void;
 
   constructor(options: AttemptRunnerOptions) {
     this.#options = options;
+    this.#startChecks = new StartChecks(options.database);
     this.#preparer = new ActionPreparer(options.keyring, (url) => options.http.readOrigin(url));
     this.#warnNotMade = limitRate(
       (error: unknown, timerId: string) =>
@@ -154,7 +152,7 @@ export class AttemptRunner {
       if (enteredAt > goodUntil) {
         // It may have waited for longer than secrets are good. They come first, because they may have to be waited for too.
         signingSecrets = secrets.peek(timer.tenant_id) ?? (await secrets.read(timer.tenant_id));
-        goodUntil = await this.#askRight(timer);
+        goodUntil = await this.#startChecks.check(timer);
         // Its outcome is void: whatever became of it is in the database.
         if (goodUntil === undefined) return this.#giveBack(timer, 0);
       }
@@ -165,7 +163,7 @@ export class AttemptRunner {
       this.#observeLateness(timer, startedAt);
       let contact: Contact = 'unknown';
       try {
-        const right = { goodUntil, ask: () => this.#askRight(timer) };
+        const right = { goodUntil, ask: () => this.#startChecks.check(timer) };
         const result = await http.perform(describeRequest(timer, prepared.timeoutMs, action, signingSecrets, right));
         contact = result.contact;
         if (result.outcome !== 'unsent') return result;
@@ -177,12 +175,6 @@ export class AttemptRunner {
     } finally {
       gate.leave(action.origin, isSent ? performance.now() - enteredAt : undefined);
     }
-  }
-
-  /** Until when the timer may be sent (`performance.now()`); undefined when its start does not stand any more. */
-  async #askRight(timer: StartedTimer): Promise<number | undefined> {
-    const askedAt = performance.now();
-    return (await isStillStarted(this.#options.database.hot, timer)) ? askedAt + CHECK_GOOD_MS : undefined;
   }
 
   #takeBack(timer: StartedTimer, origin: string, { cause, error }: UnsentAttempt): undefined {

@@ -140,12 +140,17 @@ export async function readEarlyHints(
   return rows.map((row) => ({ id: row.id, version: row.version, waitMs: Math.max(0, row.wait_ms) }));
 }
 
-const selectStarted = nameStatement<{ stands: boolean }>(
-  'check_started_timer',
-  `SELECT true AS stands FROM timers AS t WHERE id = $1 AND version = $2 AND state = 'running' AND ${LOOK_AT} > clock_timestamp()`,
+// Locks nothing. One look-up by primary key for each.
+const selectStanding = nameStatement<TimerVersion>(
+  'read_standing_starts',
+  `SELECT t.id, t.version FROM unnest($1::uuid[], $2::int[]) AS c(id, version) JOIN timers AS t ON t.id = c.id
+   WHERE t.version = c.version AND t.state = 'running' AND ${LOOK_AT} > clock_timestamp()`,
 );
 
-/** Whether a start still stands: its lease runs, and neither a crash of Postgres nor anybody else has undone it. */
-export async function isStillStarted(database: Queryable, { id, version }: TimerVersion): Promise<boolean> {
-  return (await selectStarted(database, [id, version])).length === 1;
+/** Of `starts`, those that still stand: their lease runs, and neither a crash of Postgres nor anybody else has undone them. */
+export async function readStandingStarts(
+  database: Queryable,
+  starts: readonly TimerVersion[],
+): Promise<TimerVersion[]> {
+  return selectStanding(database, toColumns(starts));
 }

@@ -3,9 +3,9 @@ import {
   DatabaseClock,
   finishTimers,
   inTransaction,
-  isStillStarted,
   postponeTimers,
   readEarlyHints,
+  readStandingStarts,
   restartTimers,
   retryTimers,
   type StartedTimer,
@@ -247,10 +247,12 @@ describe('an attempt that was begun by a worker of the schema before', () => {
         [hint.id, text],
       );
     await setWakeAt('1 minute');
-    expect(await isStillStarted(db.database.hot, first!)).toBe(true);
+    const { id, version } = first!;
+    const asked = [{ id, version }, { id, version: version + 1 }, makeTimer()].map((each) => ({ version: 1, ...each }));
+    expect(await readStandingStarts(db.database.hot, asked)).toEqual([{ id, version }]);
     expect(await restart(first!)).toEqual([]);
     await setWakeAt('-1 second');
-    expect(await isStillStarted(db.database.hot, first!)).toBe(false);
+    expect(await readStandingStarts(db.database.hot, asked)).toEqual([]);
     expect(await restart(first!)).toMatchObject([{ attempt: 1, lost: 1 }]);
   });
 });
