@@ -94,6 +94,13 @@ async function tryCases(options: Options, args: readonly string[]): Promise<numb
   const results: CaseResult[] = [];
   const left: string[] = [];
   let failures = 0;
+  const origin = describeOrigin('chaos', args);
+  // After each case: an hour's results are not to be lost with the last one.
+  const report = () => {
+    const text = formatReport(origin, results, left);
+    if (options.out !== undefined) writeReport(options.out, text, { ...origin, results, left });
+    return text;
+  };
   for (const [index, chaosCase] of options.cases.entries()) {
     for (let round = 0; round < options.rounds; round += 1) {
       const obstacle = chaosCase.findObstacle?.();
@@ -111,14 +118,12 @@ async function tryCases(options: Options, args: readonly string[]): Promise<numb
         continue;
       }
       results.push(result);
+      report();
       log(`  ${describeResult(result)}`);
       for (const { check, text } of result.offences) log(`  ${check}: ${text}`);
     }
   }
-  const origin = describeOrigin('chaos', args);
-  const report = formatReport(origin, results, left);
-  console.log(report);
-  if (options.out !== undefined) writeReport(options.out, report, { ...origin, results, left });
+  console.log(report());
   return failures === 0 && results.every(({ offences }) => offences.length === 0) ? 0 : 1;
 }
 
