@@ -19,7 +19,7 @@ const SEEDS: ReadonlyMap<string, number> = new Map([
   ['an outcome of a lease that was lost', 4],
   ['a restart of another version', 19],
   ['a cancel that takes no lock', 10],
-  ['a retry of a lease that was lost', 27],
+  ['a retry of a lease that was lost', 40],
   ['a fire that wakes what is parked', 2],
   ['a lone cancel that takes no lock', 10],
   ['a read that begins too late', 14],
@@ -36,6 +36,7 @@ export async function noticeBreakage(
   breakage: Breakage,
   seed: number,
 ): Promise<number | undefined> {
+  await runner.restart();
   const { failed, numRuns, errorInstance } = await fc.check(goAsTheModelSays(runner, breakage), {
     seed,
     numRuns: HISTORIES_TO_NOTICE_MAX,
