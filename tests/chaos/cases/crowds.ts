@@ -66,6 +66,8 @@ export const crowds: readonly ChaosCase[] = [
     name: 'crowd:memory',
     summary: `workers with ${HEAP_MEGABYTES} MB of memory meet thousands of timers with 60 KB each, all due at once`,
     allowsRepeats: true,
+    // Longer than it takes to store them, while the workers stand still with requests on their way.
+    traffic: { timeoutMs: 60_000 },
     tweaks: () => ({ worker: { heapMegabytes: HEAP_MEGABYTES } }),
     async fault({ system, traffic, choose, log }) {
       const workers = system.listServices('worker');

@@ -96,7 +96,8 @@ export class Traffic {
         cancelled: 'no',
       };
     });
-    this.book.timers.push(...herd);
+    // Not as arguments of one call: a herd may be a million.
+    for (const timer of herd) this.book.timers.push(timer);
     const padding = payloadBytes > 0 ? { padding: 'x'.repeat(payloadBytes) } : {};
     const batch = Math.min(HERD_BATCH, Math.floor(HERD_BATCH_BYTES_MAX / (payloadBytes + 1)));
     let next = 0;
