@@ -17,10 +17,11 @@ import {
 } from './limits.ts';
 import { CLOSED, Json } from './primitives.ts';
 
-const QueueName = Type.String({
+export const QueueName = Type.String({
   minLength: 1,
   maxLength: QUEUE_NAME_LENGTH_MAX,
-  pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$',
+  pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]*$',
+  description: 'Letters, digits, `_`, `.` and `-`; not `.` or `-` first, so that it can stand in a path.',
 });
 
 export const HttpAction = Type.Object(
@@ -42,15 +43,20 @@ export const HttpAction = Type.Object(
 
 export const PullAction = Type.Object(
   { type: Type.Literal('pull'), queue: QueueName },
-  { ...CLOSED, description: 'An external worker leases it from the queue.' },
+  {
+    ...CLOSED,
+    description:
+      'A worker of yours leases it from the queue. `timeoutMs` counts for nothing; each lease says how long it lasts.',
+  },
 );
 
 export const NoopAction = Type.Object(
   {
     type: Type.Literal('noop'),
     durationMs: Type.Optional(Type.Integer({ minimum: 0, maximum: NOOP_DURATION_MS_MAX, default: 0 })),
+    output: Type.Optional(Json),
   },
-  { ...CLOSED, description: 'Does nothing, for tests and load.' },
+  { ...CLOSED, description: 'Does nothing and yields `output`: for joins, tests and load.' },
 );
 
 export const Action = discriminatedUnion([HttpAction, PullAction, NoopAction]);

@@ -29,10 +29,18 @@ export const WITH_LABELS = {
   },
 };
 
-/** The same filter as JSON, for bodies. `dueAfter` is included, `dueBefore` is not. */
+/**
+ * The same filter as JSON, for bodies: labels as `labels`, or as `label.<key>` like in a query. `dueAfter` is included, `dueBefore`
+ * is not.
+ */
 export const TimerFilter = Type.Object(
   {
-    status: Type.Optional(Type.Array(Type.Enum([...TIMER_STATUSES]), { minItems: 1, maxItems: TIMER_STATUSES.length })),
+    status: Type.Optional(
+      Type.Union([
+        Type.Enum([...TIMER_STATUSES]),
+        Type.Array(Type.Enum([...TIMER_STATUSES]), { minItems: 1, maxItems: TIMER_STATUSES.length }),
+      ]),
+    ),
     workflowId: Type.Optional(Id),
     runId: Type.Optional(Id),
     taskKey: Type.Optional(TaskKey),
@@ -40,7 +48,7 @@ export const TimerFilter = Type.Object(
     dueAfter: Type.Optional(Instant),
     dueBefore: Type.Optional(Instant),
   },
-  CLOSED,
+  WITH_LABELS,
 );
 export type TimerFilter = Static<typeof TimerFilter>;
 

@@ -1,5 +1,14 @@
 export { Action, HttpAction, NoopAction, PullAction, Retry } from './action.ts';
 export {
+  BULK_ACTIONS,
+  BULK_STATUSES,
+  BULK_TARGETS,
+  BulkChange,
+  BulkFailure,
+  BulkOperation,
+  BulkOperationRequest,
+} from './bulk-operation.ts';
+export {
   DateDelay,
   Delay,
   DelayPreviewAnswer,
@@ -12,20 +21,27 @@ export { discriminatedUnion } from './discriminated-union.ts';
 export { RedriveRequest, TimerFilter, TimerFilterQuery, WITH_LABELS } from './filter.ts';
 export {
   BATCH_ITEMS_MAX,
+  BULK_SAMPLES_MAX,
   COUNT_MAX,
   CURSOR_LENGTH_MAX,
   EXTERNAL_ID_LENGTH_MAX,
   HISTOGRAM_BUCKETS_MAX,
+  INSTANCES_SHOWN_MAX,
   JSON_DEPTH_MAX,
   LABEL_KEY_LENGTH_MAX,
   LABEL_VALUE_LENGTH_MAX,
   LABELS_MAX,
+  LEASE_TASKS_MAX,
+  LEASE_WAIT_SECONDS_MAX,
   LIVE_TIMERS_LIMIT_MAX,
   NAME_LENGTH_MAX,
+  OUTPUT_BYTES_MAX,
   PAGE_ITEMS_DEFAULT,
   PAGE_ITEMS_MAX,
   PAYLOAD_BYTES_MAX,
+  POINTER_LENGTH_MAX,
   QUEUE_NAME_LENGTH_MAX,
+  RELEASE_RATE_DEFAULT,
   REQUESTS_PER_SECOND_LIMIT_MAX,
   TASK_KEY_LENGTH_MAX,
 } from './limits.ts';
@@ -49,6 +65,20 @@ export {
   WorkerInstance,
 } from './operator.ts';
 export {
+  GATE_KINDS,
+  GATE_STATUSES,
+  Gate,
+  OriginPauseRequest,
+  OriginResumeRequest,
+  QueueParams,
+  ResumeRequest,
+  type RunsChoice,
+  TaskAddRequest,
+  TimerResumeRequest,
+  WorkflowChangeRequest,
+  WorkflowWithOperation,
+} from './pause.ts';
+export {
   CLOSED,
   ExternalId,
   ID_PATTERN,
@@ -66,6 +96,20 @@ export {
   TimeZone,
 } from './primitives.ts';
 export { Problem } from './problem.ts';
+export {
+  CompleteBatchItem,
+  CompleteBatchRequest,
+  CompleteRequest,
+  EndedTask,
+  EndedTaskBatch,
+  ExtendedLease,
+  FailRequest,
+  HeartbeatRequest,
+  LeaseAnswer,
+  LeasedTask,
+  LeaseRequest,
+  TaskQueueParams,
+} from './pull.ts';
 export { ChunkMessage } from './queue-message.ts';
 export {
   RUN_STATUSES,
@@ -76,6 +120,7 @@ export {
   RunRequest,
   RunSummary,
   RunTask,
+  RunTaskInstance,
 } from './run.ts';
 export {
   Attempt,

@@ -161,9 +161,15 @@ export const SchedulerInstance = Type.Object({
 
 export const QueueInfo = Type.Object({
   name: Type.String(),
-  backend: Type.String({ description: 'Where the queue lives: Redis or Postgres.' }),
-  waiting: Type.Integer({ description: 'Chunks of timers that wait for a worker.' }),
-  active: Type.Integer({ description: 'Chunks that workers are starting.' }),
+  backend: Type.String({
+    description: 'Where the queue lives: `redis` or `postgres`; `tasks`: a queue of pull workers.',
+  }),
+  waiting: Type.Integer({ description: 'Chunks of timers that wait for a worker; due tasks that nobody has leased.' }),
+  active: Type.Integer({ description: 'Chunks that workers are starting; tasks that are leased.' }),
+  tenantId: Type.Optional({ ...Id, description: 'Of a queue of pull workers: whose it is.' }),
+  isCapped: Type.Optional(
+    Type.Boolean({ description: 'Of a queue of pull workers: there are more than 10,000, and no more were counted.' }),
+  ),
 });
 export type QueueInfo = Static<typeof QueueInfo>;
 

@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { BATCH_ITEMS_MAX } from './limits.ts';
+import { BATCH_ITEMS_MAX, INSTANCES_SHOWN_MAX } from './limits.ts';
 import { CLOSED, ExternalId, Id, Instant, Json, Labels } from './primitives.ts';
 import { Problem } from './problem.ts';
 
@@ -22,11 +22,16 @@ const runFields = {
   labels: Type.Optional(Labels),
 };
 
-export const RunRequest = Type.Object({ workflowId: Id, ...runFields }, CLOSED);
+/** The workflow's status must let it begin all the same. */
+const paused = Type.Optional(
+  Type.Boolean({ default: false, description: 'Begins it paused: nothing starts until somebody resumes it.' }),
+);
+
+export const RunRequest = Type.Object({ workflowId: Id, ...runFields, paused }, CLOSED);
 export type RunRequest = Static<typeof RunRequest>;
 
 /** One run of a batch. */
-export const RunBatchItem = Type.Object(runFields, CLOSED);
+export const RunBatchItem = Type.Object({ ...runFields, paused }, CLOSED);
 export type RunBatchItem = Static<typeof RunBatchItem>;
 
 /** Items are checked one by one, so that a bad one does not spoil the others. */
@@ -35,14 +40,47 @@ export const RunBatchRequest = Type.Object(
   CLOSED,
 );
 
-export const RunTask = Type.Object({
-  key: Type.String(),
+const progressFields = {
   status: Type.Enum([...RUN_TASK_STATUSES]),
   timerId: Type.Optional(Id),
   dueAt: Type.Optional(Instant),
   attempts: Type.Integer({ description: 'Attempts begun so far.' }),
   startedAt: Type.Optional(Type.String({ format: 'date-time', description: 'When its last attempt started.' })),
   finishedAt: Type.Optional(Instant),
+  output: Type.Optional(Type.Unknown({ description: 'What it yielded, if that was JSON and is kept.' })),
+};
+
+/** One of the instances of a task that runs once per element. */
+export const RunTaskInstance = Type.Object({
+  path: Type.Array(Type.Integer(), { description: 'The place of its element in each array, from the outside in.' }),
+  ...progressFields,
+});
+export type RunTaskInstance = Static<typeof RunTaskInstance>;
+
+const count = Type.Integer();
+export const RunTask = Type.Object({
+  key: Type.String(),
+  ...progressFields,
+  counts: Type.Optional(
+    Type.Object(
+      {
+        total: count,
+        pending: count,
+        live: count,
+        succeeded: count,
+        dead: count,
+        cancelled: count,
+        skipped: count,
+      },
+      { description: 'Of a task that runs once per element: how many of its instances are in which state.' },
+    ),
+  ),
+  instances: Type.Optional(
+    Type.Array(RunTaskInstance, {
+      maxItems: INSTANCES_SHOWN_MAX,
+      description: 'The first of them. `GET /v1/timers?runId=…&taskKey=…` lists all that have begun.',
+    }),
+  ),
 });
 export type RunTask = Static<typeof RunTask>;
 

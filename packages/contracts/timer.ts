@@ -64,6 +64,11 @@ export const Timer = Type.Object({
   runId: Type.Optional(Id),
   workflowId: Type.Optional(Id),
   taskKey: Type.Optional(TaskKey),
+  path: Type.Optional(
+    Type.Array(Type.Integer(), {
+      description: 'Of a task that runs once per element: the place of the element in each array, from the outside in.',
+    }),
+  ),
   createdAt: Instant,
   finishedAt: Type.Optional(Instant),
   nextAttemptAt: Type.Optional(Instant),

@@ -1,7 +1,8 @@
-import { PARENTS_PER_TASK_MAX, TASKS_PER_WORKFLOW_MAX } from '@punctual/domain';
+import { EXPRESSION_LENGTH_MAX, PARENTS_PER_TASK_MAX, TASKS_PER_WORKFLOW_MAX } from '@punctual/domain';
 import { type Static, Type } from 'typebox';
 import { Action, Retry } from './action.ts';
 import { Delay } from './delay.ts';
+import { POINTER_LENGTH_MAX } from './limits.ts';
 import { CLOSED, Id, Instant, Labels, Name, TimeoutMs, TimeZone } from './primitives.ts';
 
 export const WORKFLOW_STATUSES = ['active', 'paused', 'archived'] as const;
@@ -22,6 +23,41 @@ export const WorkflowTask = Type.Object(
         maxItems: PARENTS_PER_TASK_MAX,
         description: 'Tasks that must have ended well, or been skipped, before this one begins to wait.',
       }),
+    ),
+    forEach: Type.Optional(
+      Type.Object(
+        {
+          task: WorkflowTaskKey,
+          path: Type.String({ maxLength: POINTER_LENGTH_MAX, description: 'A JSON pointer; empty: the whole output.' }),
+        },
+        {
+          ...CLOSED,
+          description: 'The task runs once per element of the array that stands at `path` in the output of `task`.',
+        },
+      ),
+    ),
+    in: Type.Optional(
+      Type.Unsafe<string>({
+        ...WorkflowTaskKey,
+        description: 'A mapped task: this one runs once per element of it, too.',
+      }),
+    ),
+    when: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: EXPRESSION_LENGTH_MAX,
+        description: 'A CEL expression, evaluated when the task could begin. False: the task is skipped.',
+      }),
+    ),
+    onFailure: Type.Optional(
+      Type.Array(WorkflowTaskKey, {
+        minItems: 1,
+        maxItems: PARENTS_PER_TASK_MAX,
+        description: 'In place of `after`: the task begins when one of these ends dead. The run does not fail by that.',
+      }),
+    ),
+    continueOnFailure: Type.Optional(
+      Type.Boolean({ default: false, description: 'When it ends dead, the tasks behind it begin all the same.' }),
     ),
     delay: Type.Optional(Delay),
     action: Action,

@@ -1,3 +1,4 @@
+export { AnnouncementListener, type AnnouncementListenerOptions } from './announcement-listener.ts';
 export {
   connectDatabase,
   type Database,
@@ -13,6 +14,7 @@ export {
 } from './connect.ts';
 export { DatabaseClock, readMonotonicMs, synchronizeClock } from './database-clock.ts';
 export { isDatabaseUnavailable, isStatementTimeout, PoolExhaustedError } from './errors.ts';
+export { describeFlow, FlowReader, type TaskFlow } from './flow-reader.ts';
 export {
   checkDatabaseReady,
   type InstallOptions,
@@ -21,12 +23,65 @@ export {
   readPartitionCount,
   readPendingMigrations,
 } from './migrate.ts';
+export {
+  type AttemptResult,
+  decideOutcome,
+  giveUpLost,
+  giveUpUnsent,
+  hold,
+  type Outcome,
+  postpone,
+  type Started,
+} from './outcome.ts';
+export {
+  ANNOUNCEMENT_CHANNEL,
+  type AnnouncedQueue,
+  announceQueues,
+  parseAnnouncement,
+} from './queries/announce-queues.ts';
+export {
+  abortReleasesOf,
+  BULK_FAILURES_MAX,
+  BULK_OPERATIONS_UNFINISHED_MAX,
+  type BulkPlan,
+  type BulkSource,
+  countLiveRuns,
+  createBulkOperation,
+  createDryRun,
+  findReleaseOf,
+  findShiftOf,
+  hasBulkOperationsEnough,
+  hasParked,
+  listBulkFailures,
+  listBulkOperations,
+  lockBulkOperation,
+  lockFailedShiftOf,
+  type NewBulkOperation,
+  type Reschedule,
+  readBulkOperation,
+  readPlan,
+  setBulkStatus,
+  startLanes,
+} from './queries/bulk-operations.ts';
+export {
+  type BulkFailure,
+  type BulkPortion,
+  bookBulkPortion,
+  dropBulkPortions,
+  halveBulkPortion,
+  hasBulkPortions,
+  listBulkTargets,
+  lookAtBulkOperation,
+  takeBulkPortion,
+  tryLockBulkOperation,
+} from './queries/bulk-portions.ts';
 export { type AbandonedAttempt, cancelRunningTimers } from './queries/cancel-running-timers.ts';
 export {
   type CancelledTimer,
   type CancelRequest,
   cancelLoneTimers,
   cancelTimers,
+  TIMERS_PER_CANCEL_MAX,
 } from './queries/cancel-timers.ts';
 export { changeTimers, fireTimer, type TimerEdit } from './queries/change-timers.ts';
 export { claimRunExternalIds, findRunsByExternalId, type RunExternalId } from './queries/claim-run-external-ids.ts';
@@ -35,6 +90,7 @@ export {
   findTimersByExternalId,
   releaseTimerExternalId,
 } from './queries/claim-timer-external-ids.ts';
+export { createDeadTimers, type DeadTimer } from './queries/create-dead-timers.ts';
 export { createNamedTimers } from './queries/create-named-timers.ts';
 export {
   createRuns,
@@ -64,6 +120,29 @@ export {
   retryTimers,
 } from './queries/finish-timers.ts';
 export { foldLedger } from './queries/fold-ledger.ts';
+export {
+  announceGates,
+  cancelByGate,
+  closeGate,
+  countUnheedingWorkers,
+  forgetCancel,
+  GATES_KNOWN_FOR_MS,
+  GATES_PER_TENANT_MAX,
+  type Gate,
+  type GateKey,
+  type GateKind,
+  hasGatesEnough,
+  heedGates,
+  listGates,
+  lockGate,
+  lookAtGates,
+  nameParking,
+  openGate,
+  readAllGates,
+  readGate,
+  readGates,
+  readGatesEpoch,
+} from './queries/gates.ts';
 export { keepHistoryDays } from './queries/history-days.ts';
 export {
   findIdempotentAnswers,
@@ -74,11 +153,33 @@ export {
   tryLockIdempotencyKeys,
 } from './queries/idempotent-answers.ts';
 export {
+  extendLeases,
+  type LapsedTimer,
+  LEASES_PER_STATEMENT_MAX,
+  type LeasedTimer,
+  type LeaseSlot,
+  leaseTimers,
+  readLeaseKey,
+  readNextLease,
+  reletTimers,
+  resumeLeases,
+} from './queries/lease-timers.ts';
+export {
   acquirePartitionLeases,
   type HeldLease,
   releasePartitionLeases,
   renewPartitionLeases,
 } from './queries/partition-leases.ts';
+export {
+  createParkedTimers,
+  type DueTimes,
+  PARKED_FOR_RUN,
+  pauseTimers,
+  type ResumeManner,
+  readParkedFor,
+  releaseTimers,
+  resumeTimers,
+} from './queries/pause-timers.ts';
 export { type ExternalIdCursor, pruneExternalIds } from './queries/prune-external-ids.ts';
 export { IDEMPOTENCY_KEY_TTL_MS, pruneIdempotencyKeys } from './queries/prune-idempotency-keys.ts';
 export {
@@ -87,6 +188,7 @@ export {
   type TenantDueTimer,
   type TenantReadFrom,
 } from './queries/read-due-of-tenants.ts';
+export { type DuePull, readDuePulls } from './queries/read-due-pulls.ts';
 export { type DueTimer, type DueTimers, FIRST_ID, type ReadFrom, readDueTimers } from './queries/read-due-timers.ts';
 export { type FirstWake, readFirstWakes } from './queries/read-first-wakes.ts';
 export {
@@ -97,7 +199,7 @@ export {
   type OverdueTimer,
   type StuckRun,
 } from './queries/read-ledger.ts';
-export { type RunTimer, type RunWithTimers, readRuns } from './queries/read-runs.ts';
+export { INSTANCES_READ_MAX, type RunTimer, type RunWithTimers, readRuns } from './queries/read-runs.ts';
 export { readSigningSecrets, type SigningSecret } from './queries/read-signing-secrets.ts';
 export { readRunIdsOfTimers, readTimers } from './queries/read-timers.ts';
 export { type Change, type ChangeOrigin, recordChanges } from './queries/record-changes.ts';
@@ -123,6 +225,15 @@ export {
   startTimers,
   type TimerVersion,
 } from './queries/start-timers.ts';
+export {
+  type OutputWish,
+  readRunInputs,
+  readRunStates,
+  readTaskOutputs,
+  storeTaskOutputs,
+  type TaskOutput,
+} from './queries/task-outputs.ts';
+export { readTaskQueues, TASK_QUEUES_MAX, type TaskQueueFigures } from './queries/task-queue-figures.ts';
 export { countLiveTimers, readTenantLimits, type TenantLimits } from './queries/tenant-limits.ts';
 export { shareAnswerBytes, type TimerRecord } from './queries/timer-record.ts';
 export { type ApiKeySummary, createApiKey, listApiKeys, revokeApiKey } from './repositories/api-keys.repository.ts';
@@ -133,7 +244,9 @@ export {
   ENTRIES_LOOKED_AT_MAX,
   listAuditEntries,
 } from './repositories/audit-log.repository.ts';
+export { type BulkResult, doBulkPortion } from './repositories/bulk-actions.repository.ts';
 export { dismissDeadLetter } from './repositories/dead-letters.repository.ts';
+export { type GatedTimer, holdTimers } from './repositories/hold-timers.repository.ts';
 export { type LiveInstance, listInstances } from './repositories/instances.repository.ts';
 export type { CreatedAfter, StoredPage } from './repositories/keyset.ts';
 export {
@@ -142,6 +255,8 @@ export {
   OVERDUE_AFTER_MS_DEFAULT,
   readLedger,
 } from './repositories/ledger.repository.ts';
+export { type Redriven, redriveDeadLetters } from './repositories/redrive.repository.ts';
+export { RunFacts, WHEN_COST_PER_RUN_MAX } from './repositories/run-facts.ts';
 export {
   advanceRuns,
   type BeginningRun,
@@ -152,12 +267,24 @@ export {
   lockRuns,
   type StartHere,
 } from './repositories/run-progress.repository.ts';
-export { type ReturningTimer, returnRunTimers } from './repositories/run-retry.repository.ts';
+export { type ReturningTimer, returnRunTimers, returnRunTimersWithin } from './repositories/run-retry.repository.ts';
+export {
+  admitOutputs,
+  type BegunTimers,
+  beginFirstNodes,
+  beginReadyNodes,
+  describeTree,
+  type EndingTask,
+  type MappedRun,
+} from './repositories/run-trees.repository.ts';
 export {
   listRuns,
+  pauseLockedRun,
   type RunFilter,
   readDeadLettersOfRun,
+  readRunAge,
   readWaitingTimersOfRun,
+  resumeLockedRun,
 } from './repositories/runs.repository.ts';
 export {
   ACTION_TABLES,
@@ -213,6 +340,8 @@ export {
   type NewWorkflow,
   readWorkflow,
   type StoredWorkflow,
+  setWorkflowActive,
+  setWorkflowPaused,
 } from './repositories/workflows.repository.ts';
 export { runQuery } from './run-query.ts';
 export { nameStatement } from './statement.ts';

@@ -62,6 +62,59 @@ CREATE POLICY of_tenant ON audit_log FOR ALL TO punctual_tenant
 
 CREATE TABLE audit_log_default PARTITION OF audit_log DEFAULT;
 
+CREATE TABLE bulk_failures (
+  operation_id uuid NOT NULL,
+  tenant_id uuid NOT NULL,
+  target_id uuid NOT NULL,
+  code text NOT NULL,
+  detail text NOT NULL,
+  CONSTRAINT bulk_failures_pkey PRIMARY KEY (operation_id, target_id)
+);
+ALTER TABLE bulk_failures ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON bulk_failures FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
+
+CREATE TABLE bulk_operations (
+  id uuid NOT NULL,
+  tenant_id uuid NOT NULL,
+  action text NOT NULL,
+  status text NOT NULL,
+  target text NOT NULL,
+  request json NOT NULL,
+  plan json NOT NULL,
+  is_listed boolean NOT NULL DEFAULT false,
+  matched integer NOT NULL DEFAULT 0,
+  done integer NOT NULL DEFAULT 0,
+  failed integer NOT NULL DEFAULT 0,
+  samples json,
+  rate_per_second double precision,
+  next_at timestamp(3) with time zone NOT NULL,
+  actor text NOT NULL,
+  key_id uuid,
+  request_id text NOT NULL,
+  created_at timestamp(3) with time zone NOT NULL,
+  finished_at timestamp(3) with time zone,
+  CONSTRAINT bulk_operations_pkey PRIMARY KEY (id),
+  CONSTRAINT bulk_operations_status_check CHECK ((status = ANY (ARRAY['running'::text, 'paused'::text, 'succeeded'::text, 'failed'::text, 'aborted'::text]))),
+  CONSTRAINT bulk_operations_target_check CHECK ((target = ANY (ARRAY['timer'::text, 'deadLetter'::text, 'run'::text])))
+);
+CREATE INDEX bulk_operations_list ON public.bulk_operations USING btree (tenant_id, created_at, id);
+CREATE INDEX bulk_operations_running ON public.bulk_operations USING btree (created_at) WHERE (finished_at IS NULL);
+ALTER TABLE bulk_operations ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON bulk_operations FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
+
+CREATE TABLE bulk_portions (
+  operation_id uuid NOT NULL,
+  tenant_id uuid NOT NULL,
+  number integer NOT NULL,
+  target_ids uuid[] NOT NULL,
+  CONSTRAINT bulk_portions_pkey PRIMARY KEY (operation_id, number)
+);
+ALTER TABLE bulk_portions ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON bulk_portions FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
+
 CREATE TABLE dead_letters (
   id uuid NOT NULL,
   tenant_id uuid NOT NULL,
@@ -91,6 +144,7 @@ CREATE TABLE dead_letters (
   labels jsonb,
   error text,
   response_body text,
+  path text,
   CONSTRAINT dead_letters_pkey PRIMARY KEY (id)
 );
 CREATE INDEX dead_letters_list ON public.dead_letters USING btree (tenant_id, due_at, id);
@@ -140,7 +194,8 @@ CREATE TABLE finished_timers (
   external_id text,
   labels jsonb,
   error text,
-  response_body text
+  response_body text,
+  path text
 ) PARTITION BY RANGE (finished_at);
 CREATE INDEX finished_timers_id ON ONLY public.finished_timers USING btree (id);
 CREATE INDEX finished_timers_list ON ONLY public.finished_timers USING btree (tenant_id, due_at, id);
@@ -150,6 +205,27 @@ CREATE POLICY of_tenant ON finished_timers FOR ALL TO punctual_tenant
   USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
 CREATE TABLE finished_timers_default PARTITION OF finished_timers DEFAULT;
+
+CREATE TABLE gates (
+  tenant_id uuid NOT NULL,
+  kind text NOT NULL,
+  name text NOT NULL,
+  paused_at timestamp(3) with time zone,
+  cancelled_before timestamp(3) with time zone,
+  CONSTRAINT gates_check CHECK (((paused_at IS NOT NULL) OR (cancelled_before IS NOT NULL))),
+  CONSTRAINT gates_kind_check CHECK ((kind = ANY (ARRAY['workflow'::text, 'queue'::text, 'origin'::text]))),
+  CONSTRAINT gates_pkey PRIMARY KEY (tenant_id, kind, name)
+);
+ALTER TABLE gates ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON gates FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
+
+CREATE TABLE gates_epoch (
+  only_row boolean NOT NULL DEFAULT true,
+  epoch bigint NOT NULL DEFAULT 0,
+  CONSTRAINT gates_epoch_only_row_check CHECK (only_row),
+  CONSTRAINT gates_epoch_pkey PRIMARY KEY (only_row)
+) WITH (fillfactor=50);
 
 CREATE TABLE idempotency_keys (
   tenant_id uuid NOT NULL,
@@ -170,6 +246,7 @@ CREATE TABLE installation (
   only_row boolean NOT NULL DEFAULT true,
   partition_count smallint NOT NULL,
   created_at timestamp(3) with time zone NOT NULL DEFAULT clock_timestamp(),
+  lease_key bytea NOT NULL DEFAULT (uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())),
   CONSTRAINT installation_only_row_check CHECK (only_row),
   CONSTRAINT installation_partition_count_check CHECK (((partition_count >= 1) AND (partition_count <= 1024))),
   CONSTRAINT installation_pkey PRIMARY KEY (only_row)
@@ -225,6 +302,7 @@ CREATE TABLE runs (
   labels jsonb,
   created_at timestamp(3) with time zone NOT NULL,
   finished_at timestamp(3) with time zone,
+  paused_at timestamp(3) with time zone,
   CONSTRAINT runs_pkey PRIMARY KEY (id),
   CONSTRAINT runs_status_check CHECK ((status = ANY (ARRAY['running'::text, 'paused'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text])))
 ) WITH (fillfactor=80);
@@ -244,6 +322,7 @@ CREATE TABLE service_instances (
   started_at timestamp(3) with time zone NOT NULL,
   heartbeat_at timestamp(3) with time zone NOT NULL,
   details jsonb NOT NULL DEFAULT '{}'::jsonb,
+  gates_epoch bigint,
   CONSTRAINT service_instances_pkey PRIMARY KEY (id),
   CONSTRAINT service_instances_role_check CHECK ((role = ANY (ARRAY['api'::text, 'scheduler'::text, 'worker'::text])))
 );
@@ -261,6 +340,19 @@ CREATE TABLE signing_secrets (
 CREATE INDEX signing_secrets_list ON public.signing_secrets USING btree (tenant_id, created_at, id);
 ALTER TABLE signing_secrets ENABLE ROW LEVEL SECURITY;
 CREATE POLICY of_tenant ON signing_secrets FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
+
+CREATE TABLE task_outputs (
+  run_id uuid NOT NULL,
+  tenant_id uuid NOT NULL,
+  task_key text NOT NULL,
+  path text NOT NULL,
+  output json NOT NULL,
+  created_at timestamp(3) with time zone NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT task_outputs_pkey PRIMARY KEY (run_id, task_key, path)
+);
+ALTER TABLE task_outputs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON task_outputs FOR ALL TO punctual_tenant
   USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
 CREATE TABLE tenants (
@@ -303,12 +395,21 @@ CREATE TABLE timers (
   external_id text,
   labels jsonb,
   lease_ends_at timestamp(3) with time zone,
+  path text,
+  parked_for text,
+  paused_at timestamp(3) with time zone,
+  pull_queue text,
+  lease_holder text,
+  lease_began_at timestamp(3) with time zone,
   CONSTRAINT timers_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_insert_scale_factor=0.2, autovacuum_analyze_scale_factor=0.05, autovacuum_vacuum_cost_delay=0, fillfactor=70);
 CREATE INDEX timers_labels ON public.timers USING gin (labels jsonb_path_ops) WHERE (labels IS NOT NULL);
 CREATE INDEX timers_list ON public.timers USING btree (tenant_id, due_at, id);
 CREATE INDEX timers_of_run ON public.timers USING btree (run_id) WHERE (run_id IS NOT NULL);
-CREATE INDEX timers_wake ON public.timers USING btree (partition, wake_at, id);
+CREATE INDEX timers_parked ON public.timers USING btree (tenant_id, parked_for, due_at, id) WHERE (parked_for IS NOT NULL);
+CREATE INDEX timers_pull ON public.timers USING btree (tenant_id, pull_queue, wake_at, id) WHERE (pull_queue IS NOT NULL);
+CREATE INDEX timers_pull_wake ON public.timers USING btree (partition, wake_at, id) WHERE (pull_queue IS NOT NULL);
+CREATE INDEX timers_wake ON public.timers USING btree (partition, wake_at, id) WHERE (pull_queue IS NULL);
 ALTER TABLE timers ENABLE ROW LEVEL SECURITY;
 CREATE POLICY of_tenant ON timers FOR ALL TO punctual_tenant
   USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
@@ -381,16 +482,21 @@ CREATE VIEW own_timers AS  SELECT id,
     retry,
     external_id,
     labels,
-    lease_ends_at
+    lease_ends_at,
+    path
    FROM timers
   WHERE (tenant_id = (current_setting('punctual.tenant_id'::text))::uuid);
 
 GRANT INSERT, SELECT (id, tenant_id, name, scope, prefix, created_at, revoked_at), UPDATE (revoked_at) ON api_keys TO punctual_tenant;
 GRANT INSERT, SELECT ON attempts TO punctual_tenant;
 GRANT INSERT, SELECT ON audit_log TO punctual_tenant;
-GRANT DELETE, SELECT, UPDATE ON dead_letters TO punctual_tenant;
+GRANT SELECT ON bulk_failures TO punctual_tenant;
+GRANT INSERT, SELECT, UPDATE ON bulk_operations TO punctual_tenant;
+GRANT DELETE, INSERT, SELECT ON bulk_portions TO punctual_tenant;
+GRANT DELETE, INSERT, SELECT, UPDATE ON dead_letters TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT ON external_ids TO punctual_tenant;
 GRANT INSERT, SELECT ON finished_timers TO punctual_tenant;
+GRANT DELETE, INSERT, SELECT, UPDATE ON gates TO punctual_tenant;
 GRANT INSERT, SELECT, UPDATE ON idempotency_keys TO punctual_tenant;
 GRANT INSERT, SELECT ON ledger_entries TO punctual_tenant;
 GRANT SELECT ON ledger_totals TO punctual_tenant;
@@ -398,6 +504,7 @@ GRANT SELECT ON own_audit_log TO punctual_tenant;
 GRANT SELECT ON own_timers TO punctual_tenant;
 GRANT INSERT, SELECT, UPDATE ON runs TO punctual_tenant;
 GRANT DELETE, INSERT (id, tenant_id, key_id, ciphertext, created_at), SELECT (id, tenant_id, created_at, expires_at), UPDATE (expires_at) ON signing_secrets TO punctual_tenant;
+GRANT INSERT, SELECT ON task_outputs TO punctual_tenant;
 GRANT SELECT (id, plain_secrets), UPDATE (plain_secrets) ON tenants TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT, UPDATE ON timers TO punctual_tenant;
 GRANT INSERT, SELECT ON workflow_versions TO punctual_tenant;

@@ -70,6 +70,7 @@ export interface RunRow {
   labels: Labels | null;
   created_at: number;
   finished_at: number | null;
+  paused_at: number | null;
 }
 
 interface TimerColumns {
@@ -92,6 +93,7 @@ interface TimerColumns {
   retry: string | null;
   external_id: string | null;
   labels: Labels | null;
+  path: string | null;
 }
 
 export interface TimerRow extends TimerColumns {
@@ -99,6 +101,12 @@ export interface TimerRow extends TimerColumns {
   wake_at: number;
   lease_ends_at: number | null;
   lost: number;
+  parked_for: string | null;
+  paused_at: number | null;
+  /** Of one that workers of the customer lease: the queue, and who leased it last, and when. */
+  pull_queue: string | null;
+  lease_holder: string | null;
+  lease_began_at: number | null;
 }
 
 export interface FinishedTimerRow extends TimerColumns {
@@ -125,6 +133,15 @@ export interface AttemptRow {
   http_status: number | null;
   error: string | null;
   response_body: string | null;
+}
+
+export interface TaskOutputRow {
+  run_id: string;
+  tenant_id: string;
+  task_key: string;
+  path: string;
+  output: string;
+  created_at: number;
 }
 
 export interface ExternalIdRow {
@@ -181,6 +198,52 @@ export interface ServiceInstanceRow {
   started_at: number;
   heartbeat_at: number;
   details: Record<string, unknown>;
+  gates_epoch: number | null;
+}
+
+export interface GateRow {
+  tenant_id: string;
+  kind: 'workflow' | 'queue' | 'origin';
+  name: string;
+  paused_at: number | null;
+  cancelled_before: number | null;
+}
+
+export interface BulkOperationRow {
+  id: string;
+  tenant_id: string;
+  action: string;
+  status: 'running' | 'paused' | 'succeeded' | 'failed' | 'aborted';
+  target: 'timer' | 'deadLetter' | 'run';
+  request: string;
+  plan: string;
+  is_listed: boolean;
+  matched: number;
+  done: number;
+  failed: number;
+  samples: string | null;
+  rate_per_second: number | null;
+  next_at: number;
+  actor: Actor;
+  key_id: string | null;
+  request_id: string;
+  created_at: number;
+  finished_at: number | null;
+}
+
+export interface BulkPortionRow {
+  operation_id: string;
+  tenant_id: string;
+  number: number;
+  target_ids: string[];
+}
+
+export interface BulkFailureRow {
+  operation_id: string;
+  tenant_id: string;
+  target_id: string;
+  code: string;
+  detail: string;
 }
 
 export interface PartitionLeaseRow {
@@ -191,7 +254,7 @@ export interface PartitionLeaseRow {
 }
 
 export interface Tables {
-  installation: { only_row: boolean; partition_count: number; created_at: number };
+  installation: { only_row: boolean; partition_count: number; created_at: number; lease_key: Buffer };
   tenants: TenantRow;
   api_keys: ApiKeyRow;
   signing_secrets: SigningSecretRow;
@@ -202,6 +265,7 @@ export interface Tables {
   finished_timers: FinishedTimerRow;
   dead_letters: FinishedTimerRow;
   attempts: AttemptRow;
+  task_outputs: TaskOutputRow;
   external_ids: ExternalIdRow;
   idempotency_keys: IdempotencyKeyRow;
   audit_log: AuditLogRow;
@@ -209,4 +273,9 @@ export interface Tables {
   ledger_totals: LedgerRow;
   service_instances: ServiceInstanceRow;
   partition_leases: PartitionLeaseRow;
+  gates: GateRow;
+  gates_epoch: { only_row: boolean; epoch: number };
+  bulk_operations: BulkOperationRow;
+  bulk_portions: BulkPortionRow;
+  bulk_failures: BulkFailureRow;
 }

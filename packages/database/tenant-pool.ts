@@ -58,6 +58,19 @@ export class TenantTransaction implements Transaction {
   }
 }
 
+/**
+ * Runs one of the system's own statements within a tenant's transaction, with the rights of the api's own user: what goes
+ * with a tenant's change and is no row of that tenant. Neither the tenant's statements nor what a client sent may be among
+ * them. In any other transaction it just runs them.
+ */
+export async function withOwnRights<T>(client: Transaction, work: (own: Transaction) => Promise<T>): Promise<T> {
+  if (!(client instanceof TenantTransaction)) return work(client);
+  await client.query({ name: 'leave_tenant', text: `SELECT set_config('role', 'none', true)` });
+  const result = await work(client);
+  await client.query({ name: 'rejoin_tenant', text: `SELECT set_config('role', '${TENANT_ROLE}', true)` });
+  return result;
+}
+
 /** The database as one tenant may see it. */
 export interface TenantDatabase {
   readonly tenantId: string;

@@ -1,15 +1,16 @@
-import type { Action, DelayRule, PartialRetryPolicy } from '@punctual/domain';
+import type { Action, DelayRule, FlowTask, PartialRetryPolicy } from '@punctual/domain';
 import type { Queryable } from './connect.ts';
 import { nameStatement } from './statement.ts';
 
 /** A task as its workflow version stores it. */
-export interface StoredTask {
-  key: string;
+export interface StoredTask extends FlowTask {
   after?: string[];
   delay?: DelayRule;
   action: Action;
   retry?: PartialRetryPolicy;
   timeoutMs?: number;
+  /** Its action has templates. Unset by versions that knew none: what looks like one there is plain text. */
+  hasTemplates?: boolean;
 }
 
 export interface WorkflowVersion {

@@ -20,5 +20,11 @@ export function choosePartition(id: string, partitionCount: number): number {
   return Number.parseInt(id.slice(-8), 16) % partitionCount;
 }
 
+/**
+ * The tenant of the system's own timers: work that takes long is done by timers like everybody's. No key belongs to it, and
+ * nobody but our own code makes timers of it.
+ */
+export const SYSTEM_TENANT_ID = '00000000-0000-7000-8000-000000000000';
+
 /** The tenant to which everything belongs while `AUTH=off`. */
 export const DEFAULT_TENANT_ID = '00000000-0000-7000-8000-000000000001';

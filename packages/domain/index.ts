@@ -33,8 +33,31 @@ export {
   URL_LENGTH_MAX,
   type UrlCheck,
 } from './egress/egress-policy.ts';
+export {
+  type ActionTemplate,
+  type CompiledAction,
+  compileAction,
+  EXPRESSIONS_PER_ACTION_MAX,
+  EXPRESSIONS_PER_WORKFLOW_MAX,
+} from './expression/action-template.ts';
+export {
+  type CostPurse,
+  compileExpression,
+  EXPRESSION_LENGTH_MAX,
+  type Expression,
+  ExpressionError,
+  type ExpressionValues,
+} from './expression/expression.ts';
+export { VALUE_DEPTH_MAX } from './expression/json-value.ts';
+export {
+  collectNeeds,
+  EXPRESSIONS_PER_TEXT_MAX,
+  parseTemplate,
+  renderText,
+  type Template,
+} from './expression/template.ts';
 export type { Fault } from './fault.ts';
-export { choosePartition, createId, DEFAULT_TENANT_ID, isId } from './identity.ts';
+export { choosePartition, createId, DEFAULT_TENANT_ID, isId, SYSTEM_TENANT_ID } from './identity.ts';
 export {
   BACKOFF_MAX_MS,
   completeRetryPolicy,
@@ -57,6 +80,7 @@ export {
   type SealedBytes,
   UnreadableSecretError,
 } from './secrets/keyring.ts';
+export { createLeaseToken, type Lease, readLeaseToken } from './secrets/lease-token.ts';
 export {
   HARMLESS_NAME_PATTERN,
   hasMask,
@@ -76,10 +100,19 @@ export {
   type FinalState,
   LIVE_STATES,
   type LiveState,
+  type SystemAction,
   TIMEOUT_MS_DEFAULT,
   TIMEOUT_MS_MAX,
   TIMEOUT_MS_MIN,
 } from './timer.ts';
+export {
+  advanceTree,
+  type FlowData,
+  type FlowNode,
+  type FlowSteps,
+  listFirstNodes,
+  listUnlocked,
+} from './workflow/run-flow.ts';
 export {
   beginTaskStates,
   computeRunStatus,
@@ -91,6 +124,38 @@ export {
   type RunStatus,
   type TaskState,
 } from './workflow/run-progress.ts';
+export {
+  beginRunTree,
+  computeTreeStatus,
+  decodeRunTree,
+  ELEMENTS_PER_RUN_MAX,
+  encodeRunTree,
+  findInstance,
+  findOpening,
+  formatPath,
+  getTaskState,
+  OUTPUTS_PER_RUN_MAX,
+  parsePath,
+  type RunTree,
+  readOutputLength,
+  setTaskState,
+  type TaskPath,
+  viewOutputs,
+  visitStates,
+} from './workflow/run-tree.ts';
+export {
+  type FlowTask,
+  homeOf,
+  isAround,
+  isBodyless,
+  parsePointer,
+  planRun,
+  type RunPlan,
+  readPointer,
+  SCOPE_DEPTH_MAX,
+  type Scope,
+  validateTaskFlow,
+} from './workflow/task-flow.ts';
 export {
   PARENTS_PER_TASK_MAX,
   TASKS_PER_WORKFLOW_MAX,

@@ -9,8 +9,18 @@ export const TIMEOUT_MS_MIN = 1;
 export const TIMEOUT_MS_MAX = 60_000;
 export const TIMEOUT_MS_DEFAULT = 10_000;
 
+/**
+ * What a timer of the system does: a turn of some long work, by its kind and what it is about. Clients can not ask for it, the
+ * contracts do not know it.
+ */
+export interface SystemAction {
+  type: 'system';
+  task: 'bulk-operation';
+  id: string;
+}
+
 /** What a timer does when it is due. */
 export type Action =
   | { type: 'http'; url: string; method?: string; headers?: Record<string, string>; body?: unknown }
   | { type: 'pull'; queue: string }
-  | { type: 'noop'; durationMs?: number };
+  | { type: 'noop'; durationMs?: number; output?: unknown };

@@ -1,14 +1,17 @@
 import {
-  beginReadyTasks,
+  type BegunTimers,
+  beginFirstNodes,
+  createDeadTimers,
   createRuns,
   createTimers,
   type Database,
+  describeTree,
   inTransaction,
-  type NewTimer,
+  RunFacts,
   type StoredTask,
   type WorkflowVersions,
 } from '@punctual/database';
-import { beginTaskStates, choosePartition, createId, DEFAULT_TENANT_ID, encodeTaskStates } from '@punctual/domain';
+import { beginRunTree, choosePartition, createId, DEFAULT_TENANT_ID, listFirstNodes } from '@punctual/domain';
 import { TEST_PARTITION_COUNT } from './timers.ts';
 
 /** Stores a workflow of the default tenant with one version, and returns its id. */
@@ -36,13 +39,17 @@ export async function beginRuns(
 ): Promise<string[]> {
   const version = await versions.read(database.hot, workflowId, 1);
   const now = Date.now();
-  const timers: NewTimer[] = [];
+  const begun: BegunTimers = { timers: [], skipped: [], dead: [] };
   const runs = Array.from({ length: count }, () => {
     const id = createId();
     const partition = choosePartition(id, TEST_PARTITION_COUNT);
-    const states = beginTaskStates(version.tasks);
-    beginReadyTasks({ id, tenant_id: DEFAULT_TENANT_ID, partition, locked_at: now }, version, states, timers, []);
-    return { id, partition, taskStates: encodeTaskStates(states) };
+    const tree = beginRunTree(version.tasks);
+    const facts = new RunFacts(tree);
+    facts.setInput(input);
+    const run = { id, tenant_id: DEFAULT_TENANT_ID, partition, locked_at: now };
+    const progress = { run, version, tree, facts, nodes: listFirstNodes(tree) };
+    beginFirstNodes(progress, begun);
+    return { id, partition, taskStates: describeTree(progress).taskStates };
   });
   await inTransaction(database.hot, async (client) => {
     await createRuns(
@@ -59,7 +66,8 @@ export async function beginRuns(
         createdAt: now,
       })),
     );
-    await createTimers(client, timers);
+    await createTimers(client, begun.timers);
+    await createDeadTimers(client, begun.dead);
   });
   return runs.map((run) => run.id);
 }

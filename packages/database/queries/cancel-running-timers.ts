@@ -13,7 +13,7 @@ export interface AbandonedAttempt {
 }
 
 const KEPT = `id, tenant_id, run_id, workflow_id, due_at, created_at, version, workflow_version, timeout_ms, partition, attempt,
-       task_key, time_zone, delay, action, payload, retry, external_id, labels`;
+       task_key, time_zone, delay, action, payload, retry, external_id, labels, path`;
 const RECORD = 'started_at, lateness_ms, duration_ms, outcome, http_status, error, response_body';
 
 // Locks the timers in the order given (sorted by id); the caller holds the locks of their runs already. Only the
@@ -43,7 +43,7 @@ const cancelRows = nameStatement<CancelledTimer>(
      INSERT INTO ledger_entries (tenant_id, partition, cancelled)
      SELECT tenant_id, partition, count(*) FROM gone GROUP BY tenant_id, partition
    )
-   SELECT id, run_id, task_key FROM gone`,
+   SELECT id, run_id, task_key, path FROM gone`,
 );
 
 /**

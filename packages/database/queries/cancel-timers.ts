@@ -8,10 +8,11 @@ export interface CancelledTimer {
   id: string;
   run_id: string | null;
   task_key: string | null;
+  path: string | null;
 }
 
 const COLUMNS = `id, tenant_id, run_id, workflow_id, due_at, created_at, version, workflow_version, timeout_ms, partition, attempt,
-       task_key, time_zone, delay, action, payload, retry, external_id, labels`;
+       task_key, time_zone, delay, action, payload, retry, external_id, labels, path`;
 
 // Locks the timers in the order of their ids, whatever the plan: `wanted` sorts before it locks. A row that runs is not
 // touched: its attempt has started and the cancel comes too late. Run timers: the caller holds the locks of their runs
@@ -40,14 +41,14 @@ const writeCancel = (condition: string, shown: string) => `WITH wanted AS MATERI
    )
    SELECT ${shown} FROM history`;
 
-const cancelRows = nameStatement<CancelledTimer>('cancel_timers', writeCancel('', 'id, run_id, task_key'));
+const cancelRows = nameStatement<CancelledTimer>('cancel_timers', writeCancel('', 'id, run_id, task_key, path'));
 const cancelLoneRows = nameStatement<TimerRecord>(
   'cancel_lone_timers',
   writeCancel(' AND t.run_id IS NULL', omitLarge(ENDED_COLUMNS, `$${3 + ORIGIN_PARAMETERS}::int`)),
 );
 
 /** Timers that one cancel may name. */
-const TIMERS_PER_CANCEL_MAX = 1000;
+export const TIMERS_PER_CANCEL_MAX = 1000;
 
 /** A timer that somebody wants cancelled, and by whom. */
 export interface CancelRequest {

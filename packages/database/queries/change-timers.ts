@@ -12,12 +12,17 @@ export interface TimerEdit {
   due?: { dueAt: number; delay: string | null };
   payload?: string;
   action?: string;
+  /** Goes with `action`: the queue when it is a pull action, else null. */
+  pullQueue?: string | null;
   retry?: string;
   origin: ChangeOrigin;
 }
 
 /** Timers that one change may name. */
 const TIMERS_PER_CHANGE_MAX = 1000;
+
+// SQL: the gate behind which it waits is one of its action, which changes. The gates of the new one may stop it again.
+const LEAVES_GATE = `(e.action IS NOT NULL AND t.parked_for ~ '^(origin|queue):')`;
 
 // Locks the timers in the order given (sorted by id). The state, and the version where one is named, decide whether the
 // change or a start that came at the same moment wins: a row that was started has another version and state when this
@@ -30,20 +35,25 @@ const updateRows = nameStatement<TimerRecord>(
   `WITH changed AS (
      UPDATE timers AS t SET version = t.version + 1,
        due_at = CASE WHEN e.due_at IS NULL THEN t.due_at ELSE to_timestamp(e.due_at / 1000) END,
-       wake_at = CASE WHEN e.due_at IS NULL OR t.state <> 'scheduled' THEN t.wake_at
+       wake_at = CASE WHEN ${LEAVES_GATE} THEN greatest(coalesce(to_timestamp(e.due_at / 1000), t.due_at), clock_timestamp())
+         WHEN e.due_at IS NULL OR t.state <> 'scheduled' THEN t.wake_at
          ELSE greatest(to_timestamp(e.due_at / 1000), clock_timestamp()) END,
+       state = CASE WHEN ${LEAVES_GATE} THEN 'scheduled' ELSE t.state END,
+       parked_for = CASE WHEN ${LEAVES_GATE} THEN NULL ELSE t.parked_for END,
+       paused_at = CASE WHEN ${LEAVES_GATE} THEN NULL ELSE t.paused_at END,
        delay = CASE WHEN e.due_at IS NULL THEN t.delay ELSE e.delay::json END,
        payload = CASE WHEN e.payload IS NULL THEN t.payload ELSE e.payload::json END,
        action = CASE WHEN e.action IS NULL THEN t.action ELSE e.action::json END,
+       pull_queue = CASE WHEN e.action IS NULL THEN t.pull_queue ELSE e.pull_queue END,
        retry = CASE WHEN e.retry IS NULL THEN t.retry ELSE e.retry::json END
-     FROM unnest($2::uuid[], $3::int[], $4::float8[], $5::text[], $6::text[], $7::text[], $8::text[], ${originInput(9)})
-       AS e(id, version, due_at, delay, payload, action, retry, entry, request_id)
+     FROM unnest($2::uuid[], $3::int[], $4::float8[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], ${originInput(10)})
+       AS e(id, version, due_at, delay, payload, action, retry, pull_queue, entry, request_id)
      WHERE t.id = e.id AND t.version = coalesce(e.version, t.version) AND t.tenant_id IS NOT DISTINCT FROM $1::uuid AND t.state IN ('scheduled', 'paused')
      RETURNING t.*, e.entry, e.request_id
    ), audit AS (
-     ${enterChanged('changed', 9)}
+     ${enterChanged('changed', 10)}
    )
-   SELECT ${omitLarge(LIVE_COLUMNS, `$${9 + ORIGIN_PARAMETERS}::int`)} FROM changed`,
+   SELECT ${omitLarge(LIVE_COLUMNS, `$${10 + ORIGIN_PARAMETERS}::int`)} FROM changed`,
 );
 
 /**
@@ -69,6 +79,7 @@ export async function changeTimers(
     sorted.map((edit) => edit.payload ?? null),
     sorted.map((edit) => edit.action ?? null),
     sorted.map((edit) => edit.retry ?? null),
+    sorted.map((edit) => edit.pullQueue ?? null),
     ...toOriginColumns(sorted.map(({ origin }) => ({ tenantId, origin }))),
     shareAnswerBytes(sorted.length),
   ]);

@@ -8,7 +8,7 @@ export interface NewRun {
   workflowId: string;
   workflowVersion: number;
   partition: number;
-  status: 'running' | 'succeeded' | 'failed' | 'cancelled';
+  status: 'running' | 'paused' | 'succeeded' | 'failed' | 'cancelled';
   taskStates: string;
   input: string | null;
   externalId: string | null;
@@ -23,10 +23,11 @@ export const RUNS_PER_INSERT_MAX = 1000;
 const insertRuns = nameStatement(
   'create_runs',
   `INSERT INTO runs (id, tenant_id, workflow_id, workflow_version, partition, status, task_states, input, external_id,
-     labels, created_at, finished_at)
+     labels, created_at, finished_at, paused_at)
    SELECT id, tenant_id, workflow_id, workflow_version, partition, status, task_states, input::json, external_id,
      labels::jsonb, to_timestamp(created_at / 1000),
-     CASE WHEN status <> 'running' THEN to_timestamp(created_at / 1000) END
+     CASE WHEN status NOT IN ('running', 'paused') THEN to_timestamp(created_at / 1000) END,
+     CASE WHEN status = 'paused' THEN to_timestamp(created_at / 1000) END
    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::smallint[], $6::text[], $7::text[], $8::text[],
      $9::text[], $10::text[], $11::float8[])
    AS i(id, tenant_id, workflow_id, workflow_version, partition, status, task_states, input, external_id, labels, created_at)`,

@@ -22,6 +22,10 @@ export interface NewTimer {
   timeoutMs: number | null;
   externalId: string | null;
   labels: string | null;
+  /** Of a mapped task: which element it is for (domain: `formatPath`). */
+  path?: string | null;
+  /** The queue from which workers of the customer lease it; null or absent: ours call or do it. */
+  pullQueue?: string | null;
 }
 
 /** One that somebody asks for through the api. */
@@ -33,11 +37,12 @@ export interface RequestedTimer extends NewTimer {
 export const TIMERS_PER_INSERT_MAX = 1000;
 
 const COLUMN_INPUT = `$1::uuid[], $2::uuid[], $3::smallint[], $4::float8[], $5::float8[], $6::uuid[], $7::uuid[],
-       $8::int[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::int[], $16::text[], $17::text[]`;
+       $8::int[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::int[], $16::text[], $17::text[],
+       $18::text[], $19::text[]`;
 const COLUMN_NAMES = `id, tenant_id, partition, due_at, created_at, run_id, workflow_id, workflow_version, task_key, time_zone,
-       delay, action, payload, retry, timeout_ms, external_id, labels`;
+       delay, action, payload, retry, timeout_ms, external_id, labels, path, pull_queue`;
 /** The parameter that follows those of `toColumns`. */
-export const PARAMETER_AFTER_COLUMNS = 18;
+export const PARAMETER_AFTER_COLUMNS = 20;
 
 /** The parameters that `toColumns` makes, as rows. */
 export const INPUT_OF_NEW_TIMERS = `unnest(${COLUMN_INPUT}) AS i(${COLUMN_NAMES})`;
@@ -50,10 +55,11 @@ export const INPUT_OF_REQUESTED_TIMERS = `unnest(${COLUMN_INPUT}, ${originInput(
 export const storeTimers = (
   source: string,
 ) => `INSERT INTO timers (id, tenant_id, partition, due_at, wake_at, created_at, run_id,
-       workflow_id, workflow_version, task_key, time_zone, delay, action, payload, retry, timeout_ms, external_id, labels)
+       workflow_id, workflow_version, task_key, time_zone, delay, action, payload, retry, timeout_ms, external_id, labels, path,
+       pull_queue)
      SELECT id, tenant_id, partition, to_timestamp(due_at / 1000), greatest(to_timestamp(due_at / 1000), clock_timestamp()),
        to_timestamp(created_at / 1000), run_id, workflow_id, workflow_version, task_key, time_zone, delay::json,
-       action::json, payload::json, retry::json, timeout_ms, external_id, labels::jsonb
+       action::json, payload::json, retry::json, timeout_ms, external_id, labels::jsonb, path, pull_queue
      FROM ${source}`;
 /** SQL: books the rows of `source` as created. */
 export const bookCreated = (source: string) => `INSERT INTO ledger_entries (tenant_id, partition, created)
@@ -104,10 +110,10 @@ const insertSkipped = nameStatement(
      SELECT * FROM ${INPUT_OF_NEW_TIMERS}
    ), stored AS (
      INSERT INTO finished_timers (id, tenant_id, partition, due_at, created_at, finished_at, version, attempt, state,
-       run_id, workflow_id, workflow_version, task_key, time_zone, delay, action, payload, retry, timeout_ms, external_id, labels)
+       run_id, workflow_id, workflow_version, task_key, time_zone, delay, action, payload, retry, timeout_ms, external_id, labels, path)
      SELECT id, tenant_id, partition, to_timestamp(due_at / 1000), to_timestamp(created_at / 1000), clock_timestamp(), 1, 0,
        'skipped', run_id, workflow_id, workflow_version, task_key, time_zone, delay::json, action::json, payload::json,
-       retry::json, timeout_ms, external_id, labels::jsonb
+       retry::json, timeout_ms, external_id, labels::jsonb, path
      FROM input
    )
    INSERT INTO ledger_entries (tenant_id, partition, created, skipped)
@@ -140,5 +146,7 @@ export function toColumns(timers: readonly NewTimer[]): unknown[] {
     toPlainArray(timers.map((t) => t.timeoutMs)),
     timers.map((t) => t.externalId),
     timers.map((t) => t.labels),
+    toPlainArray(timers.map((t) => t.path ?? null)),
+    toPlainArray(timers.map((t) => t.pullQueue ?? null)),
   ];
 }

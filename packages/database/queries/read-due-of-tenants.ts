@@ -1,3 +1,4 @@
+import { SYSTEM_TENANT_ID } from '@punctual/domain';
 import type { Queryable } from '../connect.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
 import type { DueTimer } from './read-due-timers.ts';
@@ -15,8 +16,14 @@ export interface TenantDueTimer extends DueTimer {
   dueAt: number;
 }
 
+/**
+ * Rows of one tenant that a read looks at. Before the first that is due there are few that wait for a retry or run; but there
+ * may be a million that wait for a worker of the customer, and then the tenant has to do without its turn.
+ */
+const ROWS_PASSED_MAX = 2_000;
+
 // Takes no lock. One index descent of `timers_list` a tenant. That index knows due times and no wake times, so it also
-// passes timers that wait for a retry or run; there are few of them before the first that is due.
+// passes timers that wait for a retry or run.
 const selectDueOfTenants = nameStatement<TenantDueTimer>(
   'read_due_timers_of_tenants',
   `SELECT t.id, t.version, t.partition, date_part('epoch', t.wake_at) * 1000 AS "wakeAt",
@@ -24,9 +31,13 @@ const selectDueOfTenants = nameStatement<TenantDueTimer>(
      t.tenant_id AS "tenantId", date_part('epoch', t.due_at) * 1000 AS "dueAt"
    FROM unnest($1::uuid[], $2::float8[], $3::uuid[]) AS f(tenant_id, due_at, id)
    CROSS JOIN LATERAL (
-     SELECT t.id, t.version, t.partition, t.wake_at, t.tenant_id, t.due_at FROM timers t
-     WHERE t.tenant_id = f.tenant_id AND (t.due_at, t.id) > (to_timestamp(f.due_at / 1000)::timestamptz(3), f.id)
-       AND t.due_at <= statement_timestamp() AND t.wake_at <= statement_timestamp() AND t.state = 'scheduled'
+     SELECT * FROM (
+       SELECT t.id, t.version, t.partition, t.wake_at, t.tenant_id, t.due_at, t.state, t.pull_queue FROM timers t
+       WHERE t.tenant_id = f.tenant_id AND (t.due_at, t.id) > (to_timestamp(f.due_at / 1000)::timestamptz(3), f.id)
+         AND t.due_at <= statement_timestamp()
+       ORDER BY t.tenant_id, t.due_at, t.id LIMIT ${ROWS_PASSED_MAX}
+     ) AS t
+     WHERE t.wake_at <= statement_timestamp() AND t.state = 'scheduled' AND t.pull_queue IS NULL
        AND t.partition = ANY ($4::smallint[])
      ORDER BY t.tenant_id, t.due_at, t.id LIMIT $5
    ) AS t`,
@@ -48,9 +59,13 @@ export function readDueTimersOfTenants(
   ]);
 }
 
-const selectTenantIds = nameStatement<{ id: string }>('read_tenant_ids', 'SELECT id FROM tenants ORDER BY id LIMIT $1');
+const selectTenantIds = nameStatement<{ id: string }>(
+  'read_tenant_ids',
+  `(SELECT id FROM tenants ORDER BY id LIMIT $1)
+   UNION ALL SELECT '${SYSTEM_TENANT_ID}' WHERE EXISTS (SELECT FROM timers WHERE tenant_id = '${SYSTEM_TENANT_ID}')`,
+);
 
-/** The ids of all tenants, at most `limit`. */
+/** The ids of all tenants, at most `limit`, and the system's own while timers of it are live. */
 export async function readTenantIds(database: Queryable, limit: number): Promise<string[]> {
   const rows = await selectTenantIds(database, [limit]);
   return rows.map((row) => row.id);

@@ -40,6 +40,7 @@ interface Row {
 
 // Takes no lock. One index descent of `timers_wake` a partition; the bound is `statement_timestamp()`, because
 // `clock_timestamp()` is volatile and could not stop the index scan: it would walk through all that sleeps.
+// Those that workers of the customer lease are not in that index.
 // Rows whose attempt is under way keep their place in the index and are passed over until their lease ends.
 const selectDueTimers = nameStatement<Row>(
   'read_due_timers',
@@ -50,7 +51,7 @@ const selectDueTimers = nameStatement<Row>(
      FROM unnest($1::smallint[], $2::float8[], $3::uuid[]) AS p(partition, wake_at, id)
      CROSS JOIN LATERAL (
        SELECT t.id, t.version, t.wake_at, CASE t.state WHEN 'running' THEN ${LOOK_AT} END AS overdue_from FROM timers t
-       WHERE t.partition = p.partition AND (t.wake_at, t.id) > (to_timestamp(p.wake_at / 1000)::timestamptz(3), p.id)
+       WHERE t.partition = p.partition AND t.pull_queue IS NULL AND (t.wake_at, t.id) > (to_timestamp(p.wake_at / 1000)::timestamptz(3), p.id)
          AND t.wake_at <= statement_timestamp() + $4::float8 * interval '1 millisecond'
          AND (t.state <> 'running' OR ${LOOK_AT} <= statement_timestamp())
        ORDER BY t.partition, t.wake_at, t.id LIMIT $5

@@ -16,7 +16,7 @@ const selectFirstWakes = nameStatement<{ partition: number; wake_at: number | nu
   'read_first_wakes',
   `SELECT p.partition, date_part('epoch', statement_timestamp()) * 1000 AS server_at,
      (SELECT date_part('epoch', t.wake_at) * 1000 FROM timers t
-      WHERE t.partition = p.partition AND t.wake_at >= to_timestamp(p.wake_at / 1000)::timestamptz(3)
+      WHERE t.partition = p.partition AND t.pull_queue IS NULL AND t.wake_at >= to_timestamp(p.wake_at / 1000)::timestamptz(3)
       ORDER BY t.partition, t.wake_at, t.id LIMIT 1) AS wake_at
    FROM unnest($1::smallint[], $2::float8[]) AS p(partition, wake_at)`,
 );

@@ -111,13 +111,17 @@ export interface OverdueTimer {
   wakeAt: number;
 }
 
-/** Timers whose wake time is more than `overdueAfterMs` ago: their number, and the oldest of them. */
+/**
+ * Timers whose wake time is more than `overdueAfterMs` ago: their number, and the oldest of them. Not those that wait for a
+ * worker of the customer: they are late when nobody fetches them, which nothing of ours can mend.
+ */
 export async function readOverdueTimers(database: Queryable, tenantId: string | null, overdueAfterMs: number) {
   const rows = await runSlowQuery<OverdueTimer & { total: number }>(
     database,
     `SELECT id, tenant_id AS "tenantId", partition, state, ${LOOK_AT} AS "wakeAt", count(*) OVER () AS total
      FROM timers AS t
      WHERE ${LOOK_AT} < statement_timestamp() - $2::float8 * interval '1 millisecond' AND ($1::uuid IS NULL OR tenant_id = $1)
+       AND pull_queue IS NULL
      ORDER BY "wakeAt", id LIMIT ${LEDGER_SAMPLES_MAX}`,
     [tenantId, overdueAfterMs],
   );

@@ -6,11 +6,16 @@ import type { RunRow } from '../tables.ts';
 export interface RunTimer {
   id: string;
   taskKey: string;
+  path: string | null;
   state: 'scheduled' | 'running' | 'paused' | 'succeeded' | 'dead' | 'cancelled' | 'skipped';
   dueAt: number;
   attempt: number;
   startedAt: number | null;
   finishedAt: number | null;
+  /** The beginning of the answer to its last attempt. */
+  responseBody: string | null;
+  /** What is kept of it for others, JSON text. */
+  output: string | null;
 }
 
 /** A run's row and its timers, as they were at one instant. */
@@ -18,26 +23,38 @@ export interface RunWithTimers extends RunRow {
   timers: RunTimer[];
 }
 
+/** Timers of one task that are read with their run: of those that run once per element, the first ones. */
+export const INSTANCES_READ_MAX = 100;
+
 /** Runs that one statement reads with their timers. */
 const RUNS_PER_READ_MAX = 1000;
 
 const epochMs = (column: string) => `(date_part('epoch', ${column}) * 1000)::bigint`;
-const timerFields = (startedAt: string, finishedAt: string) =>
-  `id, task_key AS "taskKey", state, ${epochMs('due_at')} AS "dueAt", attempt, ${startedAt} AS "startedAt", ${finishedAt} AS "finishedAt"`;
-const ENDED_FIELDS = timerFields(epochMs('started_at'), epochMs('finished_at'));
+const timerFields = (startedAt: string, finishedAt: string, responseBody: string) =>
+  `id, task_key AS "taskKey", path, state, ${epochMs('due_at')} AS "dueAt", attempt, ${startedAt} AS "startedAt",
+     ${finishedAt} AS "finishedAt", ${responseBody} AS "responseBody"`;
+const ENDED_FIELDS = timerFields(epochMs('started_at'), epochMs('finished_at'), 'response_body');
 
 // One statement is one snapshot: a timer that moves to the history meanwhile is seen exactly once.
 // No timer of a run finished before the run was created, which spares the history's older days.
 const selectRuns = nameStatement<RunRow & { timers: string | null }>(
   'read_runs',
   `SELECT r.id, r.tenant_id, r.workflow_id, r.workflow_version, r.partition, r.status, r.task_states, r.input, r.external_id,
-     r.labels, r.created_at, r.finished_at,
+     r.labels, r.created_at, r.finished_at, r.paused_at,
      (SELECT json_agg(t) FROM (
-        SELECT ${timerFields('NULL::bigint', 'NULL::bigint')} FROM timers WHERE run_id = r.id
-        UNION ALL
-        SELECT ${ENDED_FIELDS} FROM finished_timers WHERE run_id = r.id AND finished_at >= r.created_at
-        UNION ALL
-        SELECT ${ENDED_FIELDS} FROM dead_letters WHERE run_id = r.id
+        SELECT p.*, (SELECT o.output::text FROM task_outputs AS o
+          WHERE o.run_id = r.id AND o.task_key = p."taskKey" AND o.path = coalesce(p.path, '')) AS output
+        FROM (
+          SELECT a.*, CASE WHEN a.path IS NULL THEN 1
+            ELSE row_number() OVER (PARTITION BY a."taskKey" ORDER BY a.path COLLATE "C") END AS place
+          FROM (
+            SELECT ${timerFields('NULL::bigint', 'NULL::bigint', 'NULL')} FROM timers WHERE run_id = r.id
+            UNION ALL
+            SELECT ${ENDED_FIELDS} FROM finished_timers WHERE run_id = r.id AND finished_at >= r.created_at
+            UNION ALL
+            SELECT ${ENDED_FIELDS} FROM dead_letters WHERE run_id = r.id
+          ) AS a
+        ) AS p WHERE p.place <= ${INSTANCES_READ_MAX}
       ) AS t) AS timers
    FROM runs AS r WHERE r.id = ANY ($1::uuid[]) AND r.tenant_id = $2`,
 );

@@ -15,7 +15,7 @@ const selectTimers = nameStatement<TimerRecord>(
 );
 
 /** Timers that one read may name. */
-const TIMERS_PER_READ_MAX = 1000;
+export const TIMERS_PER_READ_MAX = 1000;
 
 /** A tenant's timers, live, dead or ended, by id, without what is too large beside the others. Unknown ones are missing. */
 export async function readTimers(

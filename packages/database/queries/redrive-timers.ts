@@ -1,22 +1,30 @@
 import type { Queryable, Transaction } from '../connect.ts';
 import { nameStatement } from '../statement.ts';
+import { PARKED_FOR_RUN } from './pause-timers.ts';
 
 /** A dead letter that is a live timer again. */
 export interface RedrivenTimer {
   id: string;
   runId: string | null;
   taskKey: string | null;
+  path: string | null;
 }
 
-/** Dead letters that one redrive may name. */
+/** Dead letters that one statement makes live again. A redrive of more takes several. */
 export const DEAD_LETTERS_PER_REDRIVE_MAX = 1000;
 
 const KEPT = `id, tenant_id, run_id, workflow_id, due_at, created_at, workflow_version, timeout_ms, partition, task_key,
-       time_zone, delay, action, payload, retry, external_id, labels`;
+       time_zone, delay, action, payload, retry, external_id, labels, path`;
+
+// SQL: the queue that a dead letter's action names. That of a task of a run stands in the workflow version, unless the timer was
+// given another.
+const PULL_QUEUE = `CASE WHEN gone.action IS NULL THEN q.queue
+         WHEN gone.action ->> 'type' = 'pull' THEN gone.action ->> 'queue' END`;
 
 // Locks the dead letters it takes, in the order of their ids; the caller holds the locks of their runs already (runs before timers), and leaves
 // out those of runs that were cancelled. The attempt that stood in the row joins the earlier ones, and counting begins
 // anew, so that a redrive has the whole number of retries. The ledger takes back that the timer had ended.
+// A version's tasks may be a megabyte of JSON: they are read once, not once for each of its dead letters.
 // IS NOT DISTINCT FROM: see `cancel_timers`.
 const redriveRows = nameStatement<RedrivenTimer>(
   'redrive_timers',
@@ -24,12 +32,20 @@ const redriveRows = nameStatement<RedrivenTimer>(
      SELECT id FROM dead_letters WHERE id = ANY ($2::uuid[]) AND tenant_id IS NOT DISTINCT FROM $1::uuid ORDER BY id FOR UPDATE
    ), gone AS (
      DELETE FROM dead_letters AS d USING chosen WHERE d.id = chosen.id RETURNING d.*
+   ), queues AS MATERIALIZED (
+     SELECT v.workflow_id AS of_workflow, v.version AS of_version, task ->> 'key' AS of_task, task -> 'action' ->> 'queue' AS queue
+     FROM (SELECT DISTINCT workflow_id, workflow_version FROM gone WHERE action IS NULL) AS g
+     JOIN workflow_versions AS v ON v.workflow_id = g.workflow_id AND v.version = g.workflow_version
+     CROSS JOIN LATERAL json_array_elements(v.tasks) AS task
+     WHERE task -> 'action' ->> 'type' = 'pull' AND task ->> 'key' IN (SELECT task_key FROM gone)
    ), live AS (
-     INSERT INTO timers (${KEPT}, version, attempt, state, wake_at)
-     SELECT ${KEPT}, version + 1, 0,
+     INSERT INTO timers (${KEPT}, version, attempt, pull_queue, parked_for, paused_at, state, wake_at)
+     SELECT ${KEPT}, version + 1, 0, ${PULL_QUEUE}, CASE WHEN run_id = ANY ($3::uuid[]) THEN '${PARKED_FOR_RUN}' END,
+       CASE WHEN run_id = ANY ($3::uuid[]) THEN clock_timestamp() END,
        CASE WHEN run_id = ANY ($3::uuid[]) THEN 'paused'::timer_state ELSE 'scheduled'::timer_state END,
        CASE WHEN run_id = ANY ($3::uuid[]) THEN 'infinity' ELSE clock_timestamp() END
-     FROM gone
+     FROM gone LEFT JOIN queues AS q
+       ON q.of_workflow = gone.workflow_id AND q.of_version = gone.workflow_version AND q.of_task = gone.task_key
    ), kept AS (
      INSERT INTO attempts (timer_id, tenant_id, started_at, finished_at, lateness_ms, duration_ms, outcome, attempt,
        http_status, error, response_body)
@@ -40,7 +56,7 @@ const redriveRows = nameStatement<RedrivenTimer>(
      INSERT INTO ledger_entries (tenant_id, partition, dead)
      SELECT tenant_id, partition, -count(*) FROM gone GROUP BY tenant_id, partition
    )
-   SELECT id, run_id AS "runId", task_key AS "taskKey" FROM gone`,
+   SELECT id, run_id AS "runId", task_key AS "taskKey", path FROM gone`,
 );
 
 /**

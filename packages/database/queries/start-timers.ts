@@ -29,6 +29,8 @@ export interface StartedTimer {
   workflow_id: string | null;
   workflow_version: number | null;
   task_key: string | null;
+  /** Of a mapped task: which element it is for. */
+  path: string | null;
   /** JSON text. Null for a task of a run: its action stands in the workflow version. */
   action: string | null;
   payload: string | null;
@@ -43,7 +45,7 @@ export interface StartedTimer {
 /** SQL: a StartedTimer, of a row `t` of `timers`. */
 export const STARTED_TIMER = `t.id, t.tenant_id, t.version, t.attempt, t.lost, date_part('epoch', t.wake_at) * 1000 AS wake_at,
        date_part('epoch', clock_timestamp()) * 1000 AS started_at, date_part('epoch', t.due_at) * 1000 AS due_at,
-       t.run_id, t.workflow_id, t.workflow_version, t.task_key, t.action, t.payload, t.retry, t.timeout_ms,
+       t.run_id, t.workflow_id, t.workflow_version, t.task_key, t.path, t.action, t.payload, t.retry, t.timeout_ms,
        (SELECT r.input FROM runs AS r WHERE r.id = t.run_id) AS input,
        (SELECT r.status FROM runs AS r WHERE r.id = t.run_id) AS run_status`;
 
@@ -95,7 +97,8 @@ const restartRows = nameStatement<StartedTimer>(
 );
 
 // Whoever cancels a run holds its lock: after this statement the next one sees whether somebody did.
-const lockRunsOfTimers = nameStatement<{ id: string }>(
+/** SQL statement for whoever begins attempts again: the runs of these timers, locked. */
+export const lockRunsOfTimers = nameStatement<{ id: string }>(
   'lock_runs_of_timers',
   `SELECT r.id FROM runs AS r
    WHERE r.id = ANY (ARRAY(SELECT t.run_id FROM timers AS t WHERE t.id = ANY ($1::uuid[]) AND t.run_id IS NOT NULL))
@@ -144,10 +147,14 @@ export async function readEarlyHints(
 const selectStanding = nameStatement<TimerVersion>(
   'read_standing_starts',
   `SELECT t.id, t.version FROM unnest($1::uuid[], $2::int[]) AS c(id, version) JOIN timers AS t ON t.id = c.id
-   WHERE t.version = c.version AND t.state = 'running' AND ${LOOK_AT} > clock_timestamp()`,
+   WHERE t.version = c.version AND t.state = 'running' AND ${LOOK_AT} > clock_timestamp()
+     AND NOT EXISTS (SELECT FROM runs AS r WHERE r.id = t.run_id AND r.status = 'cancelled')`,
 );
 
-/** Of `starts`, those that still stand: their lease runs, and neither a crash of Postgres nor anybody else has undone them. */
+/**
+ * Of `starts`, those that still stand: their lease runs, neither a crash of Postgres nor anybody else has undone them, and their
+ * run was not cancelled.
+ */
 export async function readStandingStarts(
   database: Queryable,
   starts: readonly TimerVersion[],

@@ -15,6 +15,8 @@ export interface TimerRecord {
   workflowId: string | null;
   workflowVersion: number | null;
   taskKey: string | null;
+  /** Of a mapped task: which element it is for. */
+  path: string | null;
   timeZone: string | null;
   delay: string | null;
   action: string | null;
@@ -47,7 +49,7 @@ export function shareAnswerBytes(timers: number): number {
 }
 
 const SHARED_COLUMNS = `id, state, version, attempt, due_at AS "dueAt", created_at AS "createdAt", run_id AS "runId",
-  workflow_id AS "workflowId", workflow_version AS "workflowVersion", task_key AS "taskKey", time_zone AS "timeZone", delay,
+  workflow_id AS "workflowId", workflow_version AS "workflowVersion", task_key AS "taskKey", path, time_zone AS "timeZone", delay,
   action, payload, retry, timeout_ms AS "timeoutMs", external_id AS "externalId", labels::json AS labels`;
 
 /** The same columns, without actions and payloads that are larger than `bytesMax`, an SQL expression. */

@@ -8,14 +8,19 @@ import {
   findReadyChildren,
   findReadyTasks,
   findTaskIndex,
+  planRun,
+  type RunStatus,
   type TaskState,
 } from '@punctual/domain';
 import { inTransaction, type Transaction, type TransactionPool } from '../connect.ts';
+import { createDeadTimers } from '../queries/create-dead-timers.ts';
 import { createStartedTimers } from '../queries/create-started-timers.ts';
 import { createSkippedTimers, createTimers, type NewTimer, TIMERS_PER_INSERT_MAX } from '../queries/create-timers.ts';
+import { createParkedTimers, PARKED_FOR_RUN } from '../queries/pause-timers.ts';
 import type { StartedTimer } from '../queries/start-timers.ts';
 import { nameStatement } from '../statement.ts';
 import type { StoredTask, WorkflowVersion, WorkflowVersions } from '../workflow-versions.ts';
+import { beginReadyNodes, describeTree, type MappedRun, noteEnds, storeOutputs } from './run-trees.repository.ts';
 
 /** A run's row, locked until the transaction ends. */
 export interface LockedRun {
@@ -26,6 +31,7 @@ export interface LockedRun {
   partition: number;
   status: 'running' | 'paused' | 'succeeded' | 'failed' | 'cancelled';
   task_states: string;
+  created_at: number;
   /** The database's time at the lock (epoch ms): the anchor of tasks that begin in this transaction. */
   locked_at: number;
 }
@@ -34,13 +40,17 @@ export interface LockedRun {
 export interface EndedTask {
   run_id: string | null;
   task_key: string | null;
+  /** Of a mapped task: which element it was for. */
+  path?: string | null;
   state: Exclude<TaskState, 'pending' | 'live'>;
+  /** JSON text, if others may need it. */
+  output?: string | null | undefined;
 }
 
 // Locks the runs in the order of their ids. Every transaction that touches runs and timers takes the runs first.
 const lockRows = nameStatement<LockedRun>(
   'lock_runs',
-  `SELECT id, tenant_id, workflow_id, workflow_version, partition, status, task_states,
+  `SELECT id, tenant_id, workflow_id, workflow_version, partition, status, task_states, created_at,
      date_part('epoch', clock_timestamp()) * 1000 AS locked_at
    FROM runs WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE`,
 );
@@ -53,7 +63,7 @@ export function lockRuns(client: Transaction, runIds: readonly string[]): Promis
 const updateRows = nameStatement(
   'advance_runs',
   `UPDATE runs AS r SET task_states = u.task_states, status = u.status,
-     finished_at = CASE WHEN u.status = 'running' THEN NULL ELSE coalesce(r.finished_at, clock_timestamp()) END
+     finished_at = CASE WHEN u.status IN ('running', 'paused') THEN NULL ELSE coalesce(r.finished_at, clock_timestamp()) END
    FROM unnest($1::uuid[], $2::text[], $3::text[]) AS u(id, task_states, status) WHERE r.id = u.id`,
 );
 
@@ -77,12 +87,12 @@ export async function endRunTimers<T extends EndedTask>(
   pool: TransactionPool,
   versions: WorkflowVersions,
   runIds: readonly string[],
-  end: (client: Transaction) => Promise<T[]>,
+  end: (client: Transaction, runs: readonly LockedRun[]) => Promise<T[]>,
   startHere?: StartHere,
 ): Promise<{ ended: T[]; started: StartedTimer[] }> {
   return inTransaction(pool, async (client) => {
     const runs = await lockRuns(client, [...new Set(runIds)]);
-    const ended = await end(client);
+    const ended = await end(client, runs);
     const started = await advanceRuns(client, versions, runs, ended, startHere);
     return { ended, started };
   });
@@ -90,7 +100,8 @@ export async function endRunTimers<T extends EndedTask>(
 
 /**
  * Writes down what became of tasks of locked runs, begins the tasks that may begin now (by storing their timers), and
- * sets each run's status. A run that was cancelled begins nothing more and stays cancelled. Returns the tasks that
+ * sets each run's status. A run that was cancelled begins nothing more and stays cancelled; what begins in one that is paused
+ * is paused, too. Returns the tasks that
  * `startHere` let it start at once.
  */
 export async function advanceRuns(
@@ -103,34 +114,74 @@ export async function advanceRuns(
   const endedByRun = Map.groupBy(ended, (task) => task.run_id);
   const advanced: { id: string; taskStates: string; status: string }[] = [];
   const timers: NewTimer[] = [];
+  const parked: NewTimer[] = [];
   const startable: NewTimer[] = [];
   const startableMax = startHere?.countMax ?? 0;
   const skipped: NewTimer[] = [];
   // One anchor for all of the transaction, so that a due time is reckoned once for all runs of a version.
   const anchorAt = Math.ceil(runs.reduce((latest, run) => Math.max(latest, run.locked_at), 0));
   const dueTimes: DueTimes = new Map();
+  const mapped: { run: LockedRun; progress: MappedRun }[] = [];
+  const begin = (run: LockedRun, begun: readonly NewTimer[]) => {
+    for (const timer of begun) {
+      // Those that workers of the customer lease are not ours to start.
+      const isStartable =
+        run.status === 'running' &&
+        timer.dueAt <= anchorAt &&
+        startable.length < startableMax &&
+        timer.pullQueue == null;
+      (isStartable ? startable : run.status === 'paused' ? parked : timers).push(timer);
+    }
+  };
+  const note = (run: LockedRun, taskStates: string, computed: RunStatus) => {
+    const status =
+      run.status === 'cancelled' || (run.status === 'paused' && computed === 'running') ? run.status : computed;
+    advanced.push({ id: run.id, taskStates, status });
+  };
   for (const run of runs) {
     const version = await versions.read(client, run.workflow_id, run.workflow_version);
+    if (!planRun(version.tasks).isPlain) {
+      const anchored = { ...run, locked_at: anchorAt };
+      mapped.push({ run, progress: noteEnds(anchored, version, endedByRun.get(run.id) ?? []) });
+      continue;
+    }
     const states = decodeTaskStates(run.task_states);
     for (const task of endedByRun.get(run.id) ?? []) {
       states[findTaskIndex(version.tasks, task.task_key)] = task.state;
     }
-    let status = run.status;
-    if (status !== 'cancelled') {
+    if (run.status !== 'cancelled') {
       const begun: NewTimer[] = [];
       beginReadyTasks({ ...run, locked_at: anchorAt }, version, states, begun, skipped, dueTimes);
-      for (const timer of begun) {
-        const isStartable = run.status === 'running' && timer.dueAt <= anchorAt && startable.length < startableMax;
-        (isStartable ? startable : timers).push(timer);
-      }
-      const computed = computeRunStatus(states);
-      status = status === 'paused' && computed === 'running' ? 'paused' : computed;
+      begin(run, begun);
     }
-    advanced.push({ id: run.id, taskStates: encodeTaskStates(states), status });
+    note(run, encodeTaskStates(states), computeRunStatus(states));
+  }
+  if (mapped.length > 0) {
+    await storeOutputs(
+      client,
+      mapped.map(({ run, progress }) => ({ run, version: progress.version })),
+      endedByRun,
+    );
+    const begun = await beginReadyNodes(
+      client,
+      mapped.map(({ progress }) => progress),
+      dueTimes,
+    );
+    const timersByRun = Map.groupBy(begun.timers, (timer) => timer.runId);
+    for (const { run, progress } of mapped) {
+      begin(run, timersByRun.get(run.id) ?? []);
+      const { taskStates, status } = describeTree(progress);
+      note(run, taskStates, status);
+    }
+    skipped.push(...begun.skipped);
+    for (let start = 0; start < begun.dead.length; start += TIMERS_PER_INSERT_MAX) {
+      await createDeadTimers(client, begun.dead.slice(start, start + TIMERS_PER_INSERT_MAX));
+    }
   }
   for (let start = 0; start < timers.length; start += TIMERS_PER_INSERT_MAX) {
     await createTimers(client, timers.slice(start, start + TIMERS_PER_INSERT_MAX));
   }
+  await createParkedTimers(client, parked, PARKED_FOR_RUN);
   for (let start = 0; start < skipped.length; start += TIMERS_PER_INSERT_MAX) {
     await createSkippedTimers(client, skipped.slice(start, start + TIMERS_PER_INSERT_MAX));
   }
@@ -148,7 +199,7 @@ export async function advanceRuns(
 }
 
 /** Due times of tasks, reckoned from one anchor. */
-type DueTimes = Map<StoredTask, DueTime>;
+export type DueTimes = Map<StoredTask, DueTime>;
 
 /** What of a run its tasks' timers carry. `locked_at` is their anchor. */
 export type BeginningRun = Pick<LockedRun, 'id' | 'tenant_id' | 'partition' | 'locked_at'>;
@@ -198,6 +249,7 @@ export function beginReadyTasks(
       timeoutMs: task.timeoutMs ?? null,
       externalId: null,
       labels: null,
+      pullQueue: task.action.type === 'pull' ? task.action.queue : null,
     });
   }
 }

@@ -32,6 +32,11 @@ const STATES_BY_TABLE = {
 } as const satisfies Record<string, readonly TimerRecord['state'][]>;
 type TimerTable = keyof typeof STATES_BY_TABLE;
 
+/** SQL: the condition on `timers`, or on dead letters, for statements that do more than show them. */
+export function writeTimerCondition(table: 'timers' | 'dead_letters', condition: TimerCondition): RawBuilder<boolean> {
+  return toSql(table, condition);
+}
+
 /** The tables that can hold what is meant. */
 function chooseTables(condition: TimerCondition, among: readonly TimerTable[]): TimerTable[] {
   const { statuses } = condition;
@@ -105,8 +110,13 @@ async function readPage(
 }
 
 /** How many timers are meant, counted up to `max` and no further. */
-export async function countTimers(database: Queryable, condition: TimerCondition, max: number): Promise<number> {
-  const parts = chooseTables(condition, ALL_TABLES).map(
+export async function countTimers(
+  database: Queryable,
+  condition: TimerCondition,
+  max: number,
+  among: readonly TimerTable[] = ALL_TABLES,
+): Promise<number> {
+  const parts = chooseTables(condition, among).map(
     (table) => sql`(SELECT 1 FROM ${nameSource(table, condition)} WHERE ${toSql(table, condition)} LIMIT ${max})`,
   );
   if (parts.length === 0) return 0;

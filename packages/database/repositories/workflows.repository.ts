@@ -125,6 +125,27 @@ export async function archiveWorkflow(
   return rows.length > 0;
 }
 
+const pauseRow = nameStatement<{ id: string }>(
+  'pause_workflow',
+  `UPDATE workflows SET status = 'paused', updated_at = greatest(updated_at, clock_timestamp())
+   WHERE id = $1 AND tenant_id = $2 AND status = 'active' RETURNING id`,
+);
+const unpauseRow = nameStatement<{ id: string }>(
+  'resume_workflow',
+  `UPDATE workflows SET status = 'active', updated_at = greatest(updated_at, clock_timestamp())
+   WHERE id = $1 AND tenant_id = $2 AND status = 'paused' RETURNING id`,
+);
+
+/** Lets a workflow begin no more runs until it is active again. False when it was not active. */
+export async function setWorkflowPaused(client: Queryable, tenantId: string, id: string): Promise<boolean> {
+  return (await pauseRow(client, [id, tenantId])).length > 0;
+}
+
+/** Lets a paused workflow begin runs again; nothing happens to any other. */
+export async function setWorkflowActive(client: Queryable, tenantId: string, id: string): Promise<boolean> {
+  return (await unpauseRow(client, [id, tenantId])).length > 0;
+}
+
 /** A tenant's workflows in the order `(createdAt, id)`, archived ones included. */
 export async function listWorkflows(
   database: Queryable,

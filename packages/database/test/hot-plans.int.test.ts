@@ -1,11 +1,16 @@
 import {
+  asTenant,
   cancelLoneTimers,
   cancelTimers,
   createTimers,
   finishTimers,
   inTransaction,
+  leaseTimers,
   postponeTimers,
+  readDuePulls,
   readDueTimers,
+  readFirstWakes,
+  readNextLease,
   restartTimers,
   retryTimers,
   startTimers,
@@ -128,6 +133,49 @@ describe('in a database that was never analyzed', () => {
     });
     expect(Object.keys(reads)).toEqual(['timers_wake']);
     expect(reads.timers_wake).toBeLessThan(500);
+  });
+
+  it('a backlog for pull workers lies in the way of nothing but a lease, and a lease touches what it takes', async () => {
+    const now = Date.now();
+    const lying = Array.from({ length: 5_000 }, (_, index) =>
+      makeTimer({ partition: 500, dueAt: now - 60_000 + index, pullQueue: 'q', action: '{"type":"pull","queue":"q"}' }),
+    );
+    for (let from = 0; from < lying.length; from += 1_000)
+      await createTimers(db.database.hot, lying.slice(from, from + 1_000));
+    // As if they had lain there for a minute.
+    await db.database.ordinary.query("UPDATE timers SET wake_at = due_at WHERE pull_queue = 'q'");
+    await db.database.ordinary.query('VACUUM timers');
+    const called = Array.from({ length: 10 }, () => makeTimer({ partition: 500, dueAt: now - 1_000 }));
+    await createTimers(db.database.hot, called);
+    const sweep = [{ partition: 500, wakeAt: 0, id: '00000000-0000-0000-0000-000000000000' }];
+    const reads = await countReads(db.database.hot, async () => {
+      expect((await readDueTimers(db.database.hot, sweep, 0, 1_000)).timers).toHaveLength(10);
+      await readFirstWakes(db.database.hot, [{ partition: 500, wakeAt: 0 }]);
+    });
+    expect(Object.keys(reads)).toEqual(['timers_wake']);
+    expect(reads.timers_wake).toBeLessThan(100);
+
+    const recent = [{ ...sweep[0]!, wakeAt: now - 100 }];
+    const announced = await countReads(db.database.hot, () => readDuePulls(db.database.hot, recent, 256));
+    expect(announced.timers_pull_wake ?? 0).toBeLessThan(10);
+    expect(Object.keys(announced).filter((path) => path !== 'timers_pull_wake')).toEqual([]);
+
+    const { hot } = asTenant(db.database, DEFAULT_TENANT_ID);
+    const slots = Array.from({ length: 50 }, () => ({ workerId: 'w', leaseMs: 30_000 }));
+    const leases = await countReads(db.database.hot, async () => {
+      const { leased } = await leaseTimers(hot, DEFAULT_TENANT_ID, 'q', 0, slots);
+      expect(leased.map(({ id }) => id).toSorted()).toEqual(
+        lying
+          .slice(0, 50)
+          .map(({ id }) => id)
+          .toSorted(),
+      );
+    });
+    expect(Object.keys(leases).toSorted()).toEqual(['timers_pkey', 'timers_pull']);
+    expect(leases.timers_pull).toBeLessThan(100);
+    expect(leases.timers_pkey).toBeLessThan(50 * 3);
+    const looks = await countReads(db.database.hot, () => readNextLease(hot, DEFAULT_TENANT_ID, 'none'));
+    expect(Object.values(looks).reduce((sum, reads) => sum + reads, 0)).toBeLessThan(10);
   });
 
   it('a transaction that mixes ordinary queries and hot statements keeps the rule', async () => {

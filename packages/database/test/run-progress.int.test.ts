@@ -200,7 +200,7 @@ describe("a run's progress", () => {
     await cancelRun(runIds[1]!);
     const startHere = { countMax: 10, timeoutMsDefault: 60_000, leaseMarginMs: 0 };
     expect((await endAndStart(started, 'succeeded', startHere)).started).toEqual([]);
-    expect((await readTimersOf(runIds)).map(({ task_key, state }) => [task_key, state])).toEqual([['b', 'scheduled']]);
+    expect((await readTimersOf(runIds)).map(({ task_key, state }) => [task_key, state])).toEqual([['b', 'paused']]);
   });
 
   it('unlocks a join exactly once when the outcomes of its parents come at the same time over several connections', async () => {

@@ -163,6 +163,8 @@ describe('row-level security', () => {
       'SELECT FROM installation',
       'SELECT FROM partition_leases',
       'SELECT FROM service_instances',
+      'SELECT FROM gates_epoch',
+      'UPDATE gates_epoch SET epoch = 0',
       'SELECT FROM schema_migrations',
       'CREATE TABLE mine ()',
     ]) {

@@ -37,6 +37,12 @@ async function seed(database: Database, tenantId: string, rows: number): Promise
        INSERT INTO dead_letters (id, tenant_id, due_at, created_at, finished_at, version, state, partition, attempt)
        SELECT id, tenant_id, due_at, created_at, now(), 2, 'dead', partition, 1 FROM gone`,
       `INSERT INTO attempts (timer_id, tenant_id, started_at, finished_at, outcome, attempt) VALUES ('${id}', '${tenantId}', now(), now(), 'lost', 1)`,
+      `INSERT INTO task_outputs (run_id, tenant_id, task_key, path, output) VALUES ('${id}', '${tenantId}', 't', '', '1')`,
+      `INSERT INTO gates (tenant_id, kind, name, paused_at) VALUES ('${tenantId}', 'workflow', '${id}', now())`,
+      `INSERT INTO bulk_operations (id, tenant_id, action, status, target, request, plan, next_at, actor, request_id, created_at)
+       VALUES ('${id}', '${tenantId}', 'cancel', 'running', 'timer', '{}', '{}', now(), 'nobody', 'r', now())`,
+      `INSERT INTO bulk_portions (operation_id, tenant_id, number, target_ids) VALUES ('${id}', '${tenantId}', 0, '{}')`,
+      `INSERT INTO bulk_failures (operation_id, tenant_id, target_id, code, detail) VALUES ('${id}', '${tenantId}', '${id}', '', '')`,
       `INSERT INTO external_ids (tenant_id, kind, external_id, target_id) VALUES ('${tenantId}', 'timer', '${id}', '${id}')`,
       `INSERT INTO idempotency_keys (tenant_id, key, request_hash, status, headers, body) VALUES ('${tenantId}', '${id}', '', 201, '{}', '')`,
       `INSERT INTO ledger_totals (tenant_id, partition) VALUES ('${tenantId}', ${row})`,

@@ -2,9 +2,10 @@ import type { TaskNode } from './task-graph.ts';
 
 /**
  * A run's tasks as the run's row stores them: one letter a task, in the order of the workflow version's tasks.
- * A task is `pending` until its parents let it begin, and `live` while its timer is.
+ * A task is `pending` until its parents let it begin, and `live` while its timer is. It is `skipped` when its date is past,
+ * and `excluded` when a condition left it out: then what is behind it alone is left out, too.
  */
-export type TaskState = 'pending' | 'live' | 'succeeded' | 'dead' | 'cancelled' | 'skipped';
+export type TaskState = 'pending' | 'live' | 'succeeded' | 'dead' | 'cancelled' | 'skipped' | 'excluded';
 
 export type RunStatus = 'running' | 'succeeded' | 'failed' | 'cancelled';
 
@@ -15,6 +16,7 @@ const LETTERS: Record<TaskState, string> = {
   dead: 'd',
   cancelled: 'c',
   skipped: 'k',
+  excluded: 'n',
 };
 const STATES = Object.fromEntries(Object.entries(LETTERS).map(([state, letter]) => [letter, state])) as Record<
   string,
@@ -23,15 +25,22 @@ const STATES = Object.fromEntries(Object.entries(LETTERS).map(([state, letter]) 
 
 /** Throws RangeError on a letter that no version of this code wrote. */
 export function decodeTaskStates(text: string): TaskState[] {
-  return Array.from(text, (letter) => {
-    const state = STATES[letter];
-    if (state === undefined) throw new RangeError(`"${letter}" is not the letter of a task state`);
-    return state;
-  });
+  return Array.from(text, decodeTaskState);
 }
 
 export function encodeTaskStates(states: readonly TaskState[]): string {
-  return states.map((state) => LETTERS[state]).join('');
+  return states.map(encodeTaskState).join('');
+}
+
+/** The same for one letter. */
+export function decodeTaskState(letter: string): TaskState {
+  const state = STATES[letter];
+  if (state === undefined) throw new RangeError(`"${letter}" is not the letter of a task state`);
+  return state;
+}
+
+export function encodeTaskState(state: TaskState): string {
+  return LETTERS[state];
 }
 
 /** The states with which a run begins: nothing has begun. */

@@ -97,6 +97,33 @@ export const BREAKAGES: readonly Breakage[] = [
   replace('a fire that wakes what is parked', 'fire_timer', 'ELSE t.wake_at END', 'ELSE clock_timestamp() END'),
   replace('a cancel that passes over what is parked', 'cancel_timers', WAITING, "state IN ('scheduled')"),
   replace(
+    'a pause of what has started',
+    'pause_timers',
+    "t.state = 'scheduled' OR",
+    "t.state IN ('scheduled', 'running') OR",
+  ),
+  replace('a pause that keeps the version', 'pause_timers', 'version = t.version + 1', 'version = t.version'),
+  replace('a pause that goes on waking', 'pause_timers', "wake_at = 'infinity'", 'wake_at = t.wake_at'),
+  replace(
+    'a resume of what waits',
+    'resume_timers',
+    "t.state = 'paused' AND",
+    "t.state IN ('paused', 'scheduled') AND",
+  ),
+  replace('a resume that keeps the version', 'resume_timers', 'version = t.version + 1', 'version = t.version'),
+  replace(
+    'a resume that wakes nobody',
+    'resume_timers',
+    'wake_at = greatest(p.new_due_at,',
+    'wake_at = greatest(t.wake_at,',
+  ),
+  replace(
+    'a pause that is not in the audit log',
+    'pause_timers',
+    'FROM paused GROUP BY entry',
+    'FROM paused WHERE false GROUP BY entry',
+  ),
+  replace(
     'a creation that is not in the ledger',
     'create_requested_timers',
     'FROM input GROUP BY',

@@ -110,13 +110,13 @@ export class History {
       case 'pause':
         return transactions.act(
           this.#pick([step.pick], ({ state }) => state === 'scheduled'),
-          ([one]) => operations.pauseOne(one!.id),
+          ([one]) => operations.pauseOne(tenantId, one!.id),
           step.hold,
         );
       case 'resume':
         return transactions.act(
-          this.#pick([step.pick], ({ state }) => state === 'paused'),
-          ([one]) => operations.resumeOne(one!.id),
+          this.#pick([step.pick], isLive),
+          ([one]) => operations.resumeOne(tenantId, one!.id),
           step.hold,
         );
       case 'cancel':
@@ -237,7 +237,7 @@ export class History {
   /** However it went: after a while a sweep finds every timer that is live and not parked, and all of them end. */
   async #drain(): Promise<void> {
     for (const { id } of [...this.#timers()].filter(isParked)) {
-      await this.#transactions.act([{ id }], ([one]) => operations.resumeOne(one!.id), false);
+      await this.#transactions.act([{ id }], ([one]) => operations.resumeOne(this.#parts.tenantId, one!.id), false);
     }
     await this.#moveClock(this.#parts.clock.nowUs + LONG_US);
     const hints = await this.#read({ do: 'read', isSweep: true, lookAheadMs: 0, cursorPick: undefined });

@@ -15,14 +15,22 @@ const NONSENSE = /^42/;
  * when these were found, and `npm run histories -- --breakage=NAME` finds others.
  */
 const SEEDS: ReadonlyMap<string, number> = new Map([
-  ['a start of another version', 2],
   ['an outcome of a lease that was lost', 4],
-  ['a restart of another version', 19],
-  ['a cancel that takes no lock', 10],
-  ['a retry of a lease that was lost', 40],
-  ['a fire that wakes what is parked', 2],
-  ['a lone cancel that takes no lock', 10],
-  ['a read that begins too late', 14],
+  ['a restart of another version', 4],
+  ['a cancel that takes no lock', 9],
+  ['a retry of a lease that was lost', 55],
+  ['a fire that wakes what is parked', 3],
+  ['a lone cancel that takes no lock', 7],
+  ['a read that begins too late', 6],
+  ['a dead letter that nobody keeps', 2],
+  ['an edit of what has started', 2],
+  ['an edit that wakes what is parked', 2],
+  ['an edit that passes over what is parked', 2],
+  ['a fire of what has started', 2],
+  ['a pause of what has started', 3],
+  ['a redrive that is not in the ledger', 2],
+  ['a redrive that keeps the version', 2],
+  ['a fold that forgets', 2],
 ]);
 
 /** The seed whose histories are to notice it. */

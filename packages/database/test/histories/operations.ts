@@ -8,10 +8,12 @@ import {
   finishTimers,
   fireTimer,
   inTransaction,
+  pauseTimers,
   postponeTimers,
   type RequestedTimer,
   redriveTimers,
   restartTimers,
+  resumeTimers,
   retryTimers,
   startTimers,
   type TimerVersion,
@@ -19,7 +21,6 @@ import {
 import { TEST_ORIGIN } from '@punctual/testkit';
 import type pg from 'pg';
 import { runAlone } from './actor.ts';
-import { pauseTimer, resumeTimer } from './parking.ts';
 import type { OutcomeKind } from './steps.ts';
 import * as model from './timer-model.ts';
 
@@ -148,22 +149,24 @@ const showParked = {
   showTimer: ({ id, version }: model.ModelTimer) => `${id} v${version}`,
 };
 
-export function pauseOne(id: string): Operation {
+export function pauseOne(tenantId: string, id: string): Operation {
   return {
     kind: 'pause',
     name: `pause ${id}`,
     targets: [{ id, change: model.pause }],
-    run: runAlone((client) => pauseTimer(client, id)),
+    run: runAlone((client) => pauseTimers(client, tenantId, [{ id, origin: TEST_ORIGIN }])),
     ...showParked,
   };
 }
 
-export function resumeOne(id: string): Operation {
+export function resumeOne(tenantId: string, id: string): Operation {
   return {
     kind: 'resume',
     name: `resume ${id}`,
     targets: [{ id, change: model.resume }],
-    run: runAlone((client) => resumeTimer(client, id)),
+    // It reckons the wake time when it has the lock.
+    locksFirst: true,
+    run: runAlone((client) => resumeTimers(client, tenantId, [{ id, origin: TEST_ORIGIN }])),
     ...showParked,
   };
 }

@@ -64,7 +64,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('fire' as const), pick, hold: sometimes }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('pause' as const), pick, hold: sometimes }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('resume' as const), pick, hold: sometimes }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('resume' as const), pick, hold: sometimes }) },
   {
     weight: 6,
     arbitrary: fc.record({

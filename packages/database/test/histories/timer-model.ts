@@ -90,12 +90,24 @@ export const cancel: Change = (timer) =>
 
 export const pause: Change = (timer) =>
   timer.state === 'scheduled'
-    ? { ...timer, version: timer.version + 1, state: 'paused', wakeAt: Number.POSITIVE_INFINITY }
+    ? {
+        ...timer,
+        version: timer.version + 1,
+        state: 'paused',
+        wakeAt: Number.POSITIVE_INFINITY,
+        audited: timer.audited + 1,
+      }
     : undefined;
 
 export const resume: Change = (timer, nowUs) =>
   timer.state === 'paused'
-    ? { ...timer, version: timer.version + 1, state: 'scheduled', wakeAt: notBefore(timer.dueAt, nowUs) }
+    ? {
+        ...timer,
+        version: timer.version + 1,
+        state: 'scheduled',
+        wakeAt: notBefore(timer.dueAt, nowUs),
+        audited: timer.audited + 1,
+      }
     : undefined;
 
 export function start(version: number): Change {
