@@ -38,6 +38,8 @@ declare module 'fastify' {
     admittedUntil: number;
     /** How long it took until its body was read: what authentication waited for (ms). */
     authMs: number;
+    /** Ends the time that there is for an answer. */
+    answerTimer: NodeJS.Timeout | undefined;
   }
   interface FastifyContextConfig {
     /**

@@ -156,6 +156,18 @@ export const ApiConfigSchema = Type.Object({
     default: 0,
     description: 'Live timers of each tenant that has no limit of its own. 0: any number.',
   }),
+  API_LEASE_WAITS_MAX: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 10_000,
+    description: 'Requests that may wait for tasks of pull queues at once; more are answered 503.',
+  }),
+  API_LEASE_WAITS_PER_TENANT_MAX: Type.Integer({
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 2_000,
+    description: 'Of these, those of one tenant; more are answered 429.',
+  }),
   MAX_WAIT_YEARS: Type.Integer({
     minimum: 1,
     maximum: 100,

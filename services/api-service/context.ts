@@ -9,6 +9,8 @@ import type { RequestRates } from './limits/request-rates.ts';
 import type { ApiMetrics } from './metrics.ts';
 import type { BodyRoom } from './plugins/body-room.ts';
 import type { KeyedResult } from './plugins/idempotency.ts';
+import type { EndResult, TaskEnd } from './pull/task-ends.ts';
+import type { TaskQueues } from './pull/task-queues.ts';
 import type { TenantBatchers } from './tenant-batchers.ts';
 import type { KeyedTimerRequest } from './timers/keyed-timer-batcher.ts';
 import type { WriteBatcher } from './write-batcher.ts';
@@ -43,6 +45,12 @@ export interface ApiContext {
   readonly namedTimerBatcher: TenantBatchers<RequestedTimer, boolean>;
   /** The same for those with idempotency keys. */
   readonly keyedTimerBatcher: TenantBatchers<KeyedTimerRequest, KeyedResult>;
+  /** Who waits for tasks of pull queues. */
+  readonly taskQueues: TaskQueues;
+  /** The way in for ends of single leased tasks. */
+  readonly taskEnds: TenantBatchers<TaskEnd, EndResult>;
+  /** Signs lease tokens. */
+  readonly leaseKey: Buffer;
   readonly bodyRoom: BodyRoom;
   /** Asks the queue for its figures; absent when this process was not told of the queue. May reject. */
   readonly readQueues?: () => Promise<QueueInfo[]>;

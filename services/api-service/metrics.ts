@@ -12,6 +12,12 @@ export interface ApiMetrics {
   createRefused: Counter;
   /** `limit`: `rate` or `live_timers`. */
   requestsLimited: Counter<'limit'>;
+  gatesHeededSeconds: Histogram;
+  tasksLeased: Counter;
+  /** `status`: as the task is shown then. */
+  tasksEnded: Counter<'status'>;
+  taskLatenessSeconds: Histogram;
+  endBatchTasks: Histogram;
 }
 
 /** What the metrics read when they are scraped. */
@@ -19,6 +25,7 @@ export interface MeasuredParts {
   countWaitingQueries(pool: 'hot' | 'ordinary'): number;
   countWaitingTimers(): number;
   countBodyBytes(): number;
+  countLeaseWaits(): number;
 }
 
 /** Registers the api's metrics. Twice on one registry throws. */
@@ -49,6 +56,14 @@ export function createApiMetrics(registry: Registry, parts: MeasuredParts): ApiM
       this.set(parts.countBodyBytes());
     },
   });
+  new Gauge({
+    name: 'api_lease_waits',
+    help: 'Requests that wait for tasks of pull queues; API_LEASE_WAITS_MAX is the most.',
+    registers,
+    collect() {
+      this.set(parts.countLeaseWaits());
+    },
+  });
   return {
     requestSeconds: new Histogram({
       name: 'api_request_duration_seconds',
@@ -68,10 +83,39 @@ export function createApiMetrics(registry: Registry, parts: MeasuredParts): ApiM
       help: 'New timers refused because too many waited.',
       registers,
     }),
+    gatesHeededSeconds: new Histogram({
+      name: 'api_gate_heeded_seconds',
+      help: 'From the commit of a pause, or of a cancel of a whole workflow, until every worker heeds it.',
+      buckets: LATENCY_BUCKETS_SECONDS,
+      registers,
+    }),
     requestsLimited: new Counter({
       name: 'api_requests_limited_total',
       help: 'Requests refused because their tenant was beyond a limit: rate or live_timers.',
       labelNames: ['limit'],
+      registers,
+    }),
+    tasksLeased: new Counter({
+      name: 'api_tasks_leased_total',
+      help: 'Tasks leased to pull workers, lost ones that are offered again included.',
+      registers,
+    }),
+    tasksEnded: new Counter({
+      name: 'api_tasks_ended_total',
+      help: 'Attempts that pull workers ended, by the status of the task then; scheduled: it waits for a retry.',
+      labelNames: ['status'],
+      registers,
+    }),
+    taskLatenessSeconds: new Histogram({
+      name: 'api_task_lateness_seconds',
+      help: 'Lease minus the instant at which the task could be leased: how long it waited for a pull worker.',
+      buckets: LATENCY_BUCKETS_SECONDS,
+      registers,
+    }),
+    endBatchTasks: new Histogram({
+      name: 'api_task_end_batch_tasks',
+      help: 'Ends of single tasks that shared one write.',
+      buckets: BATCH_SIZE_BUCKETS,
       registers,
     }),
   };

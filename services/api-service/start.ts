@@ -1,10 +1,12 @@
 import type { QueueInfo } from '@punctual/contracts';
 import {
+  AnnouncementListener,
   asTenant,
   checkDatabaseReady,
   connectDatabase,
   type Database,
   DatabaseClock,
+  readLeaseKey,
   readPartitionCount,
   synchronizeClock,
   WorkflowVersions,
@@ -32,6 +34,8 @@ import { LiveTimerQuotas } from './limits/live-timer-quotas.ts';
 import { RequestRates } from './limits/request-rates.ts';
 import { createApiMetrics } from './metrics.ts';
 import { BodyRoom } from './plugins/body-room.ts';
+import { createEndBatcher } from './pull/task-ends.ts';
+import { TaskQueues } from './pull/task-queues.ts';
 import { boundQueueReads } from './queue-reader.ts';
 import { TenantBatchers } from './tenant-batchers.ts';
 import { createKeyedTimerBatcher } from './timers/keyed-timer-batcher.ts';
@@ -132,12 +136,14 @@ async function openApi(options: ApiOptions, database: Database): Promise<Running
   } else {
     health.addLoop(mover.loop);
   }
+  const listener = listenToSchedulers(context);
   const app = await buildApi({ context, health, registry });
   // Before anything can be sealed here: whoever replaces keys must know of it.
   await heartbeat.runOnce();
   const url = await listen(app, config, heartbeat);
   heartbeat.start();
   clockLoop.start();
+  listener?.start();
   if (context.keyring.primaryKeyId !== undefined) mover.start();
   health.markStarted();
   const address = app.server.address();
@@ -149,7 +155,8 @@ async function openApi(options: ApiOptions, database: Database): Promise<Running
     port,
     health,
     stop: () => {
-      stopping ??= stopApi({ app, context, health, loops: [clockLoop, mover, heartbeat] });
+      const loops = [clockLoop, mover, heartbeat, ...(listener ? [listener] : [])];
+      stopping ??= stopApi({ app, context, health, loops });
       return stopping;
     },
   };
@@ -163,6 +170,22 @@ async function listen(app: ApiServer, config: ApiConfig, heartbeat: Heartbeat): 
     await heartbeat.stop();
     throw error;
   }
+}
+
+/** Undefined: what leads to Postgres passes no notifications on, and whoever waits for tasks has to look now and then. */
+function listenToSchedulers({ config, logger, taskQueues }: ApiContext): AnnouncementListener | undefined {
+  if (config.DATABASE_POOLER === 'transaction') return undefined;
+  const warnSeldom = limitRate(
+    (error: Error) => logger.warn({ err: error }, 'announcements of tasks are not heard; connecting again'),
+    OUTAGE_LOG_INTERVAL_MS,
+  );
+  return new AnnouncementListener({
+    connectionString: config.DATABASE_URL,
+    applicationName: 'punctual-api-listener',
+    onAnnounced: (queues) => taskQueues.announce(queues),
+    onChange: (isListening) => taskQueues.setListening(isListening),
+    onError: warnSeldom,
+  });
 }
 
 function describeQueues(queues: readonly QueueInfo[]): CheckResult {
@@ -181,6 +204,8 @@ async function stopApi(parts: {
   if (context.config.API_DRAIN_DELAY_MS > 0) {
     await new Promise((resolve) => setTimeout(resolve, context.config.API_DRAIN_DELAY_MS));
   }
+  // Or the close would wait for whoever waits for a task.
+  context.taskQueues.stop();
   // Connections whose last answer went out after the close began would otherwise be kept for their whole idle time.
   const sweep = setInterval(() => parts.app.server.closeIdleConnections(), IDLE_SWEEP_INTERVAL_MS);
   await parts.app.close().finally(() => clearInterval(sweep));
@@ -188,6 +213,7 @@ async function stopApi(parts: {
     context.timerBatcher.flush(),
     context.namedTimerBatcher.flush(),
     context.keyedTimerBatcher.flush(),
+    context.taskEnds.flush(),
   ]);
   await Promise.all(parts.loops.map((loop) => loop.stop()));
   await context.database.close();
@@ -221,11 +247,13 @@ export async function createApiContext(parts: {
       () => metrics,
     ),
   );
+  let taskQueues: TaskQueues | undefined;
   const metrics = createApiMetrics(registry, {
     countWaitingQueries: (pool) => database[pool].waitingCount,
     countWaitingTimers: () =>
       timerBatcher.waitingCount + namedTimerBatcher.waitingCount + keyedTimerBatcher.waitingCount,
     countBodyBytes: () => bodyRoom.takenBytes,
+    countLeaseWaits: () => taskQueues?.waitingCount ?? 0,
   });
   const context = {
     config,
@@ -251,6 +279,13 @@ export async function createApiContext(parts: {
     keyring: parseEncryptionKeys(config.ENCRYPTION_KEYS),
     maxWaitMs: Math.ceil(config.MAX_WAIT_YEARS * DAYS_PER_YEAR) * DAY_MS,
   };
-  const keyedTimerBatcher = createKeyedTimerBatcher(context);
-  return { ...context, keyedTimerBatcher };
+  const withPull = {
+    ...context,
+    taskQueues: new TaskQueues(context),
+    taskEnds: createEndBatcher(context),
+    leaseKey: await readLeaseKey(database.ordinary),
+  };
+  taskQueues = withPull.taskQueues;
+  const keyedTimerBatcher = createKeyedTimerBatcher(withPull);
+  return { ...withPull, keyedTimerBatcher };
 }

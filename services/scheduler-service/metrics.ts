@@ -19,6 +19,8 @@ export interface SchedulerMetrics {
   clockOffsetSeconds: Gauge;
   clockErrorSeconds: Gauge;
   clockSteps: Gauge;
+  pullsAnnounced: Counter;
+  pullAnnouncements: Counter;
 }
 
 /** Every metric of the scheduler, in `registry`. */
@@ -112,6 +114,16 @@ export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
     clockSteps: new Gauge({
       name: 'scheduler_clock_steps',
       help: 'How often one of both clocks was seen to be set.',
+      registers,
+    }),
+    pullsAnnounced: new Counter({
+      name: 'scheduler_pulls_announced_total',
+      help: 'Due timers that wait for pull workers, seen for the first time.',
+      registers,
+    }),
+    pullAnnouncements: new Counter({
+      name: 'scheduler_pull_announcements_total',
+      help: 'Task queues of which the apis were told that something is to be leased.',
       registers,
     }),
   };

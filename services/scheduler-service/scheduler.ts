@@ -9,6 +9,7 @@ import { Dispatcher } from './dispatcher.ts';
 import { createSchedulerMetrics } from './metrics.ts';
 import { PartitionManager } from './partition-manager.ts';
 import { Pruner } from './pruner.ts';
+import { PullAnnouncer } from './pull-announcer.ts';
 import { ReadAhead } from './read-ahead.ts';
 import { RecentHints } from './recent-hints.ts';
 
@@ -93,6 +94,14 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
       metrics,
       logger,
     });
+    const announcer = new PullAnnouncer({
+      database,
+      clock,
+      listOwned: () => partitions.listOwned(),
+      intervalMs: config.SCHEDULER_READ_INTERVAL_MS,
+      metrics,
+      logger,
+    });
     const pruner = new Pruner({ database, clock, retentionDays: config.RETENTION_DAYS, logger });
 
     health.addCheck('postgres', true, async () => {
@@ -100,12 +109,13 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
       return { status: 'ok' };
     });
     health.addCheck('queue', false, async () => ({ status: 'ok', ...(await chunks.readFigures()) }));
-    for (const role of [partitions, readAhead, pruner]) health.addLoop(role.loop);
+    for (const role of [partitions, readAhead, announcer, pruner]) health.addLoop(role.loop);
     const ops = await opening.listen();
 
     dispatcher.start();
     partitions.start();
     readAhead.start();
+    announcer.start();
     pruner.start();
     health.markStarted();
     logger.info({ schedulerId: id, port: ops.port, partitionCount, queue: chunks.backend }, 'the scheduler is running');
@@ -113,7 +123,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
     let stopping: Promise<void> | undefined;
     const stop = async () => {
       health.markDraining();
-      await Promise.all([readAhead.stop(), pruner.stop()]);
+      await Promise.all([readAhead.stop(), announcer.stop(), pruner.stop()]);
       await dispatcher.stop();
       await partitions.stop();
       await chunks.close();

@@ -1,6 +1,6 @@
+import type { Outcome } from '@punctual/database';
 import { expect, test, vi } from 'vitest';
 import { AttemptRunner, type AttemptRunnerOptions } from './attempt-runner.ts';
-import type { Outcome } from './outcome.ts';
 import type { AttemptRequest } from './targets/http-target.ts';
 
 const timer = {
@@ -16,6 +16,7 @@ const timer = {
   workflow_id: null,
   workflow_version: null,
   task_key: 'a',
+  path: null,
   action: '{"type":"http","url":"http://127.0.0.1:9/"}',
   payload: null,
   retry: null,
@@ -39,6 +40,7 @@ function openRunner(query: () => Promise<{ rows: object[] }>, secrets: object = 
     report: vi.fn(),
     suggestPostponeMs: () => 1_234,
   };
+  const gates = { mayBegin: vi.fn(() => true), refresh: vi.fn(async () => {}), needsRunAge: vi.fn(() => false) };
   const options = {
     database: { hot: { query } },
     workflowVersions: {},
@@ -50,6 +52,7 @@ function openRunner(query: () => Promise<{ rows: object[] }>, secrets: object = 
       leave: (_origin: string, heldMs: number | undefined) => left.push(heldMs),
     },
     circuits,
+    gates,
     circuitHoldMaxMs: 60_000,
     onOutcome: (outcome: Outcome) => outcomes.push(outcome),
     metrics: {
@@ -61,7 +64,7 @@ function openRunner(query: () => Promise<{ rows: object[] }>, secrets: object = 
     },
     logger: { error: () => {} },
   } as unknown as AttemptRunnerOptions;
-  return { runner: new AttemptRunner(options), outcomes, perform, circuits, enter, left, timersHeldByCircuit };
+  return { runner: new AttemptRunner(options), outcomes, perform, circuits, gates, enter, left, timersHeldByCircuit };
 }
 
 test('a lost attempt of a cancelled run is not sent again', async () => {
@@ -198,4 +201,39 @@ test('gate and circuits know an endpoint by the name that its connections have, 
   await runner.run({ ...timer, action: '{"type":"http","url":"http://host.example.:9/a"}' }, performance.now());
   expect(enter.mock.calls).toEqual([['http://host.example:9']]);
   expect(circuits.report.mock.calls[0]![1]).toBe('http://host.example:9');
+});
+
+test('a lost attempt of a run that was paused meanwhile is not sent again, and goes back to be parked', async () => {
+  const { runner, outcomes, perform } = openRunner(standing);
+  await runner.run({ ...timer, run_status: 'paused' as never }, performance.now());
+  expect(perform).not.toHaveBeenCalled();
+  expect(outcomes).toMatchObject([{ kind: 'held', version: timer.version }]);
+});
+
+test('an attempt that a gate holds back is not sent, and goes back by way of the gates that it has to pass', async () => {
+  const { runner, outcomes, perform, gates } = openRunner(standing);
+  gates.mayBegin.mockReturnValue(false);
+  await runner.run(timer, performance.now());
+  expect(gates.refresh).toHaveBeenCalledOnce();
+  expect(perform).not.toHaveBeenCalled();
+  expect(outcomes).toMatchObject([{ kind: 'held', version: timer.version, gates: [{ kind: 'origin', name: ORIGIN }] }]);
+});
+
+test('an attempt that a gate holds back while its connection opens does not count, and its slot tells nothing of the pace', async () => {
+  const { runner, outcomes, perform, left, circuits } = openRunner(standing);
+  perform.mockResolvedValue({ outcome: 'unsent', cause: 'held', durationMs: 1, contact: 'unknown' });
+  await runner.run(timer, performance.now());
+  expect(outcomes).toMatchObject([{ kind: 'held' }]);
+  expect(left).toEqual([undefined]);
+  expect(circuits.report.mock.calls).toEqual([[timer.tenant_id, ORIGIN, 'unknown', 'passed']]);
+});
+
+test('of a workflow that was cancelled only runs are held back that are older', async () => {
+  const { runner, outcomes, perform, gates } = openRunner(async () => ({ rows: [{ created_at: 7 }] }));
+  gates.needsRunAge.mockReturnValue(true);
+  gates.mayBegin.mockReturnValueOnce(false);
+  await runner.run(timer, performance.now());
+  expect(gates.mayBegin.mock.lastCall).toMatchObject([{ runCreatedAt: 7 }]);
+  expect(perform).toHaveBeenCalledOnce();
+  expect(outcomes).toMatchObject([{ kind: 'finished' }]);
 });

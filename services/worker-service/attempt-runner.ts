@@ -1,17 +1,41 @@
-import type { Database, StartedTimer, WorkflowVersions } from '@punctual/database';
-import { type Keyring, LOST_IN_A_ROW_MAX, UnreadableSecretError } from '@punctual/domain';
+import {
+  type AttemptResult,
+  type Database,
+  decideOutcome,
+  FlowReader,
+  giveUpLost,
+  giveUpUnsent,
+  hold,
+  type Outcome,
+  postpone,
+  readRunAge,
+  type StartedTimer,
+  type WorkflowVersions,
+} from '@punctual/database';
+import {
+  ExpressionError,
+  type ExpressionValues,
+  isBodyless,
+  type Keyring,
+  LOST_IN_A_ROW_MAX,
+  SYSTEM_TENANT_ID,
+  type SystemAction,
+  UnreadableSecretError,
+} from '@punctual/domain';
 import { type Logger, limitRate, OUTAGE_LOG_INTERVAL_MS } from '@punctual/runtime';
+import { type AttemptGates, type GateSubject, listGateKeys } from './gates.ts';
 import type { WorkerMetrics } from './metrics.ts';
-import { type AttemptResult, decideOutcome, giveUpLost, type Outcome, postpone } from './outcome.ts';
 import { ActionPreparer, describeTimer, type PreparedAction, type PreparedTimer } from './prepared-action.ts';
 import type { SigningSecrets } from './signing-secrets.ts';
 import { StartChecks } from './start-checks.ts';
+import type { SystemTarget } from './system/system-target.ts';
 import type { SendingRight, UnsentAttempt } from './targets/http-attempt.ts';
 import type { Contact } from './targets/http-outcome.ts';
 import type { AttemptRequest, HttpTarget } from './targets/http-target.ts';
 import { performNoop } from './targets/noop-target.ts';
 import type { OriginCircuits } from './targets/origin-circuits.ts';
 import type { OriginGate } from './targets/origin-gate.ts';
+import { limitOutput, withoutOutput } from './task-output.ts';
 
 export interface AttemptRunnerOptions {
   database: Database;
@@ -22,6 +46,9 @@ export interface AttemptRunnerOptions {
   http: HttpTarget;
   gate: OriginGate;
   circuits: OriginCircuits;
+  gates: AttemptGates;
+  /** For the system's own timers. */
+  system: SystemTarget;
   /** How long after its due time a timer is held back by a circuit; then its attempts are made whatever came of others' (ms). */
   circuitHoldMaxMs: number;
   /** Takes each timer's outcome, exactly once. */
@@ -54,12 +81,14 @@ export class AttemptRunner {
   readonly #options: AttemptRunnerOptions;
   readonly #preparer: ActionPreparer;
   readonly #startChecks: StartChecks;
+  readonly #flows: FlowReader;
   readonly #warnUnreadable: (error: UnreadableSecretError, timerId: string) => void;
   readonly #warnNotMade: (error: unknown, timerId: string) => void;
 
   constructor(options: AttemptRunnerOptions) {
     this.#options = options;
     this.#startChecks = new StartChecks(options.database);
+    this.#flows = new FlowReader(options.database);
     this.#preparer = new ActionPreparer(options.keyring, (url) => options.http.readOrigin(url));
     this.#warnNotMade = limitRate(
       (error: unknown, timerId: string) =>
@@ -75,8 +104,9 @@ export class AttemptRunner {
 
   /** `startedAt`: the earliest that the start can have been made (`performance.now()`). Never rejects. */
   async run(timer: StartedTimer, startedAt: number): Promise<void> {
-    const { onOutcome, metrics } = this.#options;
-    if (timer.lost > LOST_IN_A_ROW_MAX) {
+    const { database, workflowVersions, onOutcome, metrics } = this.#options;
+    // What the system has to do is done in the end, however many workers are lost meanwhile.
+    if (timer.lost > LOST_IN_A_ROW_MAX && timer.tenant_id !== SYSTEM_TENANT_ID) {
       onOutcome(giveUpLost(timer));
       return;
     }
@@ -87,13 +117,34 @@ export class AttemptRunner {
     }
     try {
       // Only a task of a run may have to wait for its workflow.
-      const prepared =
-        timer.workflow_id === null ? this.#preparer.prepare(timer, undefined) : await this.#prepare(timer);
-      const result = await this.#perform(timer, prepared, startedAt);
+      let prepared = timer.workflow_id === null ? this.#preparer.prepare(timer, undefined) : await this.#prepare(timer);
+      const { flow } = prepared;
+      let values: ExpressionValues | undefined;
+      if (flow) {
+        const version = await workflowVersions.read(database.hot, timer.workflow_id!, timer.workflow_version!);
+        const bar = await this.#flows.findBar(timer, version, flow);
+        if (bar !== undefined) throw new ExpressionError(bar);
+        if (flow.needs) values = await this.#flows.read(timer, version, flow);
+        if (prepared.template) prepared = { ...prepared, action: this.#preparer.render(prepared.template, values!) };
+      }
+      const subject = describeSubject(timer, prepared.action);
+      // Begun again after its worker was lost, and its run paused meanwhile.
+      if (timer.run_status === 'paused' || !(await this.#mayBegin(subject, timer))) {
+        this.#hold(timer, subject);
+        return;
+      }
+      const result = await this.#perform(timer, { prepared, subject, startedAt, values });
       if (result === undefined) return;
       metrics.attemptSeconds.observe(result.durationMs / 1000);
-      onOutcome(decideOutcome(timer, result, prepared.retry, Math.random));
+      onOutcome(
+        decideOutcome(timer, flow?.isKept ? limitOutput(result) : withoutOutput(result), prepared.retry, Math.random),
+      );
     } catch (error) {
+      if (error instanceof ExpressionError) {
+        // Another attempt would find the same.
+        onOutcome(giveUpUnsent(timer, error.message));
+        return;
+      }
       if (error instanceof UnreadableSecretError) {
         // Without its signature or its credentials the request would be refused, or worse, be taken for genuine without.
         metrics.secretsUnreadable.inc();
@@ -113,31 +164,51 @@ export class AttemptRunner {
     return this.#preparer.prepare(timer, version);
   }
 
-  // Undefined: postponed.
-  #perform(timer: StartedTimer, prepared: PreparedTimer, startedAt: number): Promise<AttemptResult | undefined> {
+  /** Whether nothing holds it back. Almost always nothing has to be asked for that. */
+  async #mayBegin(subject: GateSubject, timer: StartedTimer): Promise<boolean> {
+    const { gates, database } = this.#options;
+    if (gates.mayBegin(subject)) return true;
+    await gates.refresh();
+    if (gates.needsRunAge(subject) && timer.run_id !== null)
+      subject.runCreatedAt = await readRunAge(database.hot, timer.run_id);
+    return gates.mayBegin(subject);
+  }
+
+  // Undefined: postponed, or held back.
+  #perform(timer: StartedTimer, attempt: Attempt): Promise<AttemptResult | undefined> {
+    const { prepared, startedAt } = attempt;
     const { action } = prepared;
     switch (action.type) {
       case 'http':
-        return this.#performHttp(timer, prepared, action, startedAt);
+        return this.#performHttp(timer, action, attempt);
       case 'noop':
         this.#observeLateness(timer, startedAt);
-        return performNoop(action.durationMs, prepared.timeoutMs);
+        return performNoop(action.durationMs, prepared.timeoutMs, action.output);
+      case 'system':
+        return this.#performSystem(timer, action);
       case 'pull':
+        // Schedulers do not dispatch these. One that is here all the same, because it was stored without its queue, is nothing
+        // that we can do.
         return Promise.resolve({
           outcome: 'permanent',
-          error: 'tasks for external workers are not supported yet',
+          error: 'the timer is for workers that lease tasks, and was given to one that does not',
           durationMs: 0,
         });
     }
   }
 
-  async #performHttp(
-    timer: StartedTimer,
-    prepared: PreparedTimer,
-    action: HttpAction,
-    startedAt: number,
-  ): Promise<AttemptResult | undefined> {
-    const { http, gate, circuits, circuitHoldMaxMs, secrets } = this.#options;
+  async #performSystem(timer: StartedTimer, action: SystemAction): Promise<AttemptResult | undefined> {
+    const { system, onOutcome } = this.#options;
+    const beganAt = performance.now();
+    const turn = await system.perform(action);
+    if (turn === 'done') return { outcome: 'succeeded', durationMs: performance.now() - beganAt };
+    onOutcome(postpone(timer, turn.againInMs));
+    return undefined;
+  }
+
+  async #performHttp(timer: StartedTimer, action: HttpAction, attempt: Attempt): Promise<AttemptResult | undefined> {
+    const { subject, startedAt } = attempt;
+    const { http, gate, gates, circuits, circuitHoldMaxMs, secrets } = this.#options;
     let signingSecrets = secrets.peek(timer.tenant_id) ?? (await secrets.read(timer.tenant_id));
     const mayBeHeld = timer.started_at - timer.due_at < circuitHoldMaxMs;
     if (mayBeHeld && circuits.mustWait(timer.tenant_id, action.origin)) return this.#holdBack(timer, action.origin);
@@ -163,12 +234,13 @@ export class AttemptRunner {
       this.#observeLateness(timer, startedAt);
       let contact: Contact = 'unknown';
       try {
-        const right = { goodUntil, ask: () => this.#startChecks.check(timer) };
-        const result = await http.perform(describeRequest(timer, prepared.timeoutMs, action, signingSecrets, right));
+        const mayBegin = () => gates.mayBegin(subject);
+        const right = { mayBegin, goodUntil, ask: () => this.#startChecks.check(timer) };
+        const result = await http.perform(describeRequest(timer, action, signingSecrets, right, attempt));
         contact = result.contact;
         if (result.outcome !== 'unsent') return result;
         isSent = false;
-        return this.#takeBack(timer, action.origin, result);
+        return this.#takeBack(timer, subject, result);
       } finally {
         circuits.report(timer.tenant_id, action.origin, contact, admission);
       }
@@ -177,11 +249,16 @@ export class AttemptRunner {
     }
   }
 
-  #takeBack(timer: StartedTimer, origin: string, { cause, error }: UnsentAttempt): undefined {
+  #takeBack(timer: StartedTimer, subject: GateSubject, { cause, error }: UnsentAttempt): undefined {
+    if (cause === 'held') return this.#hold(timer, subject);
     if (cause === 'void') return this.#giveBack(timer, 0);
-    if (cause === 'noRoom') return this.#giveBack(timer, this.#options.gate.suggestPostponeMs(origin));
+    if (cause === 'noRoom') return this.#giveBack(timer, this.#options.gate.suggestPostponeMs(subject.origin!));
     this.#warnNotMade(new Error(error ?? cause), timer.id);
     this.#options.onOutcome(postpone(timer, OWN_FAULT_POSTPONE_MS));
+  }
+
+  #hold(timer: StartedTimer, subject: GateSubject): undefined {
+    this.#options.onOutcome(hold(timer, listGateKeys(subject)));
   }
 
   #giveBack(timer: StartedTimer, waitMs: number): undefined {
@@ -201,20 +278,39 @@ export class AttemptRunner {
   }
 }
 
+/** What an attempt needs besides its timer. */
+interface Attempt {
+  prepared: PreparedTimer;
+  subject: GateSubject;
+  /** See `run`. */
+  startedAt: number;
+  /** What the flow of its run gives it. */
+  values: ExpressionValues | undefined;
+}
+
+function describeSubject(timer: StartedTimer, action: PreparedAction): GateSubject {
+  return {
+    tenantId: timer.tenant_id,
+    workflowId: timer.workflow_id,
+    ...(action.type === 'http' && { origin: action.origin }),
+    ...(action.type === 'pull' && { queue: action.queue }),
+  };
+}
+
 function describeRequest(
   timer: StartedTimer,
-  timeoutMs: number,
   action: HttpAction,
   signingSecrets: readonly string[],
   right: SendingRight,
+  { prepared: { timeoutMs, flow }, values }: Attempt,
 ): AttemptRequest {
-  const hasBody = action.method !== 'GET' && action.method !== 'HEAD';
   return {
     url: action.url,
     method: action.method,
     headers: action.headers,
-    body: hasBody ? (action.body ?? describeTimer(timer)) : undefined,
+    body: isBodyless(action.method) ? undefined : (action.body ?? describeTimer(timer, values)),
     timeoutMs,
+    keepsOutput: flow?.isKept ?? false,
     timerId: timer.id,
     attempt: timer.attempt,
     dueAt: timer.due_at,

@@ -14,6 +14,10 @@ export interface WorkerMetrics {
   hintsEarly: Counter;
   timersPostponed: Counter;
   timersHeldByCircuit: Counter;
+  timersHeld: Counter;
+  gates: Gauge;
+  bulkSeconds: Histogram;
+  bulkTargets: Counter<'outcome'>;
   circuitsOpen: Gauge;
   circuitsOpened: Counter;
   secretsUnreadable: Counter;
@@ -81,6 +85,23 @@ export function createWorkerMetrics(registry: Registry): WorkerMetrics {
     timersHeldByCircuit: new Counter({
       name: 'worker_timers_postponed_by_circuit_total',
       help: 'Started timers given back unsent because the circuit of their endpoint was open.',
+      registers,
+    }),
+    timersHeld: new Counter({
+      name: 'worker_timers_parked_total',
+      help: 'Started timers given back unsent because their workflow, queue or origin is paused.',
+      registers,
+    }),
+    gates: new Gauge({
+      name: 'worker_gates',
+      help: 'Workflows, queues and origins that this worker knows to be paused, or cancelled and not yet gone through.',
+      registers,
+    }),
+    bulkSeconds: seconds('worker_bulk_portion_duration_seconds', 'Time of one portion of a bulk operation.'),
+    bulkTargets: new Counter({
+      name: 'worker_bulk_targets_total',
+      help: 'Timers, dead letters and runs that bulk operations went through here, by outcome: done, failed.',
+      labelNames: ['outcome'],
       registers,
     }),
     circuitsOpen: new Gauge({

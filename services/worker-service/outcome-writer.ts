@@ -1,10 +1,14 @@
 import {
+  admitOutputs,
   type Database,
   endRunTimers,
   type FinishedAttempt,
   finishTimers,
+  type GatedTimer,
+  holdTimers,
   isDatabaseUnavailable,
   isStatementTimeout,
+  type Outcome,
   postponeTimers,
   type RescheduledAttempt,
   type ReturningTimer,
@@ -17,7 +21,6 @@ import {
 import { TIMEOUT_MS_DEFAULT } from '@punctual/domain';
 import { Batcher, type Logger, limitRate, OUTAGE_LOG_INTERVAL_MS } from '@punctual/runtime';
 import type { WorkerMetrics } from './metrics.ts';
-import type { Outcome } from './outcome.ts';
 
 export interface OutcomeWriterOptions {
   database: Database;
@@ -31,6 +34,8 @@ export interface OutcomeWriterOptions {
   onStarted: (timers: readonly StartedTimer[], startedAt: number, places: number) => void;
   /** Told, once each, of timers whose outcomes need no more care: written, or void. */
   onWritten: (ids: readonly string[]) => void;
+  /** How long a timer waits that was held back here, and that nothing holds back in the database (ms). */
+  freePauseMs: () => number;
   metrics: WorkerMetrics;
   logger: Logger;
 }
@@ -98,22 +103,25 @@ export class OutcomeWriter {
 
   // The kinds touch different rows and different tables; each is a transaction of its own.
   async #writeBatch(batch: readonly Outcome[]): Promise<void> {
-    const { database, workflowVersions } = this.#options;
+    const { database, workflowVersions, metrics } = this.#options;
     this.#countAttempts(batch);
     const single: FinishedAttempt[] = [];
     const ofRuns: RunOutcome[] = [];
     const retries: RescheduledAttempt[] = [];
     const postponed: { id: string; version: number; waitMs: number }[] = [];
     const returning: ReturningTimer[] = [];
+    const held: GatedTimer[] = [];
     for (const outcome of batch) {
       const { runId } = outcome;
       if (outcome.kind === 'finished') {
         if (runId === null) single.push(outcome.record);
-        else ofRuns.push({ id: outcome.record.id, runId, record: outcome.record });
+        else ofRuns.push({ id: outcome.record.id, runId, record: outcome.record, output: outcome.output });
       } else if (outcome.kind === 'retry') {
         const { id, version, waitMs } = outcome.record;
         if (runId === null) retries.push(outcome.record);
         else returning.push({ id, version, runId, waitMs, record: outcome.record });
+      } else if (outcome.kind === 'held') {
+        held.push(outcome);
       } else {
         const { id, version, waitMs } = outcome;
         if (runId === null) postponed.push(outcome);
@@ -128,6 +136,12 @@ export class OutcomeWriter {
       this.#writeAll(returning, async (timers) => {
         const { waiting, cancelled } = await returnRunTimers(database.hot, workflowVersions, timers);
         return waiting.length + this.#countEnded(cancelled.map(() => ({ state: 'cancelled' })));
+      }),
+      this.#writeAll(held, async (timers) => {
+        const freePauseMs = this.#options.freePauseMs();
+        const { parked, waiting, cancelled } = await holdTimers(database.hot, workflowVersions, timers, freePauseMs);
+        metrics.timersHeld.inc(parked.length);
+        return parked.length + waiting.length + this.#countEnded(cancelled.map(() => ({ state: 'cancelled' })));
       }),
     ]);
   }
@@ -159,11 +173,15 @@ export class OutcomeWriter {
         database.hot,
         workflowVersions,
         items.map((item) => item.runId),
-        (client) =>
-          finishTimers(
+        async (client, runs) => {
+          const admitted = await admitOutputs(client, workflowVersions, runs, items);
+          const outputs = new Map(admitted.map(({ id, output }) => [id, output]));
+          const ended = await finishTimers(
             client,
-            items.map((item) => item.record),
-          ),
+            admitted.map((item) => item.record),
+          );
+          return ended.map((timer) => ({ ...timer, output: outputs.get(timer.id) }));
+        },
         {
           countMax: places,
           timeoutMsDefault: TIMEOUT_MS_DEFAULT,
@@ -202,7 +220,7 @@ export class OutcomeWriter {
   #countAttempts(batch: readonly Outcome[]): void {
     const counts = new Map<string, number>();
     for (const outcome of batch) {
-      if (outcome.kind === 'postponed') continue;
+      if (outcome.kind === 'postponed' || outcome.kind === 'held') continue;
       const name = outcome.record.outcome;
       counts.set(name, (counts.get(name) ?? 0) + 1);
     }
@@ -278,6 +296,8 @@ interface RunOutcome {
   id: string;
   runId: string;
   record: FinishedAttempt;
+  /** What others need of it, JSON text. */
+  output: string | undefined;
 }
 
 /** Outcomes of one write. `faults` counts the tries that Postgres refused. */
@@ -286,8 +306,13 @@ interface Portion<Item> {
   faults: number;
 }
 
+// A task whose output others need has not succeeded without it: they would go on with nothing.
 function withoutTexts<Item extends object>(item: Item): Item {
-  if ('record' in item) return { ...item, record: item.record && withoutTexts(item.record as object) };
+  if ('record' in item) {
+    const record = item.record ? withoutTexts(item.record as object) : null;
+    const isLost = 'output' in item && item.output !== undefined;
+    return { ...item, output: undefined, record: isLost ? { ...record, state: 'dead', outcome: 'permanent' } : record };
+  }
   return 'responseBody' in item
     ? { ...item, responseBody: null, error: 'what the endpoint said could not be stored' }
     : item;

@@ -18,6 +18,7 @@ const makeStarted = (fields: Partial<StartedTimer>): StartedTimer => ({
   workflow_id: null,
   workflow_version: null,
   task_key: null,
+  path: null,
   action: null,
   payload: null,
   retry: null,
@@ -61,6 +62,21 @@ describe('a prepared action', () => {
       retry: RETRY_DEFAULT,
       timeoutMs: TIMEOUT_MS_DEFAULT,
     });
+  });
+
+  it('asks for the outputs before it only where its request carries them', () => {
+    const tasks = (method: 'GET' | 'HEAD' | 'PUT'): WorkflowVersion => ({
+      ...version,
+      tasks: [
+        { key: 'split', action: { type: 'noop' } },
+        { key: 'm', forEach: { task: 'split', path: '' }, action: { type: 'noop' } },
+        { key: 'join', after: ['m'], action: { type: 'http', url: 'http://a.example/x', method } },
+      ],
+    });
+    const prepare = (method: 'GET' | 'HEAD' | 'PUT') =>
+      openPreparer().prepare(makeStarted({ task_key: 'join' }), tasks(method));
+    expect(prepare('PUT').flow?.needs).toMatchObject({ reads: ['m'] });
+    for (const method of ['GET', 'HEAD'] as const) expect(prepare(method).flow).toMatchObject({ needs: undefined });
   });
 
   it("is the task's for a timer of a run, unless the timer was changed", () => {

@@ -1,13 +1,25 @@
-import type { StartedTimer, StoredTask, WorkflowVersion } from '@punctual/database';
+import {
+  describeFlow,
+  type StartedTimer,
+  type StoredTask,
+  type TaskFlow,
+  type WorkflowVersion,
+} from '@punctual/database';
 import {
   type Action,
   type ActionMethod,
+  type ActionTemplate,
+  compileAction,
   completeRetryPolicy,
+  type ExpressionValues,
+  isBodyless,
   type Keyring,
   openAction,
   type PartialRetryPolicy,
+  planRun,
   type RetryPolicy,
   SEALED_PREFIX,
+  type SystemAction,
   TIMEOUT_MS_DEFAULT,
 } from '@punctual/domain';
 
@@ -23,11 +35,16 @@ export type PreparedAction =
       /** The customer's own body, serialised; undefined: the timer's description is sent. */
       body: string | undefined;
     }
-  | { type: 'noop'; durationMs: number }
-  | { type: 'pull'; queue: string };
+  | { type: 'noop'; durationMs: number; output: string | undefined }
+  | { type: 'pull'; queue: string }
+  | SystemAction;
 
 export interface PreparedTimer {
+  /** With templates: as it was written, to be rendered by `template` first. */
   action: PreparedAction;
+  template: ActionTemplate | undefined;
+  /** Of a run's task that others depend on for more than its end, or that depends on them. */
+  flow: TaskFlow | undefined;
   retry: RetryPolicy;
   timeoutMs: number;
 }
@@ -49,7 +66,7 @@ export class ActionPreparer {
    */
   readonly #actions = new Map<string, PreparedAction>();
   #length = 0;
-  readonly #taskActions = new WeakMap<StoredTask, PreparedAction>();
+  readonly #taskActions = new WeakMap<StoredTask, PreparedTask>();
 
   constructor(keyring: Keyring, readOrigin: (url: string) => string) {
     this.#keyring = keyring;
@@ -61,13 +78,18 @@ export class ActionPreparer {
    * of that version, which no code path stores, and UnreadableSecretError when a secret in it can not be decrypted.
    */
   prepare(timer: StartedTimer, version: WorkflowVersion | undefined): PreparedTimer {
-    const task = version?.tasks.find((candidate) => candidate.key === timer.task_key);
+    const index = version ? (planRun(version.tasks).indexByKey.get(timer.task_key ?? '') ?? -1) : -1;
+    const task = version?.tasks[index];
     const ownRetry = timer.retry === null ? undefined : (JSON.parse(timer.retry) as PartialRetryPolicy);
+    // An action that was changed for this timer is sent as it is written.
+    const { action, template } =
+      timer.action === null
+        ? this.#prepareTask(task, version, timer.tenant_id)
+        : { action: this.#prepareText(timer.action, timer.tenant_id), template: undefined };
     return {
-      action:
-        timer.action === null
-          ? this.#prepareTask(task, timer.tenant_id)
-          : this.#prepareText(timer.action, timer.tenant_id),
+      action,
+      template,
+      flow: task && describeFlow(version!, index, template, isOwnDescription(action)),
       retry: completeRetryPolicy(ownRetry ?? task?.retry),
       timeoutMs: timer.timeout_ms ?? task?.timeoutMs ?? TIMEOUT_MS_DEFAULT,
     };
@@ -77,7 +99,7 @@ export class ActionPreparer {
     const known = this.#actions.get(text);
     if (known) return known;
     if (text.includes(SEALED_PREFIX)) return this.#prepareSealed(text, tenantId);
-    return this.#remember(text, this.#prepareAction(JSON.parse(text) as Action));
+    return this.#remember(text, this.#prepareAction(JSON.parse(text) as Action | SystemAction));
   }
 
   #prepareSealed(text: string, tenantId: string): PreparedAction {
@@ -99,20 +121,32 @@ export class ActionPreparer {
     return prepared;
   }
 
+  /** The action of one instance of a task. Throws ExpressionError. */
+  render(template: ActionTemplate, values: ExpressionValues): PreparedAction {
+    return this.#prepareAction(template.render(values));
+  }
+
   // A workflow belongs to one tenant, and its versions are read by their ids.
-  #prepareTask(task: StoredTask | undefined, tenantId: string): PreparedAction {
-    if (!task) throw new Error('the timer has no action, and its workflow no such task');
+  #prepareTask(task: StoredTask | undefined, version: WorkflowVersion | undefined, tenantId: string): PreparedTask {
+    if (!task || !version) throw new Error('the timer has no action, and its workflow no such task');
     let prepared = this.#taskActions.get(task);
     if (!prepared) {
-      prepared = this.#prepareAction(openAction(task.action, tenantId, this.#keyring));
+      const action = openAction(task.action, tenantId, this.#keyring);
+      const plan = planRun(version.tasks);
+      const hasItem = plan.scopeOf[plan.indexByKey.get(task.key)!] !== 0;
+      const template = task.hasTemplates ? compileAction(action, hasItem).template : undefined;
+      prepared = { action: this.#prepareAction(action), template };
       this.#taskActions.set(task, prepared);
     }
     return prepared;
   }
 
-  #prepareAction(action: Action): PreparedAction {
-    if (action.type === 'noop') return { type: 'noop', durationMs: action.durationMs ?? 0 };
-    if (action.type === 'pull') return action;
+  #prepareAction(action: Action | SystemAction): PreparedAction {
+    if (action.type === 'noop') {
+      const output = action.output === undefined ? undefined : JSON.stringify(action.output);
+      return { type: 'noop', durationMs: action.durationMs ?? 0, output };
+    }
+    if (action.type === 'pull' || action.type === 'system') return action;
     return {
       type: 'http',
       url: action.url,
@@ -124,16 +158,35 @@ export class ActionPreparer {
   }
 }
 
+interface PreparedTask {
+  action: PreparedAction;
+  template: ActionTemplate | undefined;
+}
+
+function isOwnDescription(action: PreparedAction): boolean {
+  return action.type === 'http' && action.body === undefined && !isBodyless(action.method);
+}
+
 function measure(name: string, prepared: PreparedAction): number {
   return name.length + (prepared.type === 'http' ? (prepared.body?.length ?? 0) : 0);
 }
 
-/** The body of a request whose action has none: what the timer is, as JSON. `payload` and `input` stand as they were stored. */
-export function describeTimer(timer: StartedTimer): string {
+/**
+ * The body of a request whose action has none: what the timer is, as JSON. `payload` and `input` stand as they were stored.
+ * `values`: what the flow of its run gives it.
+ */
+export function describeTimer(timer: StartedTimer, values?: ExpressionValues): string {
   const { id, attempt, payload, input } = timer;
   const runId = timer.run_id === null ? 'null' : `"${timer.run_id}"`;
   const workflowId = timer.workflow_id === null ? 'null' : `"${timer.workflow_id}"`;
   const taskKey = timer.task_key === null ? 'null' : JSON.stringify(timer.task_key);
   const dueAt = new Date(timer.due_at).toISOString();
-  return `{"timerId":"${id}","runId":${runId},"workflowId":${workflowId},"taskKey":${taskKey},"attempt":${attempt},"dueAt":"${dueAt}","payload":${payload ?? 'null'},"input":${input ?? 'null'}}`;
+  return `{"timerId":"${id}","runId":${runId},"workflowId":${workflowId},"taskKey":${taskKey},"attempt":${attempt},"dueAt":"${dueAt}","payload":${payload ?? 'null'},"input":${input ?? 'null'}${describeValues(values)}}`;
+}
+
+function describeValues(values: ExpressionValues | undefined): string {
+  if (!values) return '';
+  const { item, index, inputs } = values;
+  const ofElement = index === undefined ? '' : `,"item":${JSON.stringify(item ?? null)},"index":${index}`;
+  return Object.keys(inputs).length === 0 ? ofElement : `${ofElement},"inputs":${JSON.stringify(inputs)}`;
 }

@@ -5,6 +5,7 @@ import {
   connectDatabase,
   DatabaseClock,
   HEARTBEAT_INTERVAL_MS,
+  readPartitionCount,
   removeServiceInstance,
   type ServiceInstance,
   synchronizeClock,
@@ -27,9 +28,12 @@ import { AttemptRunner } from './attempt-runner.ts';
 import { WAITING_SHARE, type WorkerConfig } from './config.ts';
 import { Consumer } from './consumer.ts';
 import { createHostResolver } from './egress/host-resolver.ts';
+import { Gates } from './gates.ts';
 import { createWorkerMetrics, type WorkerMetrics } from './metrics.ts';
 import { OutcomeWriter } from './outcome-writer.ts';
 import { SigningSecrets } from './signing-secrets.ts';
+import { BulkWorker } from './system/bulk-operation.ts';
+import { createSystemTarget } from './system/system-target.ts';
 import { createHttpTarget } from './targets/http-target.ts';
 import { createOriginCircuits, type OpenCircuit } from './targets/origin-circuits.ts';
 import { createOriginGate } from './targets/origin-gate.ts';
@@ -124,8 +128,16 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
         consumer.takeTasks(timers, startedAt, places);
       },
       onWritten: (ids) => consumer.release(ids),
+      freePauseMs: () => gates.freePauseMs,
       metrics,
       logger,
+    });
+    const id = createId();
+    const gates = new Gates({
+      database,
+      instanceId: id,
+      onError: (error) => warnSeldom(error as Error, 'could not look whether something is paused; trying again'),
+      metrics,
     });
     const runner = new AttemptRunner({
       database,
@@ -135,6 +147,16 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       http,
       gate,
       circuits,
+      gates,
+      system: createSystemTarget({
+        bulk: new BulkWorker({
+          database,
+          workflowVersions,
+          partitionCount: await readPartitionCount(database),
+          metrics,
+          logger,
+        }),
+      }),
       circuitHoldMaxMs: config.WORKER_CIRCUIT_HOLD_MAX_MS,
       onOutcome: (outcome) => writer.add(outcome),
       metrics,
@@ -155,7 +177,6 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
     });
     opened.push(() => consumer.stop());
 
-    const id = createId();
     const instance: ServiceInstance = {
       id,
       role: 'worker',
@@ -191,10 +212,15 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
     });
     health.addCheck('queue', false, async () => ({ status: 'ok', ...(await queue.readFigures()) }));
     health.addLoop(heartbeat);
+    health.addLoop(gates.loop);
     const ops = await opening.listen();
 
-    consumer.start();
+    // Whoever closes a gate has to see this worker before it sends anything.
+    await beatServiceInstance(database.hot, instance);
+    opened.push(() => gates.loop.stop());
+    gates.loop.start();
     heartbeat.start();
+    consumer.start();
     health.markStarted();
     logger.info({ workerId: id, port: ops.port, queue: queue.backend }, 'the worker is running');
 
@@ -205,6 +231,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       gate.close();
       await consumer.waitUntilIdle();
       await writer.flush();
+      await gates.loop.stop();
       await heartbeat.stop();
       await removeServiceInstance(database.hot, id).catch((error: Error) =>
         logger.debug({ err: error }, 'could not say goodbye'),

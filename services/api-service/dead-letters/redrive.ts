@@ -2,17 +2,12 @@ import {
   asTenant,
   type ChangeOrigin,
   inTransaction,
-  type LockedRun,
-  lockRuns,
-  type RedrivenTimer,
-  readRunIdsOfDeadLetters,
+  type Redriven,
   readTimers,
   recordChanges,
-  redriveTimers,
-  reviveRuns,
+  redriveDeadLetters,
   type Transaction,
 } from '@punctual/database';
-import { decodeTaskStates, encodeTaskStates } from '@punctual/domain';
 import type { ApiContext } from '../context.ts';
 import { ProblemError } from '../problem.ts';
 import { type ItemResult, showAmong } from '../timers/item-results.ts';
@@ -41,34 +36,18 @@ export async function redriveEach(
   return client ? work(client) : inTransaction(asTenant(context.database, tenantId).hot, work);
 }
 
-/** Which of those named are live again, and which are not because their run was cancelled. */
-export interface Redriven {
-  all: ReadonlySet<string>;
-  refused: ReadonlySet<string>;
-}
-
 /** The same within a transaction that does more, and tells the audit log of it by itself. */
-export async function redriveWithin(
+export function redriveWithin(
   context: ApiContext,
   client: Transaction,
   tenantId: string,
   ids: readonly string[],
 ): Promise<Redriven> {
-  const letters = await readRunIdsOfDeadLetters(client, tenantId, ids);
-  const runIds = letters.flatMap(({ runId }) => (runId === null ? [] : [runId]));
-  const runs = new Map((await lockRuns(client, [...new Set(runIds)])).map((run) => [run.id, run]));
-  // A run that a person cancelled begins nothing more.
-  const isOfCancelledRun = (runId: string | null) => runId !== null && runs.get(runId)?.status === 'cancelled';
-  const chosen = letters.filter(({ runId }) => !isOfCancelledRun(runId)).map(({ id }) => id);
-  const refusal = await context.liveTimers.take(tenantId, chosen.length, client);
-  if (refusal) throw refusal;
-  const pausedRunIds = [...runs.values()].filter(({ status }) => status === 'paused').map(({ id }) => id);
-  const redriven = await redriveTimers(client, tenantId, chosen, pausedRunIds);
-  await revive(context, client, runs, redriven);
-  return {
-    all: new Set(redriven.map(({ id }) => id)),
-    refused: new Set(letters.filter(({ runId }) => isOfCancelledRun(runId)).map(({ id }) => id)),
-  };
+  return redriveDeadLetters(client, context.workflowVersions, tenantId, ids, async (count) => {
+    const refusal = await context.liveTimers.take(tenantId, count, client);
+    if (refusal) throw refusal;
+    return count;
+  });
 }
 
 async function showRedriven(
@@ -87,29 +66,6 @@ async function showRedriven(
     else results.push({ error: redriven.refused.has(id) ? createRunCancelled() : createNotDead() });
   }
   return results;
-}
-
-/** Writes into the runs that these tasks are live again. */
-async function revive(
-  context: ApiContext,
-  client: Transaction,
-  runs: ReadonlyMap<string, LockedRun>,
-  redriven: readonly RedrivenTimer[],
-): Promise<void> {
-  const revived: { id: string; taskStates: string; status: 'running' | 'paused' }[] = [];
-  for (const [runId, tasks] of Map.groupBy(redriven, (timer) => timer.runId)) {
-    const run = runId === null ? undefined : runs.get(runId);
-    if (!run) continue;
-    const version = await context.workflowVersions.read(client, run.workflow_id, run.workflow_version);
-    const states = decodeTaskStates(run.task_states);
-    for (const { taskKey } of tasks) states[version.tasks.findIndex(({ key }) => key === taskKey)] = 'live';
-    revived.push({
-      id: run.id,
-      taskStates: encodeTaskStates(states),
-      status: run.status === 'paused' ? 'paused' : 'running',
-    });
-  }
-  await reviveRuns(client, revived);
 }
 
 function createNotDead(): ProblemError {

@@ -3,10 +3,13 @@ import {
   Action,
   ApiKey,
   Attempt,
+  BulkChange,
+  BulkOperation,
   DateDelay,
   DeadLetter,
   Delay,
   DurationDelay,
+  Gate,
   HttpAction,
   Labels,
   Ledger,
@@ -28,6 +31,7 @@ import {
   Workflow,
   WorkflowTask,
   WorkflowVersion,
+  WorkflowWithOperation,
 } from '@punctual/contracts';
 import { VERSION } from '@punctual/runtime';
 import type { ApiServer } from '../api-server.ts';
@@ -39,10 +43,13 @@ const NAMED_SCHEMAS = {
   Action,
   ApiKey,
   Attempt,
+  BulkChange,
+  BulkOperation,
   DateDelay,
   DeadLetter,
   Delay,
   DurationDelay,
+  Gate,
   HttpAction,
   Labels,
   Ledger,
@@ -64,6 +71,7 @@ const NAMED_SCHEMAS = {
   Workflow,
   WorkflowTask,
   WorkflowVersion,
+  WorkflowWithOperation,
 };
 
 const DESCRIPTION = `Holds timers and calls an HTTP endpoint when each is due.

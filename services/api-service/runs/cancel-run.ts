@@ -1,11 +1,13 @@
 import {
   advanceRuns,
   asTenant,
+  type CancelledTimer,
   type ChangeOrigin,
   cancelTimers,
   lockRuns,
   readWaitingTimersOfRun,
   recordChanges,
+  TIMERS_PER_CANCEL_MAX,
   type Transaction,
 } from '@punctual/database';
 import type { ApiContext } from '../context.ts';
@@ -33,7 +35,13 @@ export async function cancelRun(
     if (run.status === 'succeeded' || run.status === 'failed') {
       throw new ProblemError(409, 'run_finished', `The run has ${run.status} already.`);
     }
-    const cancelled = await cancelTimers(transaction, tenantId, await readWaitingTimersOfRun(transaction, id));
+    const cancelled: CancelledTimer[] = [];
+    // In the order of their ids. A run with elements may have thousands that wait.
+    const waitingIds = await readWaitingTimersOfRun(transaction, id);
+    for (let start = 0; start < waitingIds.length; start += TIMERS_PER_CANCEL_MAX) {
+      const some = waitingIds.slice(start, start + TIMERS_PER_CANCEL_MAX);
+      cancelled.push(...(await cancelTimers(transaction, tenantId, some)));
+    }
     context.requestRates.countFound(tenantId, cancelled.length);
     await advanceRuns(
       transaction,

@@ -1,16 +1,20 @@
 import type { Run } from '@punctual/contracts';
 import {
   claimRunExternalIds,
+  createDeadTimers,
+  createParkedTimers,
   createRuns,
   createSkippedTimers,
   createTimers,
   findRunsByExternalId,
   type NewTimer,
+  PARKED_FOR_RUN,
   type RunExternalId,
   readWorkflowHeads,
   recordChanges,
   TIMERS_PER_INSERT_MAX,
   type Transaction,
+  WHEN_COST_PER_RUN_MAX,
   type WorkflowHead,
 } from '@punctual/database';
 import { choosePartition, createId } from '@punctual/domain';
@@ -18,7 +22,14 @@ import { type ApiContext, readAnchorAt } from '../context.ts';
 import { refuseFaults } from '../plugins/problems.ts';
 import { ProblemError } from '../problem.ts';
 import { createWorkflowNotFound } from '../workflows/workflow-problems.ts';
-import { type BegunRun, beginRun, prepareBeginning, type RunBeginning, type RunOrder } from './run-beginning.ts';
+import {
+  type BegunRun,
+  beginRun,
+  beginsByInput,
+  prepareBeginning,
+  type RunBeginning,
+  type RunOrder,
+} from './run-beginning.ts';
 import { showRuns } from './show-runs.ts';
 
 /** What became of an order: begun, there already under its external id, or refused. */
@@ -32,6 +43,12 @@ export type RunResult =
  * answer: fifty thousand are some 5 MB of JSON and half a second of Postgres.
  */
 export const TASKS_PER_BATCH_MAX = 50_000;
+
+/**
+ * What the conditions of all first tasks of one batch may cost together, while its transaction is open: two seconds' worth. Those
+ * of single runs that happen to share a transaction are of one tenant, too.
+ */
+const WHEN_COST_PER_BATCH_MAX = 4 * WHEN_COST_PER_RUN_MAX;
 
 /** Throws ProblemError for a whole batch: 404 without the workflow, 400 when the runs have more tasks than one batch may. */
 export async function checkRunBatch(
@@ -84,14 +101,16 @@ export async function beginRuns(
     if (!refusal && !claimed.has(id)) context.liveTimers.give(order.tenantId, timers);
   }
   const anchorAt = readAnchorAt(context);
+  const purse = { left: WHEN_COST_PER_BATCH_MAX };
   const beginnings = new Map<string, RunBeginning>();
   const begun = new Map<string, BegunRun>();
   for (const { order, head, id, refusal } of candidates) {
     if (refusal || !head || (order.externalId !== null && !claimed.has(id))) continue;
     let beginning = beginnings.get(head.id);
     if (!beginning) {
-      beginning = prepareBeginning(await context.workflowVersions.read(client, head.id, head.version), anchorAt);
-      beginnings.set(head.id, beginning);
+      const version = await context.workflowVersions.read(client, head.id, head.version);
+      beginning = prepareBeginning(version, anchorAt, order.input, purse);
+      if (!beginsByInput(version)) beginnings.set(head.id, beginning);
     }
     begun.set(id, beginRun(beginning, id, order, choosePartition(id, context.partitionCount)));
   }
@@ -153,7 +172,10 @@ async function countBoundedTimers(
 ): Promise<number> {
   if (!liveTimers.isBounded(tenantId)) return 0;
   const { tasks } = await workflowVersions.read(client, head.id, head.version);
-  const roots = tasks.filter(({ after }) => after === undefined || after.length === 0);
+  const roots = tasks.filter(
+    ({ after, forEach, in: scope, onFailure }) =>
+      (after === undefined || after.length === 0) && !forEach && scope === undefined && !onFailure,
+  );
   return roots.length;
 }
 
@@ -167,16 +189,28 @@ async function storeRuns(client: Transaction, begun: readonly BegunRun[]): Promi
     begun.map(({ run }) => run),
   );
   await inPortions(
-    begun.flatMap(({ timers }) => timers),
+    begun.flatMap(({ run, timers }) => (run.status === 'paused' ? [] : timers)),
     (timers) => createTimers(client, timers),
+  );
+  await createParkedTimers(
+    client,
+    begun.flatMap(({ run, timers }) => (run.status === 'paused' ? timers : [])),
+    PARKED_FOR_RUN,
   );
   await inPortions(
     begun.flatMap(({ skipped }) => skipped),
     (timers) => createSkippedTimers(client, timers),
   );
+  await inPortions(
+    begun.flatMap(({ dead }) => dead),
+    (timers) => createDeadTimers(client, timers),
+  );
 }
 
-async function inPortions(timers: readonly NewTimer[], store: (portion: NewTimer[]) => Promise<void>): Promise<void> {
+async function inPortions<Timer extends NewTimer>(
+  timers: readonly Timer[],
+  store: (portion: Timer[]) => Promise<void>,
+): Promise<void> {
   for (let start = 0; start < timers.length; start += TIMERS_PER_INSERT_MAX) {
     await store(timers.slice(start, start + TIMERS_PER_INSERT_MAX));
   }

@@ -8,7 +8,7 @@ import type { RunOrder } from './run-beginning.ts';
 export function prepareRunOrder(
   tenantId: string,
   workflowId: string,
-  { input, externalId, labels }: RunBatchItem,
+  { input, externalId, labels, paused }: RunBatchItem,
   origin: ChangeOrigin,
 ): { order: RunOrder } | { fault: Fault } {
   const text = input === undefined ? null : JSON.stringify(input);
@@ -20,6 +20,7 @@ export function prepareRunOrder(
       input: text,
       externalId: externalId ?? null,
       labels: labels ? JSON.stringify(labels) : null,
+      isPaused: paused === true,
       origin,
     },
   };

@@ -3,9 +3,9 @@ import { expect } from 'vitest';
 import type { TestAnswer, TestApi } from './open-test-api.ts';
 import { createDeadLetter, createRunByHand, endTimer, HOUR, NOOP, startDueTimer, UNKNOWN_ID } from './timer-steps.ts';
 
-const createTimer = async (api: TestApi) =>
+export const createTimer = async (api: TestApi) =>
   (await api.request('POST', '/v1/timers', { action: NOOP, delay: HOUR })).body.id as string;
-const createWorkflow = async (api: TestApi) =>
+export const createWorkflow = async (api: TestApi) =>
   (await api.request('POST', '/v1/workflows', { name: 'w', tasks: [{ key: 'a', action: NOOP, delay: HOUR }] })).body
     .id as string;
 const createTenant = async (api: TestApi) =>
@@ -35,13 +35,13 @@ export interface Change {
   idle: { url?: string; body?: unknown; status: number }[];
 }
 
-const ofAnswer = ({ body }: TestAnswer) => [body.id as string];
+export const ofAnswer = ({ body }: TestAnswer) => [body.id as string];
 const ofResults = ({ body }: TestAnswer) =>
   body.results.flatMap(
     ({ timer, run }: { timer?: { id: string }; run?: { id: string } }) => timer?.id ?? run?.id ?? [],
   );
 
-/** Every route that changes something. The inventory in the test sees to it that none is missing. */
+/** The routes that change timers, workflows, runs and tenants. */
 export const CHANGES: Record<string, (api: TestApi) => Promise<Change>> = {
   'POST /v1/timers': async () => {
     const externalId = createId();

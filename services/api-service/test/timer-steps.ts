@@ -74,6 +74,7 @@ export async function countEverything(api: TestApi): Promise<Record<string, numb
     'workflows',
     'workflow_versions',
     'runs',
+    'task_outputs',
     'tenants',
     'api_keys',
     'signing_secrets',

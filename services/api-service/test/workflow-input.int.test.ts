@@ -99,7 +99,6 @@ const badWorkflows: [string, unknown, string][] = [
   ['no action', { name: 'n', tasks: [{ key: 'a' }] }, '/tasks/0/action'],
   ['an action without type', acting({}), '/tasks/0/action/type'],
   ['an unknown action', acting({ type: 'fax' }), '/tasks/0/action/type'],
-  ['a pull action, which can not run yet', acting({ type: 'pull', queue: 'emails' }), '/tasks/0/action/type'],
   ['no URL', acting({ type: 'http' }), '/tasks/0/action/url'],
   ['a URL that is none', acting({ type: 'http', url: 'somewhere' }), '/tasks/0/action/url'],
   ['a URL of another scheme', acting({ type: 'http', url: 'ftp://example.com/' }), '/tasks/0/action/url'],
@@ -181,7 +180,6 @@ test.each<[string, unknown, string]>([
     '/delay',
   ],
   ['a bad URL', { key: 'x', action: { type: 'http', url: 'http://10.0.0.1/' } }, '/action/url'],
-  ['a pull action', { key: 'x', action: { type: 'pull', queue: 'q' } }, '/action/type'],
   ['an unknown field', { key: 'x', action: noop, color: 'red' }, '/color'],
 ])('refuses a task with %s, and adds no version', async (_name, body, pointer) => {
   const { id } = await create();

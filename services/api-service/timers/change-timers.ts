@@ -164,6 +164,7 @@ function addAction(
   if (change.action === undefined) return [];
   const { text, faults } = prepareAction(context, tenantId, change.action as Action, stored);
   edit.action = text;
+  edit.pullQueue = change.action.type === 'pull' ? change.action.queue : null;
   return faults.map((fault) => ({ ...fault, pointer: `/action${fault.pointer}` }));
 }
 

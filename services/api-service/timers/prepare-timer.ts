@@ -55,6 +55,7 @@ export function prepareTimer(
       timeoutMs: request.timeoutMs ?? null,
       externalId: request.externalId ?? null,
       labels: request.labels === undefined ? null : JSON.stringify(request.labels),
+      pullQueue: request.action.type === 'pull' ? request.action.queue : null,
       origin,
     },
   };

@@ -1,5 +1,5 @@
 import type { NewTimer, ShownAttempt, TimerRecord, WorkflowVersion } from '@punctual/database';
-import { maskActionText } from '@punctual/domain';
+import { maskActionText, parsePath } from '@punctual/domain';
 
 /** What a timer is shown by. A new one has no more than this. */
 type ShownTimer = NewTimer & Partial<Omit<TimerRecord, keyof NewTimer>>;
@@ -36,6 +36,7 @@ function render(timer: Omit<ShownTimer, 'tenantId' | 'partition'>): string {
   if (timer.runId) text += `,"runId":"${timer.runId}"`;
   if (timer.workflowId) text += `,"workflowId":"${timer.workflowId}"`;
   if (timer.taskKey) text += `,"taskKey":${JSON.stringify(timer.taskKey)}`;
+  if (timer.path) text += `,"path":${JSON.stringify(parsePath(timer.path))}`;
   text += `,"createdAt":"${toText(timer.createdAt)}"`;
   if (finishedAt != null) text += `,"finishedAt":"${toText(finishedAt)}"`;
   // An attempt was made and the next is waited for: that is a retry, and its time is not the due time.

@@ -19,9 +19,7 @@ const LABEL_PREFIX = 'label.';
 
 /** Reads the filter of a query string. Throws a 400. */
 export function readFilterQuery(tenantId: string, query: FilterQuery): TimerCondition {
-  const labels = Object.entries(query)
-    .filter(([name]) => name.startsWith(LABEL_PREFIX))
-    .map(([name, value]) => [name.slice(LABEL_PREFIX.length), value as string]);
+  const labels = readLabels(query);
   const statuses = [query.status ?? []].flat().flatMap((text) => text.split(','));
   const unknown = statuses.some((status) => !TIMER_STATUSES.includes(status as Status));
   refuseFaults(
@@ -32,7 +30,7 @@ export function readFilterQuery(tenantId: string, query: FilterQuery): TimerCond
     tenantId,
     {
       ...(statuses.length > 0 && { status: statuses as Status[] }),
-      ...(labels.length > 0 && { labels: Object.fromEntries(labels) }),
+      ...(labels && { labels }),
       ...(workflowId !== undefined && { workflowId }),
       ...(runId !== undefined && { runId }),
       ...(taskKey !== undefined && { taskKey }),
@@ -53,17 +51,27 @@ export function toCondition(tenantId: string, filter: TimerFilter, pointer: stri
     if (at === undefined) faults.push({ pointer: `${pointer}/${name}`, detail: 'It must be an RFC 3339 date-time.' });
     return at;
   };
+  const ofFields = readLabels(filter);
+  const labels = filter.labels || ofFields ? { ...filter.labels, ...ofFields } : undefined;
   const dueAfter = readInstant('dueAfter');
   const dueBefore = readInstant('dueBefore');
   refuseFaults(faults);
   return {
     tenantId,
-    ...(filter.status && { statuses: filter.status }),
+    ...(filter.status && { statuses: [filter.status].flat() }),
     ...(filter.workflowId !== undefined && { workflowId: filter.workflowId }),
     ...(filter.runId !== undefined && { runId: filter.runId }),
     ...(filter.taskKey !== undefined && { taskKey: filter.taskKey }),
-    ...(filter.labels && { labels: JSON.stringify(filter.labels) }),
+    ...(labels && { labels: JSON.stringify(labels) }),
     ...(dueAfter !== undefined && { dueAfter }),
     ...(dueBefore !== undefined && { dueBefore }),
   };
+}
+
+/** What stands in fields named `label.<key>`. */
+function readLabels(fields: object): Record<string, string> | undefined {
+  const labels = Object.entries(fields)
+    .filter(([name]) => name.startsWith(LABEL_PREFIX))
+    .map(([name, value]) => [name.slice(LABEL_PREFIX.length), value as string]);
+  return labels.length > 0 ? Object.fromEntries(labels) : undefined;
 }

@@ -18,9 +18,13 @@ export function renderWorkflow(workflow: StoredWorkflow): Workflow {
   };
 }
 
-/** What every route of one workflow answers with it. */
-export function answerWorkflow<Status extends number>(status: Status, workflow: StoredWorkflow) {
-  return { status, headers: { etag: formatETag(workflow.version) }, body: renderWorkflow(workflow) };
+/** What every route of one workflow answers with it. `bulkOperationId`: of the operation that moves its runs, if there is one. */
+export function answerWorkflow<Status extends number>(
+  status: Status,
+  { bulkOperationId, ...workflow }: StoredWorkflow & { bulkOperationId?: string | undefined },
+) {
+  const body = { ...renderWorkflow(workflow), ...(bulkOperationId !== undefined && { bulkOperationId }) };
+  return { status, headers: { etag: formatETag(workflow.version) }, body };
 }
 
 /** One of a workflow's versions as the api shows it. */
@@ -38,5 +42,8 @@ export function renderWorkflowVersion(version: WorkflowVersionRow): WorkflowVers
 /** Stored tasks without the secrets in their actions. */
 function showTasks(text: string): WorkflowTask[] {
   const tasks = JSON.parse(text) as StoredTask[];
-  return tasks.map((task) => ({ ...task, action: maskAction(task.action) })) as WorkflowTask[];
+  return tasks.map(({ hasTemplates: _, reads: __, ...task }) => ({
+    ...task,
+    action: maskAction(task.action),
+  })) as WorkflowTask[];
 }

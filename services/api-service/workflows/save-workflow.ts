@@ -1,4 +1,4 @@
-import type { WorkflowRequest, WorkflowTask } from '@punctual/contracts';
+import type { RunsChoice, WorkflowRequest, WorkflowTask } from '@punctual/contracts';
 import {
   addWorkflowVersion,
   asTenant,
@@ -11,15 +11,23 @@ import {
   type Transaction,
   type WorkflowRow,
 } from '@punctual/database';
-import { createId, TASKS_PER_WORKFLOW_MAX, validateTaskGraph } from '@punctual/domain';
+import { createId, type Fault, TASKS_PER_WORKFLOW_MAX, validateTaskFlow, validateTaskGraph } from '@punctual/domain';
 import { type ApiContext, readAnchorAt } from '../context.ts';
 import { createInvalidRequest, refuseFaults } from '../plugins/problems.ts';
 import { ProblemError } from '../problem.ts';
 import { checkTimeZone } from '../timers/due-time.ts';
 import { withTransaction } from '../transaction.ts';
+import { compileTask } from './compile-tasks.ts';
 import { formatETag, parseIfMatch } from './etag.ts';
+import { moveRunsTo, prepareMove } from './move-runs.ts';
 import { hasMasks, sealTasks } from './seal-tasks.ts';
-import { prefix, validateTask, validateTasks, WORKFLOW_TASKS_BYTES_MAX } from './validate-tasks.ts';
+import {
+  checkExpressionCount,
+  prefix,
+  validateTask,
+  validateTasks,
+  WORKFLOW_TASKS_BYTES_MAX,
+} from './validate-tasks.ts';
 import { createWorkflowNotFound } from './workflow-problems.ts';
 
 /** Which workflow a change is for, and on what condition (`If-Match`). */
@@ -27,8 +35,13 @@ export interface WorkflowTarget {
   tenantId: string;
   id: string;
   ifMatch: string | undefined;
+  /** What becomes of its runs under way. */
+  runs: RunsChoice;
   origin: ChangeOrigin;
 }
+
+/** A workflow in its new version, and the operation that moves its runs to it. */
+export type SavedWorkflow = StoredWorkflow & { bulkOperationId: string | undefined };
 
 /** What a version says, ready to be stored. */
 interface VersionContent {
@@ -76,7 +89,7 @@ export async function replaceWorkflow(
   client: Transaction | undefined,
   target: WorkflowTarget,
   request: WorkflowRequest,
-): Promise<StoredWorkflow> {
+): Promise<SavedWorkflow> {
   // Before the lock: the check of a thousand tasks should keep nobody waiting.
   const content = prepareVersion(context, request, readAnchorAt(context));
   return changeWorkflow(context, client, target, async (locked, workflow) => {
@@ -94,18 +107,20 @@ export async function addTask(
   client: Transaction | undefined,
   target: WorkflowTarget,
   task: WorkflowTask,
-): Promise<StoredWorkflow> {
+): Promise<SavedWorkflow> {
   const anchorAt = readAnchorAt(context);
   return changeWorkflow(context, client, target, async (locked, workflow) => {
     const present = await context.workflowVersions.read(locked, workflow.id, workflow.version);
     if (present.tasks.length >= TASKS_PER_WORKFLOW_MAX) {
       refuseFaults([{ pointer: '', detail: `A workflow has at most ${TASKS_PER_WORKFLOW_MAX} tasks.` }]);
     }
-    const tasks = [...(present.tasks as WorkflowTask[]), task];
+    // Those in secret headers of the others can not be seen, which are few.
+    const templated = present.tasks.filter(({ hasTemplates }) => hasTemplates) as WorkflowTask[];
+    refuseFaults(checkExpressionCount([...templated, task], () => {}));
     const own = `/${present.tasks.length}`;
     refuseFaults([
       // The others were sound without it and none of them waits for it, so whatever is wrong is wrong with this one.
-      ...validateTaskGraph(tasks).map((fault) => ({ ...fault, pointer: fault.pointer.slice(own.length) })),
+      ...validateGraph(present.tasks, task).map((fault) => ({ ...fault, pointer: fault.pointer.slice(own.length) })),
       ...validateTask(task, { context, timeZone: present.timeZone, anchorAt }),
     ]);
     // The others are sealed already.
@@ -115,13 +130,20 @@ export async function addTask(
   });
 }
 
+function validateGraph(present: readonly StoredTask[], task: WorkflowTask): Fault[] {
+  const tasks = [...present, compileTask(task).task];
+  const faults = validateTaskGraph(tasks);
+  return faults.length > 0 ? faults : validateTaskFlow(tasks);
+}
+
 async function changeWorkflow(
   context: ApiContext,
   client: Transaction | undefined,
-  { tenantId, id, ifMatch, origin }: WorkflowTarget,
+  { tenantId, id, ifMatch, runs, origin }: WorkflowTarget,
   change: (client: Transaction, workflow: WorkflowRow) => Promise<VersionContent>,
-): Promise<StoredWorkflow> {
+): Promise<SavedWorkflow> {
   const matches = parseIfMatch(ifMatch);
+  const move = prepareMove(tenantId, id, runs);
   return withTransaction(asTenant(context.database, tenantId).ordinary, client, async (transaction) => {
     const workflow = await lockWorkflow(transaction, tenantId, id);
     if (!workflow) throw createWorkflowNotFound();
@@ -140,9 +162,14 @@ async function changeWorkflow(
       updatedAt: readAnchorAt(context),
       labels: toJson(content.labels),
     });
-    const details = JSON.stringify({ version: saved.version });
+    const bulkOperationId = move && (await moveRunsTo(context, transaction, move, saved.version, origin));
+    const details = JSON.stringify({
+      version: saved.version,
+      ...(bulkOperationId !== undefined && { bulkOperationId }),
+    });
     await recordChanges(transaction, [{ targetId: id, tenantId, origin: { ...origin, details } }]);
     return {
+      bulkOperationId,
       ...workflow,
       ...saved,
       name: content.name,

@@ -1,8 +1,16 @@
 import type { WorkflowTask } from '@punctual/contracts';
-import { type Action, type DelayRule, FAULTS_MAX, type Fault, validateTaskGraph } from '@punctual/domain';
+import {
+  type DelayRule,
+  EXPRESSIONS_PER_WORKFLOW_MAX,
+  FAULTS_MAX,
+  type Fault,
+  validateTaskFlow,
+  validateTaskGraph,
+} from '@punctual/domain';
 import type { ApiContext } from '../context.ts';
 import { findActionFaults } from '../timers/action-faults.ts';
 import { chooseDueTime } from '../timers/due-time.ts';
+import { type CompiledTask, compileTask } from './compile-tasks.ts';
 
 /**
  * A workflow's tasks as JSON text, in bytes of UTF-8: every worker reads them whole when it meets a version for the
@@ -25,18 +33,43 @@ export interface TaskChecks {
  */
 export function validateTasks(tasks: readonly WorkflowTask[], checks: TaskChecks): Fault[] {
   const faults = validateTaskGraph(tasks);
+  const compiled: CompiledTask[] = [];
+  const tooMany = checkExpressionCount(tasks, (next) => compiled.push(next));
+  if (tooMany.length > 0) return tooMany;
+  // What is wrong with the flow can only be said of a graph.
+  if (faults.length === 0) faults.push(...validateTaskFlow(compiled.map(({ task }) => task)));
   for (const [index, task] of tasks.entries()) {
     if (faults.length >= FAULTS_MAX) break;
-    faults.push(...prefix(`/${index}`, validateTask(task, checks)));
+    faults.push(...prefix(`/${index}`, validateTask(task, checks, compiled[index])));
   }
   return faults.slice(0, FAULTS_MAX);
 }
 
+/** The fault of having more expressions than a workflow may. `see` is told of each task that was compiled for that. */
+export function checkExpressionCount(tasks: readonly WorkflowTask[], see: (compiled: CompiledTask) => void): Fault[] {
+  let expressionCount = 0;
+  for (const task of tasks) {
+    const next = compileTask(task);
+    see(next);
+    expressionCount += next.expressionCount;
+    if (expressionCount > EXPRESSIONS_PER_WORKFLOW_MAX) {
+      return [{ pointer: '', detail: `A workflow has at most ${EXPRESSIONS_PER_WORKFLOW_MAX} expressions.` }];
+    }
+  }
+  return [];
+}
+
 /** What is wrong with one task by itself; pointers are relative to it. */
-export function validateTask(task: WorkflowTask, { context, timeZone, anchorAt }: TaskChecks): Fault[] {
+export function validateTask(
+  task: WorkflowTask,
+  { context, timeZone, anchorAt }: TaskChecks,
+  compiled = compileTask(task),
+): Fault[] {
   const due = chooseDueTime({ delay: task.delay as DelayRule | undefined, timeZone }, anchorAt, context);
-  const action = task.action as Action;
+  // Templates are checked as templates, and what they stand in with something in their place.
+  const { checked: action, faults } = compiled;
   return [
+    ...faults,
     ...(due.kind === 'fault' ? due.faults : []),
     ...prefix('/action', findActionFaults(action, JSON.stringify(action), context)),
   ];

@@ -122,7 +122,8 @@ describe('what comes due after a backlog', () => {
     const rig = await open({ rowsMax });
     rig.start();
     await waitUntil('the backlog is in the queue', () => rig.handedOver.length === herd);
-    const [late] = await store(1, () => ({ dueAt: Date.now() + 100 }));
+    // By then the scheduler has asked how deep the queue is, which it does every 100 ms.
+    const [late] = await store(1, () => ({ dueAt: Date.now() + 1_000 }));
     await waitUntil('the next one, too', () => rig.handedOver.length === herd + 1);
     const order: string[] = [];
     const consumer = new ChunkConsumer(

@@ -1,4 +1,6 @@
+import { OUTPUTS_PER_RUN_MAX } from '@punctual/domain';
 import type { Dispatcher } from 'undici';
+import { readOutput } from '../task-output.ts';
 import type { Connection, ConnectionPool, ConnectionUser } from './connection-pool.ts';
 import {
   type AttemptOutcome,
@@ -32,6 +34,11 @@ export const TELLING_TIMEOUT_MS = 1_000;
  */
 export const SEND_QUESTIONS_MAX = 3;
 
+/**
+ * The longest answer that is kept as a task's output (bytes). All outputs of a run together may not be larger.
+ */
+export const OUTPUT_BYTES_MAX = OUTPUTS_PER_RUN_MAX;
+
 export interface AttemptResult {
   outcome: AttemptOutcome;
   /** What it tells of the endpoint. */
@@ -44,6 +51,8 @@ export interface AttemptResult {
   retryAfterMs: number | undefined;
   /** The first RESPONSE_BODY_BYTES_MAX bytes of the body, as text that Postgres stores; undefined for an empty one. */
   responseBody: string | undefined;
+  /** The whole answer, when it was asked for, it was a success and it was JSON: as JSON text. */
+  output: string | undefined;
   /** From the call of `perform` to its result (ms, whole). */
   durationMs: number;
   /** When the request was handed to a connection (ms since 1970); undefined when it never was. */
@@ -52,16 +61,19 @@ export interface AttemptResult {
 
 /**
  * The result of an attempt that was not sent, for no reason of the endpoint's. `void`: it must not be sent any more.
+ * `held`: a gate holds it back.
  * `noRoom`: it got no connection of those that the origin may have. `ownFault`: something of ours failed, which `error` tells.
  */
 export interface UnsentAttempt extends Omit<AttemptResult, 'outcome' | 'contact'> {
   outcome: 'unsent';
   contact: 'unknown';
-  cause: 'void' | 'noRoom' | 'ownFault';
+  cause: 'void' | 'held' | 'noRoom' | 'ownFault';
 }
 
-/** Until when a request may be sent, and how to go on from there. */
+/** Whether and until when a request may be sent, and how to go on from there. */
 export interface SendingRight {
+  /** Asked at the very moment of the write: whether no gate holds it back. */
+  mayBegin: () => boolean;
   /** By `performance.now()`. */
   goodUntil: number;
   /** Asks whether it may still be sent, and until when; undefined: no more. A rejection is a fault of ours. */
@@ -69,8 +81,9 @@ export interface SendingRight {
 }
 
 /** Thrown at undici just before it writes the request: it leaves the connection open and unused. */
-class SendingRightLapsedError extends Error {}
-const RIGHT_LAPSED = new SendingRightLapsedError('The request may not be sent without asking again.');
+class MayNotBeSentError extends Error {}
+const RIGHT_LAPSED = new MayNotBeSentError('The request may not be sent without asking again.');
+const HELD_BACK = new MayNotBeSentError('The request is held back by a gate.');
 
 /** Undici calls these while it sends the request and reads the answer. */
 type AnswerHandler = Dispatcher.DispatchHandler;
@@ -87,6 +100,9 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
   readonly #timeoutMs: number;
   readonly #right: SendingRight;
   readonly #onSettled: (result: AttemptResult | UnsentAttempt) => void;
+  /** How much of the answer is kept, and how much is read before the rest is given up. */
+  readonly #keptMax: number;
+  readonly #readMax: number;
   readonly #deadline: NodeJS.Timeout;
   readonly #startedAt = performance.now();
   #isSettled = false;
@@ -108,6 +124,7 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
     origin: string,
     request: Dispatcher.DispatchOptions,
     timeoutMs: number,
+    keepsOutput: boolean,
     right: SendingRight,
     onSettled: (result: AttemptResult | UnsentAttempt) => void,
   ) {
@@ -118,6 +135,8 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
     this.#right = right;
     this.#goodUntil = right.goodUntil;
     this.#onSettled = onSettled;
+    this.#keptMax = keepsOutput ? OUTPUT_BYTES_MAX : RESPONSE_BODY_BYTES_MAX;
+    this.#readMax = keepsOutput ? OUTPUT_BYTES_MAX : RESPONSE_DRAINED_BYTES_MAX;
     // Timers of equal length share one list in Node: this and its clearing cost 0.3 µs of about 30.
     this.#deadline = setTimeout(onDeadline, timeoutMs, this);
   }
@@ -171,6 +190,7 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
 
   // The last call before the first byte: finding the host, connecting and waiting for a connection are over.
   onRequestStart(): void {
+    if (!this.#right.mayBegin()) throw HELD_BACK;
     if (performance.now() > this.#goodUntil) throw RIGHT_LAPSED;
     this.#sentAt = Date.now();
   }
@@ -193,13 +213,13 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
   onResponseData(_controller: unknown, chunk: Buffer): void {
     if (this.#isSettled) return;
     this.#readBytes += chunk.length;
-    if (this.#keptBytes < RESPONSE_BODY_BYTES_MAX) {
-      const kept = chunk.subarray(0, RESPONSE_BODY_BYTES_MAX - this.#keptBytes);
+    if (this.#keptBytes < this.#keptMax) {
+      const kept = chunk.subarray(0, this.#keptMax - this.#keptBytes);
       this.#chunks.push(kept);
       this.#keptBytes += kept.length;
     }
     const bytesToCome = Math.max(this.#readBytes, this.#announcedBytes);
-    if (bytesToCome > RESPONSE_DRAINED_BYTES_MAX && this.#keptBytes === RESPONSE_BODY_BYTES_MAX) {
+    if (bytesToCome > this.#readMax && this.#keptBytes >= RESPONSE_BODY_BYTES_MAX) {
       // The status decides; the rest of the body would change nothing.
       this.#settleByAnswer(false);
     }
@@ -211,6 +231,10 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
 
   onResponseError(_controller: unknown, error: Error): void {
     if (this.#isSettled) return;
+    if (error === HELD_BACK) {
+      this.#settleUnsent('held', HELD_BACK.message);
+      return;
+    }
     if (error === RIGHT_LAPSED) {
       void this.#askAgain();
       return;
@@ -260,6 +284,7 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
       error,
       retryAfterMs: undefined,
       responseBody: undefined,
+      output: undefined,
       durationMs: Math.round(performance.now() - this.#startedAt),
       sentAt: undefined,
     });
@@ -268,6 +293,11 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
   #settleByAnswer(isComplete: boolean): void {
     const status = this.#status ?? 0;
     const outcome = classifyStatus(status);
+    if (outcome === 'succeeded' && this.#keptMax === OUTPUT_BYTES_MAX && !(isComplete && this.#isWhole)) {
+      const error = `The answer is larger than ${OUTPUT_BYTES_MAX} bytes, which is the most that is kept as an output.`;
+      this.#settle('permanent', error, 'answered', isComplete);
+      return;
+    }
     this.#settle(outcome, outcome === 'succeeded' ? undefined : describeStatus(status), 'answered', isComplete);
   }
 
@@ -288,6 +318,7 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
           ? readRetryAfterMs(this.#headers['retry-after'], Date.now())
           : undefined,
       responseBody: this.#readBody(),
+      output: outcome === 'succeeded' ? this.#readOutput() : undefined,
       durationMs: Math.round(performance.now() - this.#startedAt),
       sentAt: this.#sentAt,
     });
@@ -305,7 +336,17 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
     const [first] = this.#chunks;
     if (first === undefined) return undefined;
     const bytes = this.#chunks.length === 1 ? first : Buffer.concat(this.#chunks);
-    return readResponseText(bytes, this.#readBytes > this.#keptBytes);
+    if (bytes.length <= RESPONSE_BODY_BYTES_MAX) return readResponseText(bytes, this.#readBytes > this.#keptBytes);
+    return readResponseText(bytes.subarray(0, RESPONSE_BODY_BYTES_MAX), true);
+  }
+
+  get #isWhole(): boolean {
+    return this.#readBytes === this.#keptBytes;
+  }
+
+  #readOutput(): string | undefined {
+    if (this.#keptMax !== OUTPUT_BYTES_MAX) return undefined;
+    return readOutput(Buffer.concat(this.#chunks).toString('utf8'));
   }
 }
 

@@ -25,6 +25,8 @@ export interface AttemptRequest {
   attempt: number;
   /** Milliseconds since 1970. */
   dueAt: number;
+  /** Whether the whole answer is wanted as the output of a task; false when absent. */
+  keepsOutput?: boolean;
   /** `whsec_` and base64 each; the request is not signed when empty. */
   signingSecrets: readonly string[];
   /** Judged when a connection is there and the request is about to be written. */
@@ -114,7 +116,8 @@ export function createHttpTarget(options: HttpTargetOptions): HttpTarget {
     const timeoutMs = Math.min(Math.max(request.timeoutMs, TIMEOUT_MS_MIN), TIMEOUT_MS_MAX);
     inFlight += 1;
     return new Promise((resolve) => {
-      const attempt = new HttpAttempt(pool, url.origin, dispatched, timeoutMs, request.right, (result) => {
+      const keepsOutput = request.keepsOutput ?? false;
+      const attempt = new HttpAttempt(pool, url.origin, dispatched, timeoutMs, keepsOutput, request.right, (result) => {
         inFlight -= 1;
         resolve(result);
         if (inFlight === 0) for (const onSettled of onLastSettled.splice(0)) onSettled();
@@ -172,6 +175,7 @@ function refuse(outcome: 'blocked' | 'permanent', error: string): AttemptResult 
     error,
     retryAfterMs: undefined,
     responseBody: undefined,
+    output: undefined,
     durationMs: 0,
     sentAt: undefined,
   };

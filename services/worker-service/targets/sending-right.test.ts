@@ -13,7 +13,7 @@ const FOR_EVER = Number.POSITIVE_INFINITY;
 
 function makeRight(goodUntil: number, answer: () => number | undefined | Promise<number | undefined>) {
   const ask = vi.fn(async () => answer());
-  const right: SendingRight = { goodUntil, ask };
+  const right: SendingRight = { mayBegin: () => true, goodUntil, ask };
   return { right, ask };
 }
 
@@ -46,6 +46,16 @@ describe('a request that may be sent for a limited time', () => {
     expect(await attempt).toMatchObject({ outcome: 'succeeded', responseBody: 'ok', sentAt: expect.any(Number) });
     expect([ask.mock.calls.length, connectionsWhenAsked, endpoint.connectionCount]).toEqual([1, 1, 1]);
     expect(endpoint.requests).toHaveLength(1);
+  });
+
+  it('is not sent when a gate has closed while its connection was made, which stays open for others', async () => {
+    const endpoint = await startEndpoint(answerOk);
+    const target = createTarget();
+    const { right, ask } = makeRight(FOR_EVER, () => undefined);
+    const held = target.perform(makeRequest(endpoint.origin, { right: { ...right, mayBegin: () => false } }));
+    expect(await held).toMatchObject({ outcome: 'unsent', cause: 'held', contact: 'unknown', sentAt: undefined });
+    expect(await target.perform(makeRequest(endpoint.origin))).toMatchObject({ outcome: 'succeeded' });
+    expect([ask.mock.calls.length, endpoint.connectionCount, endpoint.requests.length]).toEqual([0, 1, 1]);
   });
 
   it('is asked about when it waited for a connection that others held', async () => {

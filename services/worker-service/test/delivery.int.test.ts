@@ -167,10 +167,10 @@ describe.each(BACKENDS)('delivery, with the queue on %s', (backend) => {
     expect(slow.row).toMatchObject({ state: 'dead', outcome: 'timedOut' });
   });
 
-  it('refuses tasks for external workers', async () => {
+  it('does nothing for a timer that is for workers which lease tasks, and says so', async () => {
     const { row } = await deliverOne({ action: '{"type":"pull","queue":"emails"}' });
     expect(row).toMatchObject({ state: 'dead', outcome: 'permanent', attempt: 1 });
-    expect(row.error).toContain('external workers');
+    expect(row.error).toContain('lease tasks');
   });
 
   it('signs requests of a tenant that has a secret', async () => {

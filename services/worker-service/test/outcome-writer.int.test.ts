@@ -1,7 +1,9 @@
 import {
+  type AttemptResult,
   connectDatabase,
   createTimers,
   type Database,
+  decideOutcome,
   type StartedTimer,
   startTimers,
   WorkflowVersions,
@@ -19,7 +21,6 @@ import {
 import { Registry } from 'prom-client';
 import { describe, expect, it, vi } from 'vitest';
 import { createWorkerMetrics } from '../metrics.ts';
-import { type AttemptResult, decideOutcome } from '../outcome.ts';
 import { OutcomeWriter, type OutcomeWriterOptions } from '../outcome-writer.ts';
 
 const db = useTestDatabase(6);
@@ -33,6 +34,7 @@ function openWriter(windowMs = 5, database = db.service, options: Partial<Outcom
     windowMs,
     leaseMarginMs: 60_000,
     reservePlaces: () => 0,
+    freePauseMs: () => 0,
     onStarted: () => {},
     onWritten: (ids) => {
       written += ids.length;
@@ -197,6 +199,30 @@ describe('the outcome writer', () => {
       response_body: null,
       error: 'what the endpoint said could not be stored',
     });
+  });
+
+  it('ends a task dead whose output is needed and can not be stored', async () => {
+    const tasks = [CHAIN[0]!, { ...CHAIN[1]!, reads: ['a'], when: 'inputs.a == null' }];
+    const runIds = await beginRuns(db.database, new WorkflowVersions(), await storeWorkflow(db.database, tasks), 1);
+    const timers = await readTimersOf(runIds);
+    await waitUntilDue(
+      db.database,
+      timers.map(({ id }) => id),
+    );
+    const [started] = await startTimers(db.database.hot, timers, 60_000, 60_000);
+    const { writer, add, countWritten } = openWriter();
+    add(started!, { responseBody: '{"a": "\0"}', output: '{"a": 1}' });
+    await writer.flush();
+    expect(countWritten()).toBe(1);
+    const dead = await db.database.kysely
+      .selectFrom('dead_letters')
+      .selectAll()
+      .where('run_id', 'in', runIds)
+      .execute();
+    expect(dead).toMatchObject([
+      { task_key: 'a', outcome: 'permanent', error: 'what the endpoint said could not be stored' },
+    ]);
+    expect(await readTimersOf(runIds)).toEqual([]);
   });
 
   it('tells once of many that can not be stored as they are', async () => {

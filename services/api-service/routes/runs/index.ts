@@ -5,6 +5,7 @@ import { registerCreateRun } from './create-run.ts';
 import { registerCreateRunBatch } from './create-run-batch.ts';
 import { registerGetRun } from './get-run.ts';
 import { registerListRuns } from './list-runs.ts';
+import { registerPauseRun } from './pause-run.ts';
 import { registerRetryRun } from './retry-run.ts';
 
 /** Every route of runs. */
@@ -15,4 +16,5 @@ export function registerRunRoutes(app: ApiServer, context: ApiContext): void {
   registerGetRun(app, context);
   registerCancelRun(app, context);
   registerRetryRun(app, context);
+  registerPauseRun(app, context);
 }

@@ -8,6 +8,7 @@ import { registerCreateTimers } from './create-timers.ts';
 import { registerFireTimer } from './fire-timer.ts';
 import { registerListAttempts } from './list-attempts.ts';
 import { registerListTimers } from './list-timers.ts';
+import { registerPauseTimer } from './pause-timer.ts';
 import { registerReadTimer } from './read-timer.ts';
 
 /** Everything under `/v1/timers`. */
@@ -24,4 +25,5 @@ export function registerTimerRoutes(app: ApiServer, context: ApiContext): void {
   registerCancelTimer(app, context);
   registerCancelTimers(app, context);
   registerFireTimer(app, context);
+  registerPauseTimer(app, context);
 }

@@ -1,6 +1,7 @@
-import { IdParams, Workflow, WorkflowTask } from '@punctual/contracts';
+import { IdParams, TaskAddRequest, WorkflowWithOperation } from '@punctual/contracts';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
+import { TOO_MANY_OPERATIONS } from '../../bulk-operations/begin-bulk-operation.ts';
 import type { ApiContext } from '../../context.ts';
 import { refuse, withHeaders } from '../../openapi/refusals.ts';
 import { runIdempotently, sendAnswer } from '../../plugins/idempotency.ts';
@@ -12,24 +13,25 @@ const schema = {
   summary: 'Add a task to a workflow by a new version',
   description: 'With `If-Match` only while it has that version. Answers the whole workflow.',
   params: IdParams,
-  body: WorkflowTask,
+  body: TaskAddRequest,
   response: {
-    201: withHeaders(Workflow, 'etag'),
-    ...refuse({ 404: ['workflow_not_found'], 409: ['workflow_archived'] }),
+    201: withHeaders(WorkflowWithOperation, 'etag'),
+    ...refuse({ 404: ['workflow_not_found'], 409: ['workflow_archived'], ...TOO_MANY_OPERATIONS }),
   },
 };
 
 export function registerAddTask(app: ApiServer, context: ApiContext): void {
   app.post('/v1/workflows/:id/tasks', { schema, config: { hasIfMatch: true } }, async (request, reply) => {
+    const { runs, ...task } = request.body;
     const target = {
       tenantId: request.tenantId,
       id: request.params.id,
       ifMatch: request.headers['if-match'],
+      runs,
       origin: describeOrigin(request, 'workflow.add-task'),
     };
     const answer = await runIdempotently(context, request, async (client) => {
-      const workflow = await addTask(context, client, target, request.body);
-      return answerWorkflow(201, workflow);
+      return answerWorkflow(201, await addTask(context, client, target, task));
     });
     return sendAnswer(reply, answer);
   });

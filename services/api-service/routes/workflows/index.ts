@@ -6,6 +6,7 @@ import { registerCreateWorkflow } from './create-workflow.ts';
 import { registerGetWorkflow } from './get-workflow.ts';
 import { registerListWorkflowVersions } from './list-workflow-versions.ts';
 import { registerListWorkflows } from './list-workflows.ts';
+import { registerPauseWorkflow } from './pause-workflow.ts';
 import { registerReplaceWorkflow } from './replace-workflow.ts';
 
 /** Every route of workflows. */
@@ -17,4 +18,5 @@ export function registerWorkflowRoutes(app: ApiServer, context: ApiContext): voi
   registerArchiveWorkflow(app, context);
   registerAddTask(app, context);
   registerListWorkflowVersions(app, context);
+  registerPauseWorkflow(app, context);
 }

@@ -14,7 +14,11 @@ export function makeRequest(url: string, overrides: Partial<AttemptRequest> = {}
     attempt: 1,
     dueAt: Date.UTC(2027, 0, 2, 3, 4, 5, 678),
     signingSecrets: [],
-    right: { goodUntil: Number.POSITIVE_INFINITY, ask: () => Promise.reject(new Error('nobody should ask')) },
+    right: {
+      mayBegin: () => true,
+      goodUntil: Number.POSITIVE_INFINITY,
+      ask: () => Promise.reject(new Error('nobody should ask')),
+    },
     ...overrides,
   };
 }

@@ -1,0 +1,392 @@
+import {
+  endRunTimers,
+  finishTimers,
+  OUTCOMES_PER_STATEMENT_MAX,
+  type StartedTimer,
+  startTimers,
+} from '@punctual/database';
+import { waitUntil } from '@punctual/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openTestApi, type TestApi } from './open-test-api.ts';
+import { countEverything, readBalance } from './timer-steps.ts';
+
+let api: TestApi;
+beforeAll(async () => {
+  api = await openTestApi();
+});
+afterAll(async () => {
+  await api.close();
+});
+
+/** Longer than any of these tests. */
+const LEASE_MS = 600_000;
+
+const noop = { type: 'noop' };
+const give = (output: unknown) => ({ type: 'noop', output });
+const http = (fields: object = {}) => ({ type: 'http', url: 'https://example.com/p', ...fields });
+
+async function begin(tasks: object[], input?: unknown) {
+  const workflow = await api.request('POST', '/v1/workflows', { name: 'mapped', tasks });
+  expect(workflow).toMatchObject({ status: 201, body: { tasks } });
+  const run = await api.request('POST', '/v1/runs', { workflowId: workflow.body.id, input });
+  expect(run.status).toBe(201);
+  return { workflowId: workflow.body.id as string, run: run.body };
+}
+const readRun = async (id: string) => (await api.request('GET', `/v1/runs/${id}`)).body;
+
+/** Ends live timers of a run as a worker would. Returns how many there were. */
+async function end(runId: string, key: string, state: 'succeeded' | 'dead', output?: unknown): Promise<number> {
+  const { database } = api.testDatabase;
+  const { rows } = await database.ordinary.query<{ id: string; version: number }>(
+    'SELECT id, version FROM timers WHERE run_id = $1 AND task_key = $2',
+    [runId, key],
+  );
+  const started: StartedTimer[] = [];
+  await waitUntil('they have all started', async () => {
+    started.push(...(await startTimers(database.hot, rows, LEASE_MS, 0)));
+    return started.length === rows.length;
+  });
+  await endRunTimers(database.hot, api.context.workflowVersions, [runId], async (client) => {
+    const outcomes = started.map(({ id, version, started_at }) => ({
+      id,
+      version,
+      state,
+      outcome: state === 'dead' ? ('permanent' as const) : ('succeeded' as const),
+      startedAt: started_at,
+      latenessMs: 0,
+      durationMs: 1,
+      httpStatus: null,
+      error: null,
+      responseBody: null,
+    }));
+    const ended = [];
+    for (let start = 0; start < outcomes.length; start += OUTCOMES_PER_STATEMENT_MAX)
+      ended.push(...(await finishTimers(client, outcomes.slice(start, start + OUTCOMES_PER_STATEMENT_MAX))));
+    const text = output === undefined ? undefined : JSON.stringify(output);
+    return ended.map((timer) => ({ ...timer, output: state === 'succeeded' ? text : undefined }));
+  });
+  return rows.length;
+}
+const expectBalance = async () => {
+  const balance = await readBalance(api);
+  expect(balance.live! + balance.finished! + balance.letters!).toBe(balance.created);
+  expect(balance.dead).toBe(balance.storedDead);
+};
+
+describe('a workflow with scopes and expressions', () => {
+  it('is refused with a pointer to each thing that is wrong, and nothing is stored', async () => {
+    const before = await countEverything(api);
+    const split = { key: 'split', action: noop };
+    const map = { key: 'map', forEach: { task: 'split', path: '/items' }, action: noop };
+    const cases: [object[], string][] = [
+      [[{ ...map, forEach: { task: 'nobody', path: '' } }], '/tasks/0/forEach/task'],
+      [[split, { ...map, forEach: { task: 'split', path: 'items' } }], '/tasks/1/forEach/path'],
+      [[split, { key: 'a', in: 'split', action: noop }], '/tasks/1/in'],
+      [[split, { key: 'a', after: ['split'], when: 'input.', action: noop }], '/tasks/1/when'],
+      [[split, { key: 'a', when: 'inputs.split.x', action: noop }], '/tasks/1'],
+      [[split, { key: 'a', after: ['split'], when: 'item.x', action: noop }], '/tasks/1/when'],
+      [[{ key: 'a', action: http({ url: 'https://{{ input.host }}/' }) }], '/tasks/0/action/url'],
+      [[{ key: 'a', action: http({ body: { b: ['{{ what }}'] } }) }], '/tasks/0/action/body/b/0'],
+      [[{ key: 'a', action: http({ headers: { 'x-a': '{{ 1 +' } }) }], '/tasks/0/action/headers/x-a'],
+      [[split, { key: 'a', onFailure: ['nobody'], action: noop }], '/tasks/1/onFailure/0'],
+      [
+        [
+          split,
+          map,
+          { key: 'a', after: ['map'], action: noop },
+          { key: 'n', forEach: { task: 'a', path: '' }, action: noop },
+          { key: 'b', in: 'n', after: ['map'], action: noop },
+        ],
+        '/tasks/4/after/0',
+      ],
+    ];
+    for (const [tasks, pointer] of cases) {
+      const { status, body } = await api.request('POST', '/v1/workflows', { name: 'wrong', tasks });
+      expect({
+        status,
+        code: body.code,
+        pointers: body.errors?.map((error: { pointer: string }) => error.pointer),
+      }).toEqual({ status: 400, code: 'invalid_request', pointers: [pointer] });
+    }
+    expect(await countEverything(api)).toEqual(before);
+  });
+
+  it('has no more expressions than can be compiled in a moment', async () => {
+    const output = Array.from({ length: 200 }, (_, n) => `{{ ${n} }}`);
+    const tasks = Array.from({ length: 26 }, (_, n) => ({ key: `t${n}`, action: give(output) }));
+    expect(await api.request('POST', '/v1/workflows', { name: 'many', tasks })).toMatchObject({
+      status: 400,
+      body: { errors: [{ pointer: '/tasks', detail: 'A workflow has at most 5000 expressions.' }] },
+    });
+    // Nor by one task more.
+    const { workflowId } = await begin(tasks.slice(0, 25));
+    expect(await api.request('POST', `/v1/workflows/${workflowId}/tasks`, tasks[25])).toMatchObject({
+      status: 400,
+      body: { errors: [{ pointer: '', detail: 'A workflow has at most 5000 expressions.' }] },
+    });
+    const plain = { key: 'plain', action: noop };
+    expect(await api.request('POST', `/v1/workflows/${workflowId}/tasks`, plain)).toMatchObject({ status: 201 });
+  });
+
+  it('is checked as a whole when a task is added, which is pointed at', async () => {
+    const { workflowId } = await begin([{ key: 'split', action: noop }]);
+    const add = (task: object) => api.request('POST', `/v1/workflows/${workflowId}/tasks`, task);
+    expect(await add({ key: 'a', after: ['split'], when: 'inputs.none.x', action: noop })).toMatchObject({
+      status: 400,
+    });
+    expect(await add({ key: 'a', forEach: { task: 'x', path: '' }, action: noop })).toMatchObject({
+      status: 400,
+      body: { errors: [{ pointer: '/forEach/task' }] },
+    });
+    const map = { key: 'map', forEach: { task: 'split', path: '' }, action: give('{{ item }}') };
+    expect(await add(map)).toMatchObject({ status: 201, body: { tasks: [{ key: 'split' }, map] } });
+    const read = await api.request('GET', `/v1/workflows/${workflowId}`);
+    expect(read.body.tasks[1]).toEqual(map);
+  });
+
+  it('keeps what looks like a template in a secret header sealed, and shows a mask', async () => {
+    const headers = { authorization: 'Bearer {{ input.token }}' };
+    const { status, body } = await api.request('POST', '/v1/workflows', {
+      name: 'sealed',
+      tasks: [{ key: 'a', action: http({ headers }) }],
+    });
+    expect({ status, headers: body.tasks[0].action.headers }).toEqual({
+      status: 201,
+      headers: { authorization: '********' },
+    });
+    const { rows } = await api.testDatabase.database.ordinary.query(
+      'SELECT tasks::text AS tasks FROM workflow_versions WHERE workflow_id = $1',
+      [body.id],
+    );
+    expect(rows[0].tasks).not.toContain('Bearer');
+    expect(JSON.parse(rows[0].tasks)[0]).toMatchObject({ hasTemplates: true });
+  });
+
+  it('keeps a template in a secret header when what was read is sent back, with a mask in its place', async () => {
+    const headers = { authorization: 'Bearer {{ inputs.login.token }}' };
+    const tasks = [
+      { key: 'login', action: noop },
+      { key: 'use', after: ['login'], action: http({ headers }) },
+    ];
+    const { body } = await api.request('POST', '/v1/workflows', { name: 'sealed', tasks });
+    const read = await api.request('GET', `/v1/workflows/${body.id}`);
+    const put = (sent: object[]) => api.request('PUT', `/v1/workflows/${body.id}`, { name: 'sealed', tasks: sent });
+    expect(await put(read.body.tasks)).toMatchObject({ status: 200, body: { version: 2, tasks: read.body.tasks } });
+    const { rows } = await api.testDatabase.database.ordinary.query<{ tasks: string }>(
+      'SELECT tasks::text AS tasks FROM workflow_versions WHERE workflow_id = $1 ORDER BY version',
+      [body.id],
+    );
+    const [first, second] = rows.map((row) => JSON.parse(row.tasks));
+    expect(second).toEqual(first);
+    expect(second[1]).toMatchObject({ hasTemplates: true, reads: ['login'] });
+    // Where nobody waits for what it reads any more it does not fit, and nothing of it is said.
+    const [login, use] = read.body.tasks;
+    const { after: _, ...alone } = use;
+    const refused = await put([login, alone]);
+    expect(refused).toMatchObject({ status: 400, body: { errors: [{ pointer: '/tasks/1' }] } });
+    expect(JSON.stringify(refused.body)).not.toContain('token');
+  });
+});
+
+describe('a mapped run', () => {
+  const TASKS = [
+    { key: 'split', action: noop },
+    { key: 'map', forEach: { task: 'split', path: '' }, action: noop },
+    { key: 'more', in: 'map', after: ['map'], action: noop },
+    { key: 'join', after: ['more'], when: 'inputs.more.size() > 0', action: noop },
+  ];
+
+  it('shows a task of many instances once, with counts and the first of them, and what they yielded', async () => {
+    const { run } = await begin(TASKS);
+    expect(run.tasks).toMatchObject([
+      { key: 'split', status: 'scheduled' },
+      { key: 'map', status: 'pending', attempts: 0, counts: { total: 0 }, instances: [] },
+      { key: 'more', status: 'pending' },
+      { key: 'join', status: 'pending' },
+    ]);
+    await end(
+      run.id,
+      'split',
+      'succeeded',
+      Array.from({ length: 150 }, (_, n) => n),
+    );
+    const open = await readRun(run.id);
+    expect(open.tasks[0]).toMatchObject({ status: 'succeeded', output: expect.any(Array) });
+    expect(open.tasks[1]).toMatchObject({ status: 'running', counts: { total: 150, live: 150, pending: 0 } });
+    expect(open.tasks[2]).toMatchObject({ status: 'pending', counts: { total: 150, pending: 150 } });
+    expect(open.tasks[1].instances.map(({ path }: { path: number[] }) => path)).toEqual(
+      Array.from({ length: 100 }, (_, n) => [n]),
+    );
+    expect(open.tasks[1].instances[7]).toMatchObject({ status: 'scheduled', timerId: expect.any(String), attempts: 0 });
+    const listed = await api.request('GET', `/v1/timers?runId=${run.id}&taskKey=map&limit=200`);
+    expect(listed.body.data).toHaveLength(150);
+    expect(
+      listed.body.data.map(({ path }: { path: number[] }) => path[0]).toSorted((a: number, b: number) => a - b),
+    ).toEqual(Array.from({ length: 150 }, (_, n) => n));
+    expect(await end(run.id, 'map', 'succeeded')).toBe(150);
+    expect(await end(run.id, 'more', 'succeeded', { ok: true })).toBe(150);
+    const joined = await readRun(run.id);
+    expect(joined.tasks[2]).toMatchObject({ status: 'succeeded', counts: { total: 150, succeeded: 150 } });
+    expect(joined.tasks[2].instances[99]).toMatchObject({ path: [99], status: 'succeeded', output: { ok: true } });
+    expect(joined.tasks[3]).toMatchObject({ status: 'scheduled' });
+    await end(run.id, 'join', 'succeeded');
+    expect(await readRun(run.id)).toMatchObject({ status: 'succeeded' });
+    await expectBalance();
+  });
+
+  it('goes on where its dead elements left off when it is retried', async () => {
+    const { run } = await begin(TASKS);
+    await end(run.id, 'split', 'succeeded', [1, 2]);
+    await end(run.id, 'map', 'dead');
+    const failed = await readRun(run.id);
+    expect(failed).toMatchObject({ status: 'failed' });
+    expect(failed.tasks[1]).toMatchObject({ status: 'dead', counts: { total: 2, dead: 2 }, attempts: 2 });
+    expect(await api.request('POST', `/v1/runs/${run.id}/retry`)).toMatchObject({
+      status: 200,
+      body: { status: 'running', tasks: [{}, { status: 'running', counts: { live: 2, dead: 0 } }, {}, {}] },
+    });
+    expect(await end(run.id, 'map', 'succeeded')).toBe(2);
+    expect(await end(run.id, 'more', 'succeeded')).toBe(2);
+    await end(run.id, 'join', 'succeeded');
+    expect(await readRun(run.id)).toMatchObject({ status: 'succeeded' });
+    await expectBalance();
+  });
+
+  it('is retried and cancelled whole when more of it is dead, or waits, than one statement changes', async () => {
+    const COUNT = 1_100;
+    // Tasks that are never reached, as large as a workflow may be: a statement that read them for every dead letter would
+    // run into its time-out.
+    const rest = Array.from({ length: 500 }, (_, n) => ({
+      key: `rest-${n}`,
+      after: ['map'],
+      action: http({ body: 'x'.repeat(500) }),
+    }));
+    const map = { key: 'map', forEach: { task: 'split', path: '' }, action: { type: 'pull', queue: 'elements' } };
+    const { run } = await begin([{ key: 'split', action: noop }, map, ...rest]);
+    await end(
+      run.id,
+      'split',
+      'succeeded',
+      Array.from({ length: COUNT }, (_, n) => n),
+    );
+    expect(await end(run.id, 'map', 'dead')).toBe(COUNT);
+    const retried = await api.request('POST', `/v1/runs/${run.id}/retry`);
+    expect(retried).toMatchObject({ status: 200, body: { status: 'running' } });
+    expect(retried.body.tasks[1]).toMatchObject({ counts: { live: COUNT, dead: 0 } });
+    const { rows } = await api.testDatabase.database.ordinary.query(
+      'SELECT pull_queue, count(*)::int AS n FROM timers WHERE run_id = $1 GROUP BY 1',
+      [run.id],
+    );
+    expect(rows).toEqual([{ pull_queue: 'elements', n: COUNT }]);
+    const cancelled = await api.request('POST', `/v1/runs/${run.id}/cancel`);
+    expect(cancelled).toMatchObject({ status: 200, body: { status: 'cancelled' } });
+    expect(cancelled.body.tasks[1]).toMatchObject({ counts: { live: 0, cancelled: COUNT } });
+    await expectBalance();
+  });
+
+  it('can be sent again where there were no elements, and says the same', async () => {
+    const { run } = await begin(TASKS);
+    await end(run.id, 'split', 'succeeded', { no: 'list' });
+    const failed = await readRun(run.id);
+    expect(failed).toMatchObject({ status: 'failed' });
+    expect(failed.tasks[1]).toMatchObject({
+      status: 'dead',
+      counts: { total: 1, dead: 1 },
+      instances: [{ path: [], status: 'dead', attempts: 1 }],
+    });
+    const [letter] = failed.tasks[1].instances;
+    const attempts = await api.request('GET', `/v1/timers/${letter.timerId}/attempts`);
+    expect(attempts.body.data).toMatchObject([
+      { attempt: 1, outcome: 'permanent', error: 'The output of "split" has no array at "".' },
+    ]);
+    expect(await api.request('POST', `/v1/dead-letters/${letter.timerId}/redrive`)).toMatchObject({ status: 200 });
+    expect(await readRun(run.id)).toMatchObject({ status: 'running' });
+    expect(await end(run.id, 'map', 'dead')).toBe(1);
+    expect(await readRun(run.id)).toMatchObject({ status: 'failed' });
+    await expectBalance();
+  });
+
+  it('begins nothing more once it is cancelled, and neither does a cancelled element', async () => {
+    const { run } = await begin(TASKS);
+    await end(run.id, 'split', 'succeeded', [1, 2, 3]);
+    const { tasks } = await readRun(run.id);
+    expect(await api.request('POST', `/v1/timers/${tasks[1].instances[1].timerId}/cancel`)).toMatchObject({
+      status: 200,
+    });
+    expect((await readRun(run.id)).tasks[1]).toMatchObject({ counts: { live: 2, cancelled: 1 } });
+    expect(await end(run.id, 'map', 'succeeded')).toBe(2);
+    expect(await api.request('POST', `/v1/runs/${run.id}/cancel`)).toMatchObject({
+      status: 200,
+      body: {
+        status: 'cancelled',
+        tasks: [
+          { status: 'succeeded' },
+          { status: 'cancelled', counts: { succeeded: 2, cancelled: 1 } },
+          { status: 'cancelled', counts: { cancelled: 3 } },
+          { status: 'cancelled' },
+        ],
+      },
+    });
+    await expectBalance();
+  });
+
+  it('begins with what asks for the output of a task that ended at once, of which there is none', async () => {
+    const past = { delay: { type: 'date', year: 2020, month: 1, day: 2, onPast: 'skip' } };
+    const tasks = [
+      { key: 'out', when: 'false', action: noop },
+      { key: 'past', ...past, action: noop },
+      { key: 'faulty', when: 'input.missing', continueOnFailure: true, action: noop },
+      { key: 'after-out', after: ['out'], when: 'inputs.out == null', action: noop },
+      { key: 'after-past', after: ['past'], when: 'inputs.past == null', action: noop },
+      { key: 'after-faulty', after: ['faulty'], when: 'inputs.faulty == null', action: noop },
+      { key: 'later', after: ['after-out'], when: 'inputs.out != null', action: noop },
+      { key: 'list', forEach: { task: 'past', path: '' }, action: noop },
+    ];
+    const { run, workflowId } = await begin(tasks, {});
+    expect(run.tasks.map(({ key, status }: { key: string; status: string }) => [key, status])).toEqual([
+      ['out', 'skipped'],
+      ['past', 'skipped'],
+      ['faulty', 'dead'],
+      ['after-out', 'scheduled'],
+      ['after-past', 'scheduled'],
+      ['after-faulty', 'scheduled'],
+      ['later', 'pending'],
+      // It has no instances, and shows as left out when the run has ended.
+      ['list', 'pending'],
+    ]);
+    const batch = { workflowId, runs: [{ input: {} }, { input: { missing: true } }] };
+    expect((await api.request('POST', '/v1/runs/batch', batch)).body.results).toMatchObject([
+      { status: 201 },
+      { status: 201 },
+    ]);
+    await end(run.id, 'after-out', 'succeeded');
+    expect((await readRun(run.id)).tasks[6]).toMatchObject({ status: 'skipped' });
+    await expectBalance();
+  });
+
+  it('decides the conditions of its first tasks when it begins, by what it was begun with', async () => {
+    const tasks = [
+      { key: 'a', when: 'input.n > 1', action: noop },
+      { key: 'b', when: 'input.n <= 1', action: noop },
+      { key: 'c', when: 'input.missing', action: noop },
+      { key: 'd', after: ['a', 'b'], action: noop },
+    ];
+    const { run, workflowId } = await begin(tasks, { n: 2 });
+    expect(run.tasks).toMatchObject([
+      { key: 'a', status: 'scheduled' },
+      { key: 'b', status: 'skipped', attempts: 0 },
+      { key: 'c', status: 'dead', attempts: 1, timerId: expect.any(String) },
+      { key: 'd', status: 'pending' },
+    ]);
+    expect((await readRun(run.id)).tasks[2]).toMatchObject({ status: 'dead', attempts: 1 });
+    const { body } = await api.request('POST', '/v1/runs/batch', {
+      workflowId,
+      runs: [{ input: { n: 0 } }, { input: { n: 5 } }],
+    });
+    expect(body.results.map((result: { run: typeof run }) => result.run.tasks[0].status)).toEqual([
+      'skipped',
+      'scheduled',
+    ]);
+    await expectBalance();
+  });
+});

@@ -1,0 +1,37 @@
+import type { WorkflowTask } from '@punctual/contracts';
+import type { StoredTask } from '@punctual/database';
+import { type Action, compileAction, compileExpression, ExpressionError, type Fault } from '@punctual/domain';
+
+/** A task whose expressions were looked into. */
+export interface CompiledTask {
+  /** The task with what it was found to need of others. */
+  task: StoredTask;
+  /** What is wrong with its expressions; pointers are relative to it. */
+  faults: Fault[];
+  expressionCount: number;
+  /** Its action with stand-ins in place of expressions. */
+  checked: Action;
+}
+
+/** Looks into the expressions of a task. It is not known here whether the tasks that they name are there. */
+export function compileTask(task: WorkflowTask): CompiledTask {
+  const stored = task as StoredTask;
+  const hasItem = stored.forEach !== undefined || stored.in !== undefined;
+  const { template, faults, expressionCount, checked } = compileAction(stored.action, hasItem);
+  const reads = new Set(template?.reads);
+  const all = faults.map((fault) => ({ ...fault, pointer: `/action${fault.pointer}` }));
+  if (stored.when !== undefined) {
+    try {
+      for (const key of compileExpression(stored.when, hasItem).reads) reads.add(key);
+    } catch (error) {
+      if (!(error instanceof ExpressionError)) throw error;
+      all.push({ pointer: '/when', detail: error.message });
+    }
+  }
+  const found = {
+    ...stored,
+    ...(template && { hasTemplates: true }),
+    ...(reads.size > 0 && { reads: [...reads].toSorted() }),
+  };
+  return { task: found, faults: all, expressionCount, checked };
+}
