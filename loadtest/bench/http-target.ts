@@ -75,7 +75,7 @@ async function main(): Promise<void> {
       attempt: 1,
       dueAt: Date.now(),
       signingSecrets,
-      right: { goodUntil: Number.POSITIVE_INFINITY, ask: () => Promise.resolve(undefined) },
+      right: { mayBegin: () => true, goodUntil: Number.POSITIVE_INFINITY, ask: () => Promise.resolve(undefined) },
     });
   const cases: [string, Call][] = [
     ['undici dispatch, same headers', () => dispatchBare(agent, origin)],

@@ -14,7 +14,7 @@ import { edit } from './scenarios/edit.ts';
 import { herd } from './scenarios/herd.ts';
 import { hour } from './scenarios/hour.ts';
 import type { OwnScenario } from './scenarios/own-scenario.ts';
-import { dag, jobs, mapreduce } from './scenarios/runs.ts';
+import { dag, jobs, mapped, mapreduce } from './scenarios/runs.ts';
 import { steady } from './scenarios/steady.ts';
 
 /** What only Punctual runs. */
@@ -27,6 +27,7 @@ const OWN: Readonly<Record<string, OwnScenario>> = {
   snapshot,
   dag,
   mapreduce,
+  mapped,
   jobs,
 };
 

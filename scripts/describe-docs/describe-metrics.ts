@@ -23,6 +23,7 @@ const SERVICES: readonly [name: string, fill: (registry: Registry) => unknown][]
         countWaitingQueries: () => 0,
         countWaitingTimers: () => 0,
         countBodyBytes: () => 0,
+        countLeaseWaits: () => 0,
       }),
   ],
   ['scheduler', createSchedulerMetrics],

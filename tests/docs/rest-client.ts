@@ -136,7 +136,8 @@ export class RestClient {
   }
 
   #fill(text: string, line: number): string {
-    return text.replaceAll(/\{\{([^}]+)\}\}/g, (_, name: string) => this.#find(name) ?? fail(line, `no ${name}`));
+    // What begins with a space is an expression of Punctual's own.
+    return text.replaceAll(/\{\{([^}\s][^}]*)\}\}/g, (_, name: string) => this.#find(name) ?? fail(line, `no ${name}`));
   }
 
   #find(name: string): string | undefined {

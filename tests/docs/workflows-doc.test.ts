@@ -7,7 +7,8 @@ import { useStandalone } from './use-standalone.ts';
 const ANYTHING = '…';
 const PAGE_LIMIT_MS = 120_000;
 
-const fences = listFences(readMarkdownFile('docs/workflows.md').text);
+const PAGES = ['docs/workflows.md', 'docs/data-flow.md'];
+const readFences = (page: string) => listFences(readMarkdownFile(page).text);
 const standalone = useStandalone();
 
 /** Turns an example into a pattern: fields that it leaves out may be there, lists are complete. */
@@ -26,14 +27,16 @@ function parseRequest(text: string): HttpRequest {
   return requests[0]!;
 }
 
-test('every fenced block of workflows.md is a request, an answer, what an endpoint gets, or a drawing', () => {
+test.each(PAGES)('every fenced block of %s is a request, an answer, what an endpoint gets, or a drawing', (page) => {
+  const fences = readFences(page);
   expect(new Set(fences.map(({ info }) => info))).toEqual(new Set(['http', 'json answer', 'json received', '']));
   expect(fences.filter(({ info, text }) => info === '' && /[{"]/.test(text))).toEqual([]);
 });
 
-test(
-  'every request of workflows.md is answered as the page says',
-  async () => {
+test.each(PAGES)(
+  'every request of %s is answered as the page says',
+  async (page) => {
+    const fences = readFences(page);
     const variables = new Map([
       ['baseUrl', standalone.url],
       ['receiverUrl', standalone.receiver.url],
@@ -41,7 +44,7 @@ test(
     const client = new RestClient(variables);
     let answer: HttpAnswer | undefined;
     for (const { info, text, line } of fences) {
-      const where = `docs/workflows.md, block at line ${line}`;
+      const where = `${page}, block at line ${line}`;
       if (info === 'http') {
         const request = parseRequest(text);
         answer = await client.send(request);

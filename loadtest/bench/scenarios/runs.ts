@@ -7,7 +7,9 @@ import type { OwnResult, OwnScenario, OwnScenarioOptions } from './own-scenario.
 interface Task {
   key: string;
   after?: string[];
-  action: { type: 'noop'; durationMs?: number };
+  forEach?: { task: string; path: string };
+  in?: string;
+  action: { type: 'noop'; durationMs?: number; output?: unknown };
 }
 
 /** Runs of one batch, so that a batch makes some thousand timers at most, and no more tasks than the api takes. */
@@ -43,6 +45,17 @@ const MAP_REDUCE: Task[] = [
   { key: 'join', after: Array.from({ length: 10 }, (_, i) => `reduce${i}`), action: noop },
 ];
 
+/** The same 122 tasks as five: what is beside each other runs once per element. */
+const TEN_ELEMENTS = Array.from({ length: 10 }, (_, n) => n);
+const MAPPED: Task[] = [
+  { key: 'split', action: { ...noop, output: TEN_ELEMENTS } },
+  { key: 'map', forEach: { task: 'split', path: '' }, action: { ...noop, output: TEN_ELEMENTS } },
+  { key: 'leaf', forEach: { task: 'map', path: '' }, action: { ...noop, output: '{{ item }}' } },
+  { key: 'reduce', in: 'map', after: ['leaf'], action: { ...noop, output: '{{ inputs.leaf }}' } },
+  { key: 'join', after: ['reduce'], action: { ...noop, output: '{{ inputs.reduce }}' } },
+];
+const MAPPED_TASKS = 122;
+
 const WAIT = { type: 'noop', durationMs: 500 } as const;
 const TWO: Task[] = [
   { key: 'first', action: WAIT },
@@ -61,6 +74,12 @@ export const mapreduce: OwnScenario = {
   run: (engine, _sink, options) => runAll(engine, MAP_REDUCE, options),
 };
 
+export const mapped: OwnScenario = {
+  summary: '--count runs of the same 122 tasks by forEach: each element handed down, and all of them handed up again',
+  countDefault: 1_000,
+  run: (engine, _sink, options) => runAll(engine, MAPPED, options, MAPPED_TASKS),
+};
+
 export const jobs: OwnScenario = {
   summary: '--count runs of two noop tasks of 500 ms, one after the other, at most 10,000 under way',
   countDefault: 100_000,
@@ -71,16 +90,21 @@ export const jobs: OwnScenario = {
 const count = (number: number) => number.toLocaleString('en');
 
 /** From the first request to the last task's end, creates included. */
-async function runAll(engine: PunctualEngine, tasks: Task[], options: OwnScenarioOptions): Promise<OwnResult> {
+async function runAll(
+  engine: PunctualEngine,
+  tasks: Task[],
+  options: OwnScenarioOptions,
+  tasksPerRun = tasks.length,
+): Promise<OwnResult> {
   const runs = options.count;
   const workflow = await engine.client.send<{ id: string }>('POST', '/v1/workflows', { name: 'bench', tasks });
-  const roots = tasks.filter((task) => task.after === undefined).length;
+  const roots = tasks.filter((task) => task.after === undefined && task.forEach === undefined).length;
   const perBatch = Math.min(
     RUNS_PER_BATCH,
     Math.floor(ROOTS_PER_BATCH_MAX / roots),
     Math.floor(TASKS_PER_BATCH_MAX / tasks.length),
   );
-  const expected = runs * tasks.length;
+  const expected = runs * tasksPerRun;
   const readCost = startCostClock(engine);
   const beganAt = performance.now();
   let redisBytesMax = 0;
