@@ -30,7 +30,7 @@ const NEW_PARTITION_BACK_MS = 10_000;
 const PULLS_PER_PARTITION_MAX = 256;
 /** An installation without such timers is read so often (ms); the first of them may be announced so much later. */
 const IDLE_INTERVAL_MS = 250;
-/** For so long after the last one was seen it is not taken for such an installation (ms). */
+/** For so long after one was seen it is not taken for such an installation (ms); until the first, it is. */
 const IDLE_AFTER_MS = 60_000;
 /** What was announced is remembered for between one and two times as long (ms): no read begins that far back. */
 const REMEMBERED_MS = 15_000;
@@ -49,7 +49,7 @@ export class PullAnnouncer implements Role {
   /** Where the next read begins, of each partition owned. */
   readonly #cursors = new Map<number, ReadFrom>();
   #isBehind = false;
-  #seenAt = performance.now();
+  #seenAt = Number.NEGATIVE_INFINITY;
   #rotatedAt = performance.now();
 
   constructor(options: PullAnnouncerOptions) {

@@ -39,7 +39,7 @@ export interface AttemptGates {
  * Between two looks at the gates (ms): with it, a pause is heeded within that time, and the api can answer it. A look is a
  * read of two rows by their keys, 40 µs of Postgres.
  */
-const LOOK_INTERVAL_MS = 20;
+const LOOK_INTERVAL_MS = 40;
 const ERROR_PAUSE_MS = 100;
 /** Until a timer is started again that only old knowledge held back (ms): what is old may stay so while Postgres answers, too. */
 const STALE_PAUSE_MS = 1_000;
