@@ -102,10 +102,23 @@ function rarely<Value>(rare: fc.Arbitrary<Value>, usual: fc.Arbitrary<Value>): f
 type MakeValue = (schema: JsonSchema, field: string) => fc.Arbitrary<unknown>;
 
 function makeTarget(template: string, operation: ApiOperation, makeValue: MakeValue): fc.Arbitrary<string> {
-  const ids = template.split('/').map((step) => (step.startsWith('{') ? idNamed(template) : fc.constant(step)));
-  const path = fc.tuple(...ids).map((steps) => steps.map(encodeStep).join('/'));
+  const steps = template.split('/').map((step) => makeStep(step, template, operation, makeValue));
+  const path = fc.tuple(...steps).map((chosen) => chosen.map(encodeStep).join('/'));
   const spoiled = fc.tuple(path, fc.constantFrom(...PATH_SPOILERS)).map(([good, spoil]) => spoil(good));
   return fc.tuple(rarely(spoiled, path), makeQuery(operation, makeValue)).map((parts) => parts.join(''));
+}
+
+// A stranger's id as the name of something of one's own, a queue for example, would be shown again, and be no leak.
+function makeStep(
+  step: string,
+  template: string,
+  { parameters = [] }: ApiOperation,
+  makeValue: MakeValue,
+): fc.Arbitrary<string> {
+  if (!step.startsWith('{')) return fc.constant(step);
+  if (/id}$/i.test(step)) return idNamed(template);
+  const { name, schema } = parameters.find(({ in: place, name }) => place === 'path' && step === `{${name}}`)!;
+  return makeValue(schema, name).map(String);
 }
 
 // The names of ids stay as they are: what they stand for needs no escapes.
