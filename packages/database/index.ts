@@ -256,11 +256,19 @@ export {
   readLedger,
 } from './repositories/ledger.repository.ts';
 export { type Redriven, redriveDeadLetters } from './repositories/redrive.repository.ts';
+export {
+  type BegunRun,
+  beginRun,
+  beginsByInput,
+  prepareBeginning,
+  type RunBeginning,
+  type RunOrder,
+  storeRuns,
+} from './repositories/run-beginning.repository.ts';
 export { RunFacts, WHEN_COST_PER_RUN_MAX } from './repositories/run-facts.ts';
 export {
   advanceRuns,
   type BeginningRun,
-  beginReadyTasks,
   type EndedTask,
   endRunTimers,
   type LockedRun,

@@ -1,18 +1,17 @@
 import type { Run } from '@punctual/contracts';
 import {
+  type BegunRun,
+  beginRun,
+  beginsByInput,
   claimRunExternalIds,
-  createDeadTimers,
-  createParkedTimers,
-  createRuns,
-  createSkippedTimers,
-  createTimers,
   findRunsByExternalId,
-  type NewTimer,
-  PARKED_FOR_RUN,
+  prepareBeginning,
+  type RunBeginning,
   type RunExternalId,
+  type RunOrder,
   readWorkflowHeads,
   recordChanges,
-  TIMERS_PER_INSERT_MAX,
+  storeRuns,
   type Transaction,
   WHEN_COST_PER_RUN_MAX,
   type WorkflowHead,
@@ -22,14 +21,7 @@ import { type ApiContext, readAnchorAt } from '../context.ts';
 import { refuseFaults } from '../plugins/problems.ts';
 import { ProblemError } from '../problem.ts';
 import { createWorkflowNotFound } from '../workflows/workflow-problems.ts';
-import {
-  type BegunRun,
-  beginRun,
-  beginsByInput,
-  prepareBeginning,
-  type RunBeginning,
-  type RunOrder,
-} from './run-beginning.ts';
+import { showBegunRun } from './show-begun-run.ts';
 import { showRuns } from './show-runs.ts';
 
 /** What became of an order: begun, there already under its external id, or refused. */
@@ -104,6 +96,7 @@ export async function beginRuns(
   const purse = { left: WHEN_COST_PER_BATCH_MAX };
   const beginnings = new Map<string, RunBeginning>();
   const begun = new Map<string, BegunRun>();
+  const shown = new Map<string, Run>();
   for (const { order, head, id, refusal } of candidates) {
     if (refusal || !head || (order.externalId !== null && !claimed.has(id))) continue;
     let beginning = beginnings.get(head.id);
@@ -112,7 +105,9 @@ export async function beginRuns(
       beginning = prepareBeginning(version, anchorAt, order.input, purse);
       if (!beginsByInput(version)) beginnings.set(head.id, beginning);
     }
-    begun.set(id, beginRun(beginning, id, order, choosePartition(id, context.partitionCount)));
+    const run = beginRun(beginning, id, order, choosePartition(id, context.partitionCount));
+    begun.set(id, run);
+    shown.set(id, showBegunRun(run, beginning.version));
   }
   await storeRuns(client, [...begun.values()]);
   await recordChanges(
@@ -124,12 +119,12 @@ export async function beginRuns(
   const existing = await readExisting(
     context,
     client,
-    named.filter(({ runId }) => !begun.has(runId)),
-    begun,
+    named.filter(({ runId }) => !shown.has(runId)),
+    shown,
   );
   return candidates.map(({ order, id, refusal }): RunResult => {
-    const created = begun.get(id);
-    if (created) return { kind: 'created', run: created.shown };
+    const created = shown.get(id);
+    if (created) return { kind: 'created', run: created };
     const run = order.externalId === null ? undefined : existing.get(nameKey(order.tenantId, order.externalId));
     if (run) return { kind: 'existing', run };
     return { kind: 'refused', problem: refusal ?? createRunGone() };
@@ -183,45 +178,12 @@ function createRunGone(): ProblemError {
   return new ProblemError(409, 'external_id_taken', 'The external id belongs to a run that is not kept any more.');
 }
 
-async function storeRuns(client: Transaction, begun: readonly BegunRun[]): Promise<void> {
-  await createRuns(
-    client,
-    begun.map(({ run }) => run),
-  );
-  await inPortions(
-    begun.flatMap(({ run, timers }) => (run.status === 'paused' ? [] : timers)),
-    (timers) => createTimers(client, timers),
-  );
-  await createParkedTimers(
-    client,
-    begun.flatMap(({ run, timers }) => (run.status === 'paused' ? timers : [])),
-    PARKED_FOR_RUN,
-  );
-  await inPortions(
-    begun.flatMap(({ skipped }) => skipped),
-    (timers) => createSkippedTimers(client, timers),
-  );
-  await inPortions(
-    begun.flatMap(({ dead }) => dead),
-    (timers) => createDeadTimers(client, timers),
-  );
-}
-
-async function inPortions<Timer extends NewTimer>(
-  timers: readonly Timer[],
-  store: (portion: Timer[]) => Promise<void>,
-): Promise<void> {
-  for (let start = 0; start < timers.length; start += TIMERS_PER_INSERT_MAX) {
-    await store(timers.slice(start, start + TIMERS_PER_INSERT_MAX));
-  }
-}
-
 /** The runs that have these external ids already, in the table or in this very batch. */
 async function readExisting(
   context: ApiContext,
   client: Transaction,
   named: readonly RunExternalId[],
-  begun: ReadonlyMap<string, BegunRun>,
+  begun: ReadonlyMap<string, Run>,
 ): Promise<Map<string, Run>> {
   const runs = new Map<string, Run>();
   const found = await findRunsByExternalId(client, named);
@@ -237,7 +199,7 @@ async function readExisting(
       rowsById.set(run.id, run);
   }
   for (const { tenantId, externalId, runId } of found) {
-    const run = begun.get(runId)?.shown ?? rowsById.get(runId);
+    const run = begun.get(runId) ?? rowsById.get(runId);
     if (run) runs.set(nameKey(tenantId, externalId), run);
   }
   return runs;

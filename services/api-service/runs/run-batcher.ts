@@ -1,10 +1,9 @@
-import { asTenant, inTransaction, type Transaction } from '@punctual/database';
+import { asTenant, inTransaction, type RunOrder, type Transaction } from '@punctual/database';
 import type { ApiContext } from '../context.ts';
 import { type Answer, answerKeyed, type KeyedRequest, type KeyedResult } from '../plugins/idempotency.ts';
 import type { ProblemError } from '../problem.ts';
 import { TenantBatchers } from '../tenant-batchers.ts';
 import { beginRuns, type RunResult } from './create-runs.ts';
-import type { RunOrder } from './run-beginning.ts';
 
 /**
  * Orders of one transaction: bounds what it holds in memory, as each run may have a thousand tasks. No more than

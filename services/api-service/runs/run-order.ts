@@ -1,8 +1,7 @@
 import type { RunBatchItem } from '@punctual/contracts';
-import type { ChangeOrigin } from '@punctual/database';
+import type { ChangeOrigin, RunOrder } from '@punctual/database';
 import type { Fault } from '@punctual/domain';
 import { isTooLarge, PAYLOAD_TOO_LARGE } from '../timers/action-faults.ts';
-import type { RunOrder } from './run-beginning.ts';
 
 /** Turns a request, or an item of a batch, into an order; or says what is wrong with it. */
 export function prepareRunOrder(

@@ -1,5 +1,5 @@
 import { RunBatchAnswer, RunBatchItem, RunBatchRequest } from '@punctual/contracts';
-import { asTenant, type ChangeOrigin } from '@punctual/database';
+import { asTenant, type ChangeOrigin, type RunOrder } from '@punctual/database';
 import { describeOrigin } from '../../access/caller.ts';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
@@ -10,7 +10,6 @@ import { countItemsOf } from '../../plugins/request-limits.ts';
 import { compileCheck } from '../../plugins/validation.ts';
 import type { ProblemError } from '../../problem.ts';
 import { beginRuns, checkRunBatch } from '../../runs/create-runs.ts';
-import type { RunOrder } from '../../runs/run-beginning.ts';
 import { prepareRunOrder } from '../../runs/run-order.ts';
 import { withTransaction } from '../../transaction.ts';
 

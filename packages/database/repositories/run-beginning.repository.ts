@@ -1,17 +1,3 @@
-import type { Run } from '@punctual/contracts';
-import {
-  type BegunTimers,
-  beginFirstNodes,
-  beginReadyTasks,
-  type ChangeOrigin,
-  type DeadTimer,
-  describeTree,
-  type NewRun,
-  type NewTimer,
-  RunFacts,
-  type RunTimer,
-  type WorkflowVersion,
-} from '@punctual/database';
 import {
   beginRunTree,
   beginTaskStates,
@@ -22,7 +8,16 @@ import {
   listFirstNodes,
   planRun,
 } from '@punctual/domain';
-import { renderRun } from './render-run.ts';
+import type { Transaction } from '../connect.ts';
+import { createDeadTimers, type DeadTimer } from '../queries/create-dead-timers.ts';
+import { createRuns, type NewRun } from '../queries/create-runs.ts';
+import { createSkippedTimers, createTimers, type NewTimer, TIMERS_PER_INSERT_MAX } from '../queries/create-timers.ts';
+import { createParkedTimers, PARKED_FOR_RUN } from '../queries/pause-timers.ts';
+import type { ChangeOrigin } from '../queries/record-changes.ts';
+import type { WorkflowVersion } from '../workflow-versions.ts';
+import { RunFacts } from './run-facts.ts';
+import { beginReadyTasks } from './run-progress.repository.ts';
+import { type BegunTimers, beginFirstNodes, describeTree } from './run-trees.repository.ts';
 
 /** A run that somebody wants begun. JSON as text, absent values as null. */
 export interface RunOrder {
@@ -36,13 +31,12 @@ export interface RunOrder {
   origin: ChangeOrigin;
 }
 
-/** A run about to be stored, with its timers, and what it looks like then. */
+/** A run about to be stored, with its timers. */
 export interface BegunRun {
   run: NewRun;
   timers: NewTimer[];
   skipped: NewTimer[];
   dead: DeadTimer[];
-  shown: Run;
 }
 
 /** How every run of a workflow version begins at one instant: the same but for ids. */
@@ -114,44 +108,39 @@ export function beginRun(beginning: RunBeginning, id: string, order: RunOrder, p
   const skipped = beginning.skipped.map((timer) => own(timer));
   const dead = beginning.dead.map((timer) => own(timer));
   const run = { ...order, id, workflowVersion: version.version, partition, status, taskStates, createdAt: anchorAt };
-  const shown = renderRun(
-    {
-      id,
-      tenant_id: order.tenantId,
-      workflow_id: version.workflowId,
-      workflow_version: version.version,
-      partition,
-      status,
-      task_states: taskStates,
-      input: order.input,
-      external_id: order.externalId,
-      labels: order.labels === null ? null : JSON.parse(order.labels),
-      created_at: anchorAt,
-      finished_at: status === 'running' || status === 'paused' ? null : anchorAt,
-      paused_at: status === 'paused' ? anchorAt : null,
-    },
-    [
-      ...timers.map((timer) => showTimer(timer, status === 'paused' ? 'paused' : 'scheduled')),
-      ...skipped.map((timer) => showTimer(timer, 'skipped')),
-      ...dead.map((timer) => showTimer(timer, 'dead')),
-    ],
-    version,
-  );
-  return { run, timers, skipped, dead, shown };
+  return { run, timers, skipped, dead };
 }
 
-function showTimer(timer: NewTimer, state: 'scheduled' | 'paused' | 'skipped' | 'dead'): RunTimer {
-  const { id, dueAt, createdAt } = timer;
-  return {
-    id,
-    taskKey: timer.taskKey!,
-    path: timer.path ?? null,
-    state,
-    dueAt,
-    attempt: state === 'dead' ? 1 : 0,
-    startedAt: null,
-    finishedAt: state === 'scheduled' || state === 'paused' ? null : createdAt,
-    responseBody: null,
-    output: null,
-  };
+/** Stores runs that begin, with their timers: at most RUNS_PER_INSERT_MAX. */
+export async function storeRuns(client: Transaction, begun: readonly BegunRun[]): Promise<void> {
+  await createRuns(
+    client,
+    begun.map(({ run }) => run),
+  );
+  await inPortions(
+    begun.flatMap(({ run, timers }) => (run.status === 'paused' ? [] : timers)),
+    (timers) => createTimers(client, timers),
+  );
+  await createParkedTimers(
+    client,
+    begun.flatMap(({ run, timers }) => (run.status === 'paused' ? timers : [])),
+    PARKED_FOR_RUN,
+  );
+  await inPortions(
+    begun.flatMap(({ skipped }) => skipped),
+    (timers) => createSkippedTimers(client, timers),
+  );
+  await inPortions(
+    begun.flatMap(({ dead }) => dead),
+    (timers) => createDeadTimers(client, timers),
+  );
+}
+
+async function inPortions<Timer extends NewTimer>(
+  timers: readonly Timer[],
+  store: (portion: Timer[]) => Promise<void>,
+): Promise<void> {
+  for (let start = 0; start < timers.length; start += TIMERS_PER_INSERT_MAX) {
+    await store(timers.slice(start, start + TIMERS_PER_INSERT_MAX));
+  }
 }
