@@ -155,7 +155,7 @@ export const BREAKAGES: readonly Breakage[] = [
     name: 'talkative',
     summary: 'each failure is a line in the log',
     edits: [{ file: 'limit-rate.ts', find: 'if (performance.now() - actedAt < intervalMs) return;', replace: '' }],
-    case: 'redis:full',
+    case: 'postgres:disk-full',
     check: 'logs',
   },
   {
