@@ -7,6 +7,7 @@ import { startPeer } from './engines/peer-engine.ts';
 import { type PunctualEngine, startPunctual } from './engines/punctual.ts';
 import { withProgress } from './progress.ts';
 import { formatReport, type RunResult } from './report.ts';
+import { affinity } from './scenarios/affinity.ts';
 import { backlog, snapshot } from './scenarios/backdrops.ts';
 import { create } from './scenarios/create.ts';
 import { drain } from './scenarios/drain.ts';
@@ -29,6 +30,7 @@ const OWN: Readonly<Record<string, OwnScenario>> = {
   mapreduce,
   mapped,
   jobs,
+  affinity,
 };
 
 const USAGE = `Measures Punctual, and what a team would take instead, on this machine: every part a process of its own, with a

@@ -2,6 +2,8 @@ import {
   ACTION_HEADERS_MAX,
   ACTION_METHODS,
   BACKOFF_MAX_MS,
+  CONCURRENCY_KEY_LENGTH_MAX,
+  LANE_LIMIT_MAX,
   RETRIES_MAX,
   SECRET_MASK,
   URL_LENGTH_MAX,
@@ -12,8 +14,10 @@ import {
   ACTION_HEADER_NAME_LENGTH_MAX,
   ACTION_HEADER_VALUE_LENGTH_MAX,
   BACKOFF_FACTOR_MAX,
+  LANE_RATE_MAX,
   NOOP_DURATION_MS_MAX,
   QUEUE_NAME_LENGTH_MAX,
+  RATE_MIN,
 } from './limits.ts';
 import { CLOSED, Json } from './primitives.ts';
 
@@ -60,6 +64,32 @@ export const NoopAction = Type.Object(
 );
 
 export const Action = discriminatedUnion([HttpAction, PullAction, NoopAction]);
+
+export const Concurrency = Type.Object(
+  {
+    key: Type.String({
+      minLength: 1,
+      maxLength: CONCURRENCY_KEY_LENGTH_MAX,
+      description:
+        'Timers of the tenant with one key wait for each other. That of a task may hold expressions, which read `input`.',
+    }),
+    limit: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: LANE_LIMIT_MAX,
+        description: 'How many with this key may run at once; 1 when neither it nor `ratePerSecond` is there.',
+      }),
+    ),
+    ratePerSecond: Type.Optional(
+      Type.Number({
+        minimum: RATE_MIN,
+        maximum: LANE_RATE_MAX,
+        description: 'How many with this key may begin in any second, rounded up.',
+      }),
+    ),
+  },
+  { ...CLOSED, description: 'What may run beside it. Those that are due first go first.' },
+);
 
 export const Retry = Type.Object(
   {

@@ -61,6 +61,8 @@ export const RELEASE_RATE_DEFAULT = 1_000;
 export const RELEASE_RATE_MAX = 1_000_000;
 /** The slowest rate of them and of bulk operations (per second): one in a quarter of an hour. Slower ones would leave an operation under way for years. */
 export const RATE_MIN = 0.001;
+/** The highest rate of a lane (per second): more than an installation starts. */
+export const LANE_RATE_MAX = 100_000;
 /** Of a bulk operation: why it was made, and timers shown as examples. */
 export const BULK_REASON_LENGTH_MAX = 500;
 export const BULK_SAMPLES_MAX = 10;

@@ -1,6 +1,6 @@
 import { FINAL_STATES, LIVE_STATES } from '@punctual/domain';
 import { type Static, Type } from 'typebox';
-import { Action, Retry } from './action.ts';
+import { Action, Concurrency, Retry } from './action.ts';
 import { Delay } from './delay.ts';
 import { BATCH_ITEMS_MAX } from './limits.ts';
 import { CLOSED, ExternalId, Id, Instant, Json, Labels, TaskKey, TimeoutMs, TimeZone } from './primitives.ts';
@@ -16,6 +16,7 @@ const timerFields = {
   payload: Type.Optional(Json),
   retry: Type.Optional(Retry),
   timeoutMs: Type.Optional(TimeoutMs),
+  concurrency: Type.Optional(Concurrency),
   externalId: Type.Optional(ExternalId),
   labels: Type.Optional(Labels),
 };
@@ -78,6 +79,7 @@ export const Timer = Type.Object({
   payload: Type.Optional(Json),
   retry: Type.Optional(Retry),
   timeoutMs: Type.Optional(TimeoutMs),
+  concurrency: Type.Optional(Concurrency),
   externalId: Type.Optional(ExternalId),
   labels: Type.Optional(Labels),
   omitted: Type.Optional(

@@ -1,6 +1,6 @@
 import { EXPRESSION_LENGTH_MAX, PARENTS_PER_TASK_MAX, TASKS_PER_WORKFLOW_MAX } from '@punctual/domain';
 import { type Static, Type } from 'typebox';
-import { Action, Retry } from './action.ts';
+import { Action, Concurrency, Retry } from './action.ts';
 import { Delay } from './delay.ts';
 import { POINTER_LENGTH_MAX } from './limits.ts';
 import { CLOSED, Id, Instant, Labels, Name, TimeoutMs, TimeZone } from './primitives.ts';
@@ -63,6 +63,7 @@ export const WorkflowTask = Type.Object(
     action: Action,
     retry: Type.Optional(Retry),
     timeoutMs: Type.Optional(TimeoutMs),
+    concurrency: Type.Optional(Concurrency),
   },
   CLOSED,
 );

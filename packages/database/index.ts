@@ -152,12 +152,15 @@ export {
   storeIdempotentAnswers,
   tryLockIdempotencyKeys,
 } from './queries/idempotent-answers.ts';
+export { dropIdleLanes, type LaneKey, readLanesOfTimers } from './queries/lanes.ts';
 export {
   extendLeases,
+  type LanedPull,
   type LapsedTimer,
   LEASES_PER_STATEMENT_MAX,
   type LeasedTimer,
   type LeaseSlot,
+  leaseLanedTimers,
   leaseTimers,
   readLeaseKey,
   readNextLease,
@@ -218,10 +221,13 @@ export {
   type ServiceInstance,
 } from './queries/service-instances.ts';
 export {
+  type LaneWish,
   readEarlyHints,
+  readLaneWishes,
   readStandingStarts,
   restartTimers,
   type StartedTimer,
+  startLanedTimers,
   startTimers,
   type TimerVersion,
 } from './queries/start-timers.ts';
@@ -249,6 +255,14 @@ export { dismissDeadLetter } from './repositories/dead-letters.repository.ts';
 export { type GatedTimer, holdTimers } from './repositories/hold-timers.repository.ts';
 export { type LiveInstance, listInstances } from './repositories/instances.repository.ts';
 export type { CreatedAfter, StoredPage } from './repositories/keyset.ts';
+export {
+  type LanedTimer,
+  listTimerLanes,
+  startInLanes,
+  type TimerLane,
+  wakeLanes,
+  wakeNeglectedLanes,
+} from './repositories/lanes.repository.ts';
 export {
   type LedgerDifference,
   type LedgerReport,

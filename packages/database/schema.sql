@@ -145,6 +145,7 @@ CREATE TABLE dead_letters (
   error text,
   response_body text,
   path text,
+  concurrency json,
   CONSTRAINT dead_letters_pkey PRIMARY KEY (id)
 );
 CREATE INDEX dead_letters_list ON public.dead_letters USING btree (tenant_id, due_at, id);
@@ -195,7 +196,8 @@ CREATE TABLE finished_timers (
   labels jsonb,
   error text,
   response_body text,
-  path text
+  path text,
+  concurrency json
 ) PARTITION BY RANGE (finished_at);
 CREATE INDEX finished_timers_id ON ONLY public.finished_timers USING btree (id);
 CREATE INDEX finished_timers_list ON ONLY public.finished_timers USING btree (tenant_id, due_at, id);
@@ -251,6 +253,34 @@ CREATE TABLE installation (
   CONSTRAINT installation_partition_count_check CHECK (((partition_count >= 1) AND (partition_count <= 1024))),
   CONSTRAINT installation_pkey PRIMARY KEY (only_row)
 );
+
+CREATE TABLE lane_places (
+  tenant_id uuid NOT NULL,
+  lane text NOT NULL,
+  timer_id uuid NOT NULL,
+  CONSTRAINT lane_places_pkey PRIMARY KEY (tenant_id, lane, timer_id)
+) WITH (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_threshold=1000);
+CREATE INDEX lane_places_of_timer ON public.lane_places USING btree (timer_id);
+ALTER TABLE lane_places ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON lane_places FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
+
+CREATE TABLE lanes (
+  tenant_id uuid NOT NULL,
+  name text NOT NULL,
+  limit_max integer,
+  rate_per_second double precision,
+  used_until timestamp(6) with time zone,
+  is_waiting boolean NOT NULL DEFAULT false,
+  looked_at timestamp(3) with time zone NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT lanes_limit_max_check CHECK ((limit_max > 0)),
+  CONSTRAINT lanes_pkey PRIMARY KEY (tenant_id, name),
+  CONSTRAINT lanes_rate_per_second_check CHECK ((rate_per_second > (0)::double precision))
+) WITH (fillfactor=70, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_threshold=1000);
+CREATE INDEX lanes_looked ON public.lanes USING btree (is_waiting, looked_at);
+ALTER TABLE lanes ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON lanes FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
 CREATE TABLE ledger_entries (
   tenant_id uuid NOT NULL,
@@ -401,9 +431,12 @@ CREATE TABLE timers (
   pull_queue text,
   lease_holder text,
   lease_began_at timestamp(3) with time zone,
+  concurrency json,
+  lane text,
   CONSTRAINT timers_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_insert_scale_factor=0.2, autovacuum_analyze_scale_factor=0.05, autovacuum_vacuum_cost_delay=0, fillfactor=70);
 CREATE INDEX timers_labels ON public.timers USING gin (labels jsonb_path_ops) WHERE (labels IS NOT NULL);
+CREATE INDEX timers_lane ON public.timers USING btree (tenant_id, lane, due_at, id) WHERE (lane IS NOT NULL);
 CREATE INDEX timers_list ON public.timers USING btree (tenant_id, due_at, id);
 CREATE INDEX timers_of_run ON public.timers USING btree (run_id) WHERE (run_id IS NOT NULL);
 CREATE INDEX timers_parked ON public.timers USING btree (tenant_id, parked_for, due_at, id) WHERE (parked_for IS NOT NULL);
@@ -483,7 +516,14 @@ CREATE VIEW own_timers AS  SELECT id,
     external_id,
     labels,
     lease_ends_at,
-    path
+    path,
+    parked_for,
+    paused_at,
+    pull_queue,
+    lease_holder,
+    lease_began_at,
+    concurrency,
+    lane
    FROM timers
   WHERE (tenant_id = (current_setting('punctual.tenant_id'::text))::uuid);
 
@@ -498,6 +538,8 @@ GRANT DELETE, INSERT, SELECT ON external_ids TO punctual_tenant;
 GRANT INSERT, SELECT ON finished_timers TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT, UPDATE ON gates TO punctual_tenant;
 GRANT INSERT, SELECT, UPDATE ON idempotency_keys TO punctual_tenant;
+GRANT DELETE, INSERT, SELECT ON lane_places TO punctual_tenant;
+GRANT DELETE, INSERT, SELECT, UPDATE ON lanes TO punctual_tenant;
 GRANT INSERT, SELECT ON ledger_entries TO punctual_tenant;
 GRANT SELECT ON ledger_totals TO punctual_tenant;
 GRANT SELECT ON own_audit_log TO punctual_tenant;

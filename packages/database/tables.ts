@@ -94,6 +94,8 @@ interface TimerColumns {
   external_id: string | null;
   labels: Labels | null;
   path: string | null;
+  /** JSON text: its key and rule. */
+  concurrency: string | null;
 }
 
 export interface TimerRow extends TimerColumns {
@@ -102,6 +104,8 @@ export interface TimerRow extends TimerColumns {
   lease_ends_at: number | null;
   lost: number;
   parked_for: string | null;
+  /** Its key. */
+  lane: string | null;
   paused_at: number | null;
   /** Of one that workers of the customer lease: the queue, and who leased it last, and when. */
   pull_queue: string | null;
@@ -209,6 +213,16 @@ export interface GateRow {
   cancelled_before: number | null;
 }
 
+export interface LaneRow {
+  tenant_id: string;
+  name: string;
+  limit_max: number | null;
+  rate_per_second: number | null;
+  used_until: number | null;
+  is_waiting: boolean;
+  looked_at: number;
+}
+
 export interface BulkOperationRow {
   id: string;
   tenant_id: string;
@@ -273,6 +287,8 @@ export interface Tables {
   ledger_totals: LedgerRow;
   service_instances: ServiceInstanceRow;
   partition_leases: PartitionLeaseRow;
+  lanes: LaneRow;
+  lane_places: { tenant_id: string; lane: string; timer_id: string };
   gates: GateRow;
   gates_epoch: { only_row: boolean; epoch: number };
   bulk_operations: BulkOperationRow;

@@ -1,4 +1,4 @@
-import type { Action, DelayRule, FlowTask, PartialRetryPolicy } from '@punctual/domain';
+import type { Action, Concurrency, DelayRule, FlowTask, PartialRetryPolicy } from '@punctual/domain';
 import type { Queryable } from './connect.ts';
 import { nameStatement } from './statement.ts';
 
@@ -9,6 +9,8 @@ export interface StoredTask extends FlowTask {
   action: Action;
   retry?: PartialRetryPolicy;
   timeoutMs?: number;
+  /** Its key may be a template. */
+  concurrency?: Concurrency;
   /** Its action has templates. Unset by versions that knew none: what looks like one there is plain text. */
   hasTemplates?: boolean;
 }

@@ -59,6 +59,25 @@ export {
 export type { Fault } from './fault.ts';
 export { choosePartition, createId, DEFAULT_TENANT_ID, isId, SYSTEM_TENANT_ID } from './identity.ts';
 export {
+  CONCURRENCY_KEY_LENGTH_MAX,
+  type Concurrency,
+  completeLaneRule,
+  countKeyExpressions,
+  LANE_LIMIT_MAX,
+  type LaneRule,
+  renderKey,
+} from './lanes/concurrency.ts';
+export {
+  type Candidate,
+  compareTurns,
+  decideTurns,
+  describeRate,
+  type LaneDecision,
+  type LaneView,
+  WAKES_PER_LANE_MAX,
+  type WaitingTurn,
+} from './lanes/lane-turns.ts';
+export {
   BACKOFF_MAX_MS,
   completeRetryPolicy,
   computeBackoffMs,

@@ -19,6 +19,7 @@ export interface SchedulerMetrics {
   clockOffsetSeconds: Gauge;
   clockErrorSeconds: Gauge;
   clockSteps: Gauge;
+  lanesLooked: Counter;
   pullsAnnounced: Counter;
   pullAnnouncements: Counter;
 }
@@ -114,6 +115,11 @@ export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
     clockSteps: new Gauge({
       name: 'scheduler_clock_steps',
       help: 'How often one of both clocks was seen to be set.',
+      registers,
+    }),
+    lanesLooked: new Counter({
+      name: 'scheduler_lanes_looked_total',
+      help: 'Lanes in which timers wait, looked at because nobody else had for a second.',
       registers,
     }),
     pullsAnnounced: new Counter({

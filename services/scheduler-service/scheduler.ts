@@ -6,6 +6,7 @@ import { type Health, type Logger, limitRate, OUTAGE_LOG_INTERVAL_MS, openOps, V
 import type { Registry } from 'prom-client';
 import type { SchedulerConfig } from './config.ts';
 import { Dispatcher } from './dispatcher.ts';
+import { LaneKeeper } from './lane-keeper.ts';
 import { createSchedulerMetrics } from './metrics.ts';
 import { PartitionManager } from './partition-manager.ts';
 import { Pruner } from './pruner.ts';
@@ -102,6 +103,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
       metrics,
       logger,
     });
+    const laneKeeper = new LaneKeeper({ database, metrics, logger });
     const pruner = new Pruner({ database, clock, retentionDays: config.RETENTION_DAYS, logger });
 
     health.addCheck('postgres', true, async () => {
@@ -109,13 +111,14 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
       return { status: 'ok' };
     });
     health.addCheck('queue', false, async () => ({ status: 'ok', ...(await chunks.readFigures()) }));
-    for (const role of [partitions, readAhead, announcer, pruner]) health.addLoop(role.loop);
+    for (const role of [partitions, readAhead, announcer, laneKeeper, pruner]) health.addLoop(role.loop);
     const ops = await opening.listen();
 
     dispatcher.start();
     partitions.start();
     readAhead.start();
     announcer.start();
+    laneKeeper.start();
     pruner.start();
     health.markStarted();
     logger.info({ schedulerId: id, port: ops.port, partitionCount, queue: chunks.backend }, 'the scheduler is running');
@@ -123,7 +126,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
     let stopping: Promise<void> | undefined;
     const stop = async () => {
       health.markDraining();
-      await Promise.all([readAhead.stop(), announcer.stop(), pruner.stop()]);
+      await Promise.all([readAhead.stop(), announcer.stop(), laneKeeper.stop(), pruner.stop()]);
       await dispatcher.stop();
       await partitions.stop();
       await chunks.close();

@@ -14,6 +14,7 @@ import { ChunkConsumer, type Hint, type Processed, type QueueConnection } from '
 import { Batcher, type Logger } from '@punctual/runtime';
 import { countPlacesOfOneSource } from './config.ts';
 import { type DueHints, EarlyHints } from './early-hints.ts';
+import type { Lanes } from './lanes.ts';
 import type { WorkerMetrics } from './metrics.ts';
 
 export interface ConsumerOptions {
@@ -26,6 +27,8 @@ export interface ConsumerOptions {
   leaseMarginMs: number;
   /** Whether it is better to wait a moment than to start more: some origin's short queue is just being worked off. */
   isBrieflyFull: () => boolean;
+  /** Starts those that need places in lanes. */
+  lanes: Pick<Lanes, 'start'>;
   /** Begins the attempt of a timer that was started, at `startedAt` (`performance.now()`) or later; must not throw. */
   run: (timer: StartedTimer, startedAt: number) => void;
   onQueueError: (error: Error) => void;
@@ -253,20 +256,31 @@ export class Consumer {
     this.#wakeWaiters();
   }
 
-  // Of hints that did not start, some name attempts that were lost with their worker, and are begun again; some came too
-  // early by the database's clock, because a scheduler misjudged it, and are started when they are due.
+  // Of hints that did not start, some need a place in a lane, some name attempts that were lost with their worker, and are begun
+  // again; some came too early by the database's clock, because a scheduler misjudged it, and are started when they are due.
   async #startRest(missing: readonly Hint[]): Promise<void> {
     const { database, metrics } = this.#options;
+    const laned = await this.#startLaned(missing);
     const again = await this.#start(missing, restartTimers);
     const early = await readEarlyHints(database.hot, missing);
     metrics.hintsEarly.inc(early.length);
-    let late: StartedTimer[] = [];
+    let late = 0;
     if (early.length > 0) {
       const waitMs = Math.ceil(Math.max(...early.map((hint) => hint.waitMs))) + 1;
       await new Promise((resolve) => setTimeout(resolve, waitMs));
-      late = await this.#start(early);
+      const started = await this.#start(early);
+      late = started.length;
+      if (late < early.length) late += await this.#startLaned(early);
     }
-    metrics.hintsDropped.inc(missing.length - again.length - late.length);
+    metrics.hintsDropped.inc(Math.max(0, missing.length - laned - again.length - late));
+  }
+
+  /** Returns how many of the hints are dealt with: started, or waiting for their turn. */
+  async #startLaned(hints: readonly Hint[]): Promise<number> {
+    const askedAt = performance.now();
+    const { started, waiting } = await this.#options.lanes.start(hints);
+    this.#take(started, askedAt);
+    return started.length + waiting;
   }
 
   async #start(hints: readonly Hint[], startRows: typeof restartTimers = startTimers): Promise<StartedTimer[]> {

@@ -15,6 +15,7 @@ export interface WorkerMetrics {
   timersPostponed: Counter;
   timersHeldByCircuit: Counter;
   timersHeld: Counter;
+  laneWaits: Counter;
   gates: Gauge;
   bulkSeconds: Histogram;
   bulkTargets: Counter<'outcome'>;
@@ -75,6 +76,11 @@ export function createWorkerMetrics(registry: Registry): WorkerMetrics {
     hintsEarly: new Counter({
       name: 'worker_hints_early_total',
       help: 'Hints that the database called early when the worker tried to start them; it waited. An alarm that the clock is misjudged, or that a worker is older than the schedulers.',
+      registers,
+    }),
+    laneWaits: new Counter({
+      name: 'worker_lane_waits_total',
+      help: 'Starts that found no place in a lane; their timers wait until it is their turn.',
       registers,
     }),
     timersPostponed: new Counter({

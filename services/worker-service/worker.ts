@@ -29,6 +29,7 @@ import { WAITING_SHARE, type WorkerConfig } from './config.ts';
 import { Consumer } from './consumer.ts';
 import { createHostResolver } from './egress/host-resolver.ts';
 import { Gates } from './gates.ts';
+import { Lanes } from './lanes.ts';
 import { createWorkerMetrics, type WorkerMetrics } from './metrics.ts';
 import { OutcomeWriter } from './outcome-writer.ts';
 import { SigningSecrets } from './signing-secrets.ts';
@@ -117,6 +118,12 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       failuresToOpen: config.WORKER_CIRCUIT_FAILURES,
       ...watchCircuits(metrics, logger),
     });
+    const lanes = new Lanes({
+      database,
+      leaseMarginMs: config.WORKER_LEASE_MARGIN_MS,
+      onError: (error) => warnSeldom(error as Error, 'could not wake timers that wait for a place; a scheduler will'),
+      metrics,
+    });
     const writer = new OutcomeWriter({
       database,
       workflowVersions,
@@ -127,7 +134,10 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
         metrics.tasksTakenOver.inc(timers.length);
         consumer.takeTasks(timers, startedAt, places);
       },
-      onWritten: (ids) => consumer.release(ids),
+      onWritten: (ids) => {
+        consumer.release(ids);
+        lanes.release(ids);
+      },
       freePauseMs: () => gates.freePauseMs,
       metrics,
       logger,
@@ -170,6 +180,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       attemptsMax: config.WORKER_ATTEMPTS_MAX,
       leaseMarginMs: config.WORKER_LEASE_MARGIN_MS,
       isBrieflyFull: () => gate.isBrieflyFull(),
+      lanes,
       run: (timer, startedAt) => void runner.run(timer, startedAt),
       onQueueError,
       metrics,
@@ -231,6 +242,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       gate.close();
       await consumer.waitUntilIdle();
       await writer.flush();
+      await lanes.flush();
       await gates.loop.stop();
       await heartbeat.stop();
       await removeServiceInstance(database.hot, id).catch((error: Error) =>

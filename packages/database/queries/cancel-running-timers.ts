@@ -13,7 +13,7 @@ export interface AbandonedAttempt {
 }
 
 const KEPT = `id, tenant_id, run_id, workflow_id, due_at, created_at, version, workflow_version, timeout_ms, partition, attempt,
-       task_key, time_zone, delay, action, payload, retry, external_id, labels, path`;
+       task_key, time_zone, delay, action, payload, retry, external_id, labels, path, concurrency`;
 const RECORD = 'started_at, lateness_ms, duration_ms, outcome, http_status, error, response_body';
 
 // Locks the timers in the order given (sorted by id); the caller holds the locks of their runs already. Only the

@@ -12,7 +12,7 @@ export interface CancelledTimer {
 }
 
 const COLUMNS = `id, tenant_id, run_id, workflow_id, due_at, created_at, version, workflow_version, timeout_ms, partition, attempt,
-       task_key, time_zone, delay, action, payload, retry, external_id, labels, path`;
+       task_key, time_zone, delay, action, payload, retry, external_id, labels, path, concurrency`;
 
 // Locks the timers in the order of their ids, whatever the plan: `wanted` sorts before it locks. A row that runs is not
 // touched: its attempt has started and the cancel comes too late. Run timers: the caller holds the locks of their runs

@@ -22,7 +22,7 @@ export interface TimerEdit {
 const TIMERS_PER_CHANGE_MAX = 1000;
 
 // SQL: the gate behind which it waits is one of its action, which changes. The gates of the new one may stop it again.
-const LEAVES_GATE = `(e.action IS NOT NULL AND t.parked_for ~ '^(origin|queue):')`;
+const LEAVES_GATE = `(e.action IS NOT NULL AND t.parked_for ~ '^(lane:)?(origin|queue):')`;
 
 // Locks the timers in the order given (sorted by id). The state, and the version where one is named, decide whether the
 // change or a start that came at the same moment wins: a row that was started has another version and state when this

@@ -16,10 +16,10 @@ const insertDead = nameStatement(
    ), stored AS (
      INSERT INTO dead_letters (id, tenant_id, partition, due_at, created_at, finished_at, started_at, lateness_ms, duration_ms,
        version, attempt, state, outcome, error, run_id, workflow_id, workflow_version, task_key, time_zone, delay, action,
-       payload, retry, timeout_ms, external_id, labels, path)
+       payload, retry, timeout_ms, external_id, labels, path, concurrency)
      SELECT id, tenant_id, partition, to_timestamp(due_at / 1000), to_timestamp(created_at / 1000), clock_timestamp(),
        clock_timestamp(), 0, 0, 1, 1, 'dead', 'permanent', error, run_id, workflow_id, workflow_version, task_key, time_zone,
-       delay::json, action::json, payload::json, retry::json, timeout_ms, external_id, labels::jsonb, path
+       delay::json, action::json, payload::json, retry::json, timeout_ms, external_id, labels::jsonb, path, concurrency::json
      FROM input
    )
    INSERT INTO ledger_entries (tenant_id, partition, created, dead)

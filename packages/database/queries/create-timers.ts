@@ -26,6 +26,8 @@ export interface NewTimer {
   path?: string | null;
   /** The queue from which workers of the customer lease it; null or absent: ours call or do it. */
   pullQueue?: string | null;
+  /** JSON text: its key and rule (domain: `Concurrency`), the key rendered; null or absent: nothing keeps it from running beside others. */
+  concurrency?: string | null;
 }
 
 /** One that somebody asks for through the api. */
@@ -38,11 +40,11 @@ export const TIMERS_PER_INSERT_MAX = 1000;
 
 const COLUMN_INPUT = `$1::uuid[], $2::uuid[], $3::smallint[], $4::float8[], $5::float8[], $6::uuid[], $7::uuid[],
        $8::int[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::int[], $16::text[], $17::text[],
-       $18::text[], $19::text[]`;
+       $18::text[], $19::text[], $20::text[]`;
 const COLUMN_NAMES = `id, tenant_id, partition, due_at, created_at, run_id, workflow_id, workflow_version, task_key, time_zone,
-       delay, action, payload, retry, timeout_ms, external_id, labels, path, pull_queue`;
+       delay, action, payload, retry, timeout_ms, external_id, labels, path, pull_queue, concurrency`;
 /** The parameter that follows those of `toColumns`. */
-export const PARAMETER_AFTER_COLUMNS = 20;
+export const PARAMETER_AFTER_COLUMNS = 21;
 
 /** The parameters that `toColumns` makes, as rows. */
 export const INPUT_OF_NEW_TIMERS = `unnest(${COLUMN_INPUT}) AS i(${COLUMN_NAMES})`;
@@ -56,10 +58,11 @@ export const storeTimers = (
   source: string,
 ) => `INSERT INTO timers (id, tenant_id, partition, due_at, wake_at, created_at, run_id,
        workflow_id, workflow_version, task_key, time_zone, delay, action, payload, retry, timeout_ms, external_id, labels, path,
-       pull_queue)
+       pull_queue, concurrency, lane)
      SELECT id, tenant_id, partition, to_timestamp(due_at / 1000), greatest(to_timestamp(due_at / 1000), clock_timestamp()),
        to_timestamp(created_at / 1000), run_id, workflow_id, workflow_version, task_key, time_zone, delay::json,
-       action::json, payload::json, retry::json, timeout_ms, external_id, labels::jsonb, path, pull_queue
+       action::json, payload::json, retry::json, timeout_ms, external_id, labels::jsonb, path, pull_queue,
+       concurrency::json, concurrency::json ->> 'key'
      FROM ${source}`;
 /** SQL: books the rows of `source` as created. */
 export const bookCreated = (source: string) => `INSERT INTO ledger_entries (tenant_id, partition, created)
@@ -110,10 +113,10 @@ const insertSkipped = nameStatement(
      SELECT * FROM ${INPUT_OF_NEW_TIMERS}
    ), stored AS (
      INSERT INTO finished_timers (id, tenant_id, partition, due_at, created_at, finished_at, version, attempt, state,
-       run_id, workflow_id, workflow_version, task_key, time_zone, delay, action, payload, retry, timeout_ms, external_id, labels, path)
+       run_id, workflow_id, workflow_version, task_key, time_zone, delay, action, payload, retry, timeout_ms, external_id, labels, path, concurrency)
      SELECT id, tenant_id, partition, to_timestamp(due_at / 1000), to_timestamp(created_at / 1000), clock_timestamp(), 1, 0,
        'skipped', run_id, workflow_id, workflow_version, task_key, time_zone, delay::json, action::json, payload::json,
-       retry::json, timeout_ms, external_id, labels::jsonb, path
+       retry::json, timeout_ms, external_id, labels::jsonb, path, concurrency::json
      FROM input
    )
    INSERT INTO ledger_entries (tenant_id, partition, created, skipped)
@@ -148,5 +151,6 @@ export function toColumns(timers: readonly NewTimer[]): unknown[] {
     timers.map((t) => t.labels),
     toPlainArray(timers.map((t) => t.path ?? null)),
     toPlainArray(timers.map((t) => t.pullQueue ?? null)),
+    timers.map((t) => t.concurrency ?? null),
   ];
 }

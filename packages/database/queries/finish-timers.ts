@@ -33,7 +33,7 @@ export const OUTCOMES_PER_STATEMENT_MAX = 1000;
 
 const FINISHED_COLUMNS = `id, tenant_id, run_id, workflow_id, due_at, created_at, finished_at, started_at, lateness_ms, version,
        workflow_version, timeout_ms, duration_ms, state, outcome, partition, attempt, http_status, task_key, time_zone, delay,
-       action, payload, retry, external_id, labels, path, error, response_body`;
+       action, payload, retry, external_id, labels, path, concurrency, error, response_body`;
 
 // Locks the timers in the order given (sorted by id). Only the holder of the version that the start raised can
 // match, so an outcome of a lapsed lease changes nothing. The row leaves `timers` and enters the history, or the
@@ -56,7 +56,7 @@ const finishRows = nameStatement<{
      RETURNING t.id, t.tenant_id, t.run_id, t.workflow_id, t.due_at, t.created_at, clock_timestamp()::timestamptz(3) AS finished_at,
        to_timestamp(o.started / 1000) AS started_at, o.late_ms AS lateness_ms, t.version, t.workflow_version, t.timeout_ms,
        o.took_ms AS duration_ms, o.new_state AS state, o.outcome, t.partition, t.attempt, o.status AS http_status, t.task_key,
-       t.time_zone, t.delay, t.action, t.payload, t.retry, t.external_id, t.labels, t.path, o.message AS error, o.response AS response_body
+       t.time_zone, t.delay, t.action, t.payload, t.retry, t.external_id, t.labels, t.path, t.concurrency, o.message AS error, o.response AS response_body
    ), history AS (
      INSERT INTO finished_timers (${FINISHED_COLUMNS}) SELECT ${FINISHED_COLUMNS} FROM gone WHERE state <> 'dead'
    ), letters AS (

@@ -1,7 +1,13 @@
-import { inTransaction, type Queryable, type TransactionPool } from '../connect.ts';
+import { inTransaction, type Queryable, type Transaction, type TransactionPool } from '../connect.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
 import { LOOK_AT } from './look-at.ts';
-import { lockRunsOfTimers, STARTED_TIMER, type StartedTimer, type TimerVersion } from './start-timers.ts';
+import {
+  type LaneWish,
+  lockRunsOfTimers,
+  STARTED_TIMER,
+  type StartedTimer,
+  type TimerVersion,
+} from './start-timers.ts';
 
 /** A place for one task: who wants it, and for how long (ms). */
 export interface LeaseSlot {
@@ -19,6 +25,11 @@ export interface LapsedTimer extends TimerVersion {
   slot: number;
 }
 
+/** Due timers that need a place in a lane before they may be leased. */
+export interface LanedPull extends LaneWish {
+  slot: number;
+}
+
 /** Slots that one statement fills. */
 export const LEASES_PER_STATEMENT_MAX = 500;
 /** Rows under way that a look for lapsed or held leases passes: tasks of one queue that are leased at once. */
@@ -33,12 +44,14 @@ const IN_ORDER = 'ORDER BY t.tenant_id, t.pull_queue, t.wake_at, t.id';
 // the order of their wake times and passes over those that somebody else has locked: another claim, which will have
 // them, or a change or cancel, which wins. It changes no indexed column. One descent of `timers_pull`; those under way stand
 // before all that wait, since they were taken in this order, and are passed over.
-// A lapsed lease is only found here: beginning it anew needs the lock of its run first (`relet_timers`).
+// A lapsed lease, and what needs a place in a lane, is only found here: beginning it anew needs the lock of its run first (`relet_timers`).
 // IS NOT DISTINCT FROM would keep the planner from that index (see `cancel_timers`).
-const leaseRows = nameStatement<LeasedTimer & { is_lapsed: boolean }>(
+const leaseRows = nameStatement<
+  LeasedTimer & { kind: 'leased' | 'lapsed' | 'laned'; lane: string; concurrency: string }
+>(
   'lease_timers',
   `WITH due AS MATERIALIZED (
-     SELECT t.id, t.version, t.state FROM timers AS t
+     SELECT t.id, t.version, t.state, t.lane FROM timers AS t
      WHERE ${OF_QUEUE} AND t.wake_at >= to_timestamp($3::float8 / 1000)::timestamptz(3) AND t.wake_at <= statement_timestamp()
        AND (t.state = 'scheduled' OR t.state = 'running' AND t.lease_ends_at <= statement_timestamp())
      ${IN_ORDER} LIMIT cardinality($4::text[]) FOR UPDATE SKIP LOCKED
@@ -48,18 +61,19 @@ const leaseRows = nameStatement<LeasedTimer & { is_lapsed: boolean }>(
      UPDATE timers AS t SET state = 'running', version = t.version + 1, attempt = t.attempt + 1, lost = 0,
        lease_holder = ($4::text[])[taken.slot], lease_began_at = clock_timestamp(),
        lease_ends_at = clock_timestamp() + ($5::int[])[taken.slot] * interval '1 millisecond'
-     FROM taken WHERE t.id = taken.id AND t.version = taken.version AND t.state = 'scheduled' AND taken.state = 'scheduled'
+     FROM taken WHERE t.id = taken.id AND t.version = taken.version AND t.state = 'scheduled' AND taken.state = 'scheduled' AND taken.lane IS NULL
      RETURNING t.*, taken.slot
    )
-   SELECT false AS is_lapsed, t.slot - 1 AS slot, ${LEASED_TIMER} FROM leased AS t
+   SELECT 'leased' AS kind, t.lane, t.concurrency, t.slot - 1 AS slot, ${LEASED_TIMER} FROM leased AS t
    UNION ALL
-   SELECT true, taken.slot - 1, ${LEASED_TIMER} FROM taken JOIN timers AS t ON t.id = taken.id WHERE taken.state = 'running'`,
+   SELECT CASE taken.state WHEN 'running' THEN 'lapsed' ELSE 'laned' END, t.lane, t.concurrency, taken.slot - 1, ${LEASED_TIMER}
+   FROM taken JOIN timers AS t ON t.id = taken.id WHERE taken.state = 'running' OR taken.lane IS NOT NULL`,
 );
 
 /**
  * Starts due timers of a tenant's queue for workers of the customer, at most one a slot, in order of due time: its commit is
  * the point where cancel and edit lose. Looks at those that wake at `from` (epoch ms) or later. Besides those that it started
- * it returns those whose lease has ended, for `reletTimers`.
+ * it returns those whose lease has ended, for `reletTimers`, and those that need a place in a lane, for `leaseLanedTimers`.
  */
 export async function leaseTimers(
   database: Queryable,
@@ -67,15 +81,40 @@ export async function leaseTimers(
   queue: string,
   from: number,
   slots: readonly LeaseSlot[],
-): Promise<{ leased: LeasedTimer[]; lapsed: LapsedTimer[] }> {
+): Promise<{ leased: LeasedTimer[]; lapsed: LapsedTimer[]; laned: LanedPull[] }> {
   if (slots.length > LEASES_PER_STATEMENT_MAX) {
     throw new RangeError(`${slots.length} slots in one statement; at most ${LEASES_PER_STATEMENT_MAX}`);
   }
   const rows = await leaseRows(database, [tenantId, queue, from, ...toSlotColumns(slots)]);
   return {
-    leased: rows.flatMap(({ is_lapsed, ...timer }) => (is_lapsed ? [] : [timer])),
-    lapsed: rows.flatMap(({ is_lapsed, id, version, slot }) => (is_lapsed ? [{ id, version, slot }] : [])),
+    leased: rows.flatMap(({ kind, lane: _, concurrency: __, ...timer }) => (kind === 'leased' ? [timer] : [])),
+    lapsed: rows.flatMap(({ kind, id, version, slot }) => (kind === 'lapsed' ? [{ id, version, slot }] : [])),
+    laned: rows.flatMap(({ kind, id, version, slot, lane, concurrency }) =>
+      kind === 'laned' ? [{ id, version, slot, tenantId, lane, concurrency }] : [],
+    ),
   };
+}
+
+// As `lease_timers`, of rows that the caller has locked, after it has made sure that their lanes have places.
+const leaseLanedRows = nameStatement<LeasedTimer>(
+  'lease_laned_timers',
+  `WITH t AS (
+     UPDATE timers AS t SET state = 'running', version = t.version + 1, attempt = t.attempt + 1, lost = 0, parked_for = NULL,
+       lease_holder = c.worker, lease_began_at = clock_timestamp(), lease_ends_at = clock_timestamp() + c.lease_ms * interval '1 millisecond'
+     FROM unnest($2::uuid[], $3::int[], $4::text[], $5::int[], $6::int[]) AS c(id, version, worker, lease_ms, slot)
+     WHERE t.id = c.id AND t.version = c.version AND t.tenant_id IS NOT DISTINCT FROM $1::uuid AND t.state = 'scheduled'
+     RETURNING t.*, c.slot
+   )
+   SELECT t.slot, ${LEASED_TIMER} FROM t`,
+);
+
+/** Leases timers for which their lanes have places, within the transaction that has found that (`startInLanes`). */
+export function leaseLanedTimers(
+  client: Transaction,
+  tenantId: string,
+  timers: readonly (TimerVersion & LeaseSlot & { slot: number })[],
+): Promise<LeasedTimer[]> {
+  return leaseLanedRows(client, [tenantId, ...toLeaseColumns(timers)]);
 }
 
 // Locks the timers in the order of their ids. The attempt whose lease ended is recorded as lost.
@@ -105,19 +144,22 @@ export function reletTimers(
   tenantId: string,
   lapsed: readonly (LapsedTimer & LeaseSlot)[],
 ): Promise<LeasedTimer[]> {
-  const sorted = lapsed.toSorted((a, b) => (a.id < b.id ? -1 : 1));
-  const ids = toPlainArray(sorted.map(({ id }) => id));
+  const columns = toLeaseColumns(lapsed);
   return inTransaction(pool, async (client) => {
-    await lockRunsOfTimers(client, [ids]);
-    return reletRows(client, [
-      tenantId,
-      ids,
-      toPlainArray(sorted.map(({ version }) => version)),
-      sorted.map(({ workerId }) => workerId),
-      toPlainArray(sorted.map(({ leaseMs }) => leaseMs)),
-      toPlainArray(sorted.map(({ slot }) => slot)),
-    ]);
+    await lockRunsOfTimers(client, [columns[0]]);
+    return reletRows(client, [tenantId, ...columns]);
   });
+}
+
+function toLeaseColumns(timers: readonly (TimerVersion & LeaseSlot & { slot: number })[]): unknown[] {
+  const sorted = timers.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  return [
+    toPlainArray(sorted.map(({ id }) => id)),
+    toPlainArray(sorted.map(({ version }) => version)),
+    sorted.map(({ workerId }) => workerId),
+    toPlainArray(sorted.map(({ leaseMs }) => leaseMs)),
+    toPlainArray(sorted.map(({ slot }) => slot)),
+  ];
 }
 
 // Locks the rows that it takes in the order of their ids, as outcomes do. Those under way stand first in the queue, so the limit

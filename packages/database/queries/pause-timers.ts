@@ -119,7 +119,7 @@ export async function releaseTimers(
 
 const selectParkedFor = nameStatement<{ parked_for: string | null }>(
   'read_parked_for',
-  `SELECT parked_for FROM timers WHERE id = $2 AND tenant_id IS NOT DISTINCT FROM $1::uuid`,
+  `SELECT parked_for FROM timers WHERE id = $2 AND tenant_id IS NOT DISTINCT FROM $1::uuid AND state = 'paused'`,
 );
 
 /** What holds a tenant's timer back; undefined: nothing. */
@@ -167,11 +167,11 @@ const insertParked = nameStatement(
      SELECT * FROM ${INPUT_OF_NEW_TIMERS}
    ), stored AS (
      INSERT INTO timers (id, tenant_id, partition, due_at, wake_at, created_at, run_id, workflow_id, workflow_version, task_key,
-       time_zone, delay, action, payload, retry, timeout_ms, external_id, labels, path, pull_queue, state,
+       time_zone, delay, action, payload, retry, timeout_ms, external_id, labels, path, pull_queue, concurrency, lane, state,
        parked_for, paused_at)
      SELECT id, tenant_id, partition, to_timestamp(due_at / 1000), 'infinity', to_timestamp(created_at / 1000), run_id, workflow_id,
        workflow_version, task_key, time_zone, delay::json, action::json, payload::json, retry::json, timeout_ms, external_id,
-       labels::jsonb, path, pull_queue, 'paused', $${PARAMETER_AFTER_COLUMNS}, clock_timestamp()
+       labels::jsonb, path, pull_queue, concurrency::json, concurrency::json ->> 'key', 'paused', $${PARAMETER_AFTER_COLUMNS}, clock_timestamp()
      FROM input
    )
    ${bookCreated('input')}`,

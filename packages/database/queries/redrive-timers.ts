@@ -14,7 +14,7 @@ export interface RedrivenTimer {
 export const DEAD_LETTERS_PER_REDRIVE_MAX = 1000;
 
 const KEPT = `id, tenant_id, run_id, workflow_id, due_at, created_at, workflow_version, timeout_ms, partition, task_key,
-       time_zone, delay, action, payload, retry, external_id, labels, path`;
+       time_zone, delay, action, payload, retry, external_id, labels, path, concurrency`;
 
 // SQL: the queue that a dead letter's action names. That of a task of a run stands in the workflow version, unless the timer was
 // given another.
@@ -39,8 +39,8 @@ const redriveRows = nameStatement<RedrivenTimer>(
      CROSS JOIN LATERAL json_array_elements(v.tasks) AS task
      WHERE task -> 'action' ->> 'type' = 'pull' AND task ->> 'key' IN (SELECT task_key FROM gone)
    ), live AS (
-     INSERT INTO timers (${KEPT}, version, attempt, pull_queue, parked_for, paused_at, state, wake_at)
-     SELECT ${KEPT}, version + 1, 0, ${PULL_QUEUE}, CASE WHEN run_id = ANY ($3::uuid[]) THEN '${PARKED_FOR_RUN}' END,
+     INSERT INTO timers (${KEPT}, version, attempt, lane, pull_queue, parked_for, paused_at, state, wake_at)
+     SELECT ${KEPT}, version + 1, 0, concurrency ->> 'key', ${PULL_QUEUE}, CASE WHEN run_id = ANY ($3::uuid[]) THEN '${PARKED_FOR_RUN}' END,
        CASE WHEN run_id = ANY ($3::uuid[]) THEN clock_timestamp() END,
        CASE WHEN run_id = ANY ($3::uuid[]) THEN 'paused'::timer_state ELSE 'scheduled'::timer_state END,
        CASE WHEN run_id = ANY ($3::uuid[]) THEN 'infinity' ELSE clock_timestamp() END

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { inTransaction, type Queryable } from '../connect.ts';
+import { inTransaction, type Queryable, type Transaction } from '../connect.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
 import type { RunRow } from '../tables.ts';
 import { LOOK_AT } from './look-at.ts';
@@ -59,12 +59,12 @@ const startRows = nameStatement<StartedTimer>(
      state = 'running', version = t.version + 1, attempt = t.attempt + 1, lost = 0,
      lease_ends_at = clock_timestamp() + (coalesce(t.timeout_ms, $3::int) + $4::int) * interval '1 millisecond'
    FROM unnest($1::uuid[], $2::int[]) AS c(id, version)
-   WHERE t.id = c.id AND t.version = c.version AND t.wake_at <= clock_timestamp() AND t.state = 'scheduled'
+   WHERE t.id = c.id AND t.version = c.version AND t.wake_at <= clock_timestamp() AND t.state = 'scheduled' AND t.lane IS NULL
    RETURNING ${STARTED_TIMER}`,
 );
 
 /**
- * Starts those of `hints` that still stand and are due; the others are dropped.
+ * Starts those of `hints` that still stand, are due and need no place in a lane; the others are dropped.
  * A row's lease lasts its time-out plus `leaseMarginMs`; `timeoutMsDefault` is for rows that set none.
  */
 export async function startTimers(
@@ -74,6 +74,47 @@ export async function startTimers(
   leaseMarginMs: number,
 ): Promise<StartedTimer[]> {
   return startRows(database, [...toColumns(hints), timeoutMsDefault, leaseMarginMs]);
+}
+
+// The same for rows that the caller has locked, after it has made sure that their lanes have places.
+const startLanedRows = nameStatement<StartedTimer>(
+  'start_laned_timers',
+  `UPDATE timers AS t SET
+     state = 'running', version = t.version + 1, attempt = t.attempt + 1, lost = 0, parked_for = NULL,
+     lease_ends_at = clock_timestamp() + (coalesce(t.timeout_ms, $3::int) + $4::int) * interval '1 millisecond'
+   FROM unnest($1::uuid[], $2::int[]) AS c(id, version)
+   WHERE t.id = c.id AND t.version = c.version AND t.state = 'scheduled'
+   RETURNING ${STARTED_TIMER}`,
+);
+
+/** Starts timers for which their lanes have places, within the transaction that has found that (`startInLanes`). */
+export function startLanedTimers(
+  client: Transaction,
+  timers: readonly TimerVersion[],
+  timeoutMsDefault: number,
+  leaseMarginMs: number,
+): Promise<StartedTimer[]> {
+  return startLanedRows(client, [...toColumns(timers), timeoutMsDefault, leaseMarginMs]);
+}
+
+/** A due timer that needs a place in a lane. */
+export interface LaneWish extends TimerVersion {
+  tenantId: string;
+  lane: string;
+  /** JSON text: its rule. */
+  concurrency: string;
+}
+
+const selectLaned = nameStatement<LaneWish>(
+  'read_laned_hints',
+  `SELECT t.id, t.version, t.tenant_id AS "tenantId", t.lane, t.concurrency
+   FROM unnest($1::uuid[], $2::int[]) AS c(id, version) JOIN timers AS t ON t.id = c.id
+   WHERE t.version = c.version AND t.state = 'scheduled' AND t.lane IS NOT NULL AND t.wake_at <= clock_timestamp()`,
+);
+
+/** Of hints that did not start: those that need a place in a lane, and are due. Takes no lock. */
+export function readLaneWishes(database: Queryable, hints: readonly TimerVersion[]): Promise<LaneWish[]> {
+  return selectLaned(database, toColumns(hints));
 }
 
 // Locks as `start_timers` does. The attempt whose lease lapsed is recorded as lost. It began when its lease did, which is

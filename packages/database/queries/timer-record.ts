@@ -25,6 +25,8 @@ export interface TimerRecord {
   timeoutMs: number | null;
   externalId: string | null;
   labels: string | null;
+  /** JSON text: its key and rule. */
+  concurrency: string | null;
   /** The last attempt of one that ended. */
   startedAt: number | null;
   latenessMs: number | null;
@@ -50,7 +52,7 @@ export function shareAnswerBytes(timers: number): number {
 
 const SHARED_COLUMNS = `id, state, version, attempt, due_at AS "dueAt", created_at AS "createdAt", run_id AS "runId",
   workflow_id AS "workflowId", workflow_version AS "workflowVersion", task_key AS "taskKey", path, time_zone AS "timeZone", delay,
-  action, payload, retry, timeout_ms AS "timeoutMs", external_id AS "externalId", labels::json AS labels`;
+  action, payload, retry, timeout_ms AS "timeoutMs", external_id AS "externalId", labels::json AS labels, concurrency`;
 
 /** The same columns, without actions and payloads that are larger than `bytesMax`, an SQL expression. */
 export function omitLarge(columns: string, bytesMax: string): string {

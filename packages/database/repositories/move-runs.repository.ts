@@ -5,6 +5,7 @@ import { recordBulkChanges } from '../queries/change-many-timers.ts';
 import type { ChangeOrigin } from '../queries/record-changes.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
 import type { StoredTask, WorkflowVersion, WorkflowVersions } from '../workflow-versions.ts';
+import { nameLanes } from './name-lanes.ts';
 import { advanceRuns, type LockedRun, lockRuns } from './run-progress.repository.ts';
 
 interface LiveTimer {
@@ -19,9 +20,12 @@ interface LiveTimer {
 /** What a timer is told of the new version. `dueAt` null: it keeps its due time. */
 interface MovedTimer {
   id: string;
+  runId: string;
   dueAt: number | null;
   timeoutMs: number | null;
   pullQueue: string | null;
+  /** JSON text. */
+  concurrency: string | null;
 }
 
 // In the order of their ids, as everybody locks them; the runs are locked already.
@@ -29,16 +33,23 @@ const lockTimers = nameStatement<LiveTimer>(
   'lock_timers_of_moving_runs',
   `SELECT id, run_id, task_key, state, attempt, created_at FROM timers WHERE run_id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE`,
 );
+// SQL: it waits for a place, for which it may have another key in the new version, or none: it tries again.
+const IN_LANE = `(t.state = 'scheduled' AND coalesce(t.parked_for LIKE 'lane:%', false))`;
+
 // What runs keeps version and time-out, by which its outcome finds it and its lease was reckoned.
 const moveTimers = nameStatement(
   'move_timers',
   `UPDATE timers AS t SET workflow_version = $1, version = t.version + (t.state <> 'running')::int,
      due_at = coalesce(to_timestamp(m.due_at / 1000), t.due_at),
-     wake_at = CASE WHEN m.due_at IS NULL OR t.state <> 'scheduled' THEN t.wake_at ELSE greatest(to_timestamp(m.due_at / 1000), clock_timestamp()) END,
+     wake_at = CASE WHEN ${IN_LANE} THEN greatest(coalesce(to_timestamp(m.due_at / 1000), t.due_at), clock_timestamp())
+       WHEN m.due_at IS NULL OR t.state <> 'scheduled' THEN t.wake_at ELSE greatest(to_timestamp(m.due_at / 1000), clock_timestamp()) END,
      delay = CASE WHEN m.due_at IS NULL THEN t.delay END,
      timeout_ms = CASE t.state WHEN 'running' THEN t.timeout_ms ELSE m.timeout_ms END,
-     pull_queue = CASE WHEN t.action IS NULL THEN m.pull_queue ELSE t.pull_queue END
-   FROM unnest($2::uuid[], $3::float8[], $4::int[], $5::text[]) AS m(id, due_at, timeout_ms, pull_queue) WHERE t.id = m.id`,
+     pull_queue = CASE WHEN t.action IS NULL THEN m.pull_queue ELSE t.pull_queue END,
+     parked_for = CASE WHEN ${IN_LANE} THEN NULL ELSE t.parked_for END,
+     concurrency = CASE t.state WHEN 'running' THEN t.concurrency ELSE m.concurrency::json END,
+     lane = CASE t.state WHEN 'running' THEN t.lane ELSE m.concurrency::json ->> 'key' END
+   FROM unnest($2::uuid[], $3::float8[], $4::int[], $5::text[], $6::text[]) AS m(id, due_at, timeout_ms, pull_queue, concurrency) WHERE t.id = m.id`,
 );
 const moveRows = nameStatement(
   'move_runs',
@@ -96,6 +107,7 @@ export async function moveRuns(
     }
   }
   if (moving.length > 0) {
+    await nameLanes(client, timers);
     const movedIds = moving.map(({ id }) => id);
     for (let start = 0; start < timers.length; start += TIMERS_PER_MOVE_MAX) {
       const some = timers.slice(start, start + TIMERS_PER_MOVE_MAX);
@@ -105,6 +117,7 @@ export async function moveRuns(
         toPlainArray(some.map(({ dueAt }) => dueAt)),
         toPlainArray(some.map(({ timeoutMs }) => timeoutMs)),
         toPlainArray(some.map(({ pullQueue }) => pullQueue)),
+        some.map(({ concurrency }) => concurrency),
       ]);
     }
     await moveRows(client, [number, movedIds, moving.map((run) => run.task_states)]);
@@ -152,7 +165,8 @@ function hasSameFlow(from: WorkflowVersion, to: WorkflowVersion): boolean {
 function moveTimer(timer: LiveTimer, version: WorkflowVersion): MovedTimer {
   const task = version.tasks.find(({ key }) => key === timer.task_key) as StoredTask;
   const pullQueue = task.action.type === 'pull' ? task.action.queue : null;
-  const moved = { id: timer.id, timeoutMs: task.timeoutMs ?? null, pullQueue };
+  const concurrency = task.concurrency ? JSON.stringify(task.concurrency) : null;
+  const moved = { id: timer.id, runId: timer.run_id, timeoutMs: task.timeoutMs ?? null, pullQueue, concurrency };
   if (timer.state === 'running' || timer.attempt > 0) return { ...moved, dueAt: null };
   const due = computeDueAt(task.delay, { anchorAt: timer.created_at, timeZone: version.timeZone });
   if (due.kind === 'due') return { ...moved, dueAt: due.dueAt };

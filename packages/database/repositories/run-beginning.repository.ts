@@ -15,6 +15,7 @@ import { createSkippedTimers, createTimers, type NewTimer, TIMERS_PER_INSERT_MAX
 import { createParkedTimers, PARKED_FOR_RUN } from '../queries/pause-timers.ts';
 import type { ChangeOrigin } from '../queries/record-changes.ts';
 import type { WorkflowVersion } from '../workflow-versions.ts';
+import { nameLane } from './name-lanes.ts';
 import { RunFacts } from './run-facts.ts';
 import { beginReadyTasks } from './run-progress.repository.ts';
 import { type BegunTimers, beginFirstNodes, describeTree } from './run-trees.repository.ts';
@@ -103,6 +104,7 @@ export function beginRun(beginning: RunBeginning, id: string, order: RunOrder, p
     runId: id,
     tenantId: order.tenantId,
     partition,
+    ...(timer.concurrency && { concurrency: nameLane(timer.concurrency, order.input) }),
   });
   const timers = beginning.timers.map((timer) => own(timer));
   const skipped = beginning.skipped.map((timer) => own(timer));

@@ -20,6 +20,7 @@ import { createParkedTimers, PARKED_FOR_RUN } from '../queries/pause-timers.ts';
 import type { StartedTimer } from '../queries/start-timers.ts';
 import { nameStatement } from '../statement.ts';
 import type { StoredTask, WorkflowVersion, WorkflowVersions } from '../workflow-versions.ts';
+import { nameLanes } from './name-lanes.ts';
 import { beginReadyNodes, describeTree, type MappedRun, noteEnds, storeOutputs } from './run-trees.repository.ts';
 
 /** A run's row, locked until the transaction ends. */
@@ -124,12 +125,13 @@ export async function advanceRuns(
   const mapped: { run: LockedRun; progress: MappedRun }[] = [];
   const begin = (run: LockedRun, begun: readonly NewTimer[]) => {
     for (const timer of begun) {
-      // Those that workers of the customer lease are not ours to start.
+      // Those that workers of the customer lease are not ours to start, and those with a lane have to wait for their turn.
       const isStartable =
         run.status === 'running' &&
         timer.dueAt <= anchorAt &&
         startable.length < startableMax &&
-        timer.pullQueue == null;
+        timer.pullQueue == null &&
+        timer.concurrency == null;
       (isStartable ? startable : run.status === 'paused' ? parked : timers).push(timer);
     }
   };
@@ -174,10 +176,12 @@ export async function advanceRuns(
       note(run, taskStates, status);
     }
     skipped.push(...begun.skipped);
+    await nameLanes(client, begun.dead);
     for (let start = 0; start < begun.dead.length; start += TIMERS_PER_INSERT_MAX) {
       await createDeadTimers(client, begun.dead.slice(start, start + TIMERS_PER_INSERT_MAX));
     }
   }
+  await nameLanes(client, [...timers, ...parked, ...skipped]);
   for (let start = 0; start < timers.length; start += TIMERS_PER_INSERT_MAX) {
     await createTimers(client, timers.slice(start, start + TIMERS_PER_INSERT_MAX));
   }
@@ -250,6 +254,7 @@ export function beginReadyTasks(
       externalId: null,
       labels: null,
       pullQueue: task.action.type === 'pull' ? task.action.queue : null,
+      concurrency: task.concurrency ? JSON.stringify(task.concurrency) : null,
     });
   }
 }

@@ -165,7 +165,7 @@ function advance(mapped: MappedRun, begun: BegunTimers, dueTimes: DueTimes): rea
 }
 
 function makeTimer({ run, version }: MappedRun, task: number, path: string | null, dueAt: number): NewTimer {
-  const { key, timeoutMs, action } = version.tasks[task]!;
+  const { key, timeoutMs, action, concurrency } = version.tasks[task]!;
   return {
     id: createId(),
     tenantId: run.tenant_id,
@@ -186,6 +186,7 @@ function makeTimer({ run, version }: MappedRun, task: number, path: string | nul
     labels: null,
     path,
     pullQueue: action.type === 'pull' ? action.queue : null,
+    concurrency: concurrency ? JSON.stringify(concurrency) : null,
   };
 }
 

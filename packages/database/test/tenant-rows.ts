@@ -38,6 +38,8 @@ async function seed(database: Database, tenantId: string, rows: number): Promise
        SELECT id, tenant_id, due_at, created_at, now(), 2, 'dead', partition, 1 FROM gone`,
       `INSERT INTO attempts (timer_id, tenant_id, started_at, finished_at, outcome, attempt) VALUES ('${id}', '${tenantId}', now(), now(), 'lost', 1)`,
       `INSERT INTO task_outputs (run_id, tenant_id, task_key, path, output) VALUES ('${id}', '${tenantId}', 't', '', '1')`,
+      `INSERT INTO lanes (tenant_id, name) VALUES ('${tenantId}', 'key:${id}')`,
+      `INSERT INTO lane_places (tenant_id, lane, timer_id) VALUES ('${tenantId}', 'key:${id}', '${id}')`,
       `INSERT INTO gates (tenant_id, kind, name, paused_at) VALUES ('${tenantId}', 'workflow', '${id}', now())`,
       `INSERT INTO bulk_operations (id, tenant_id, action, status, target, request, plan, next_at, actor, request_id, created_at)
        VALUES ('${id}', '${tenantId}', 'cancel', 'running', 'timer', '{}', '{}', now(), 'nobody', 'r', now())`,

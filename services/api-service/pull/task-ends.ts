@@ -12,6 +12,7 @@ import { ProblemError } from '../problem.ts';
 import { TenantBatchers } from '../tenant-batchers.ts';
 import { readVersionOf } from '../timers/read-timers.ts';
 import { cutText } from './cut-text.ts';
+import { wakeAfterEnds } from './lane-leases.ts';
 import { type TaskStatus, writeOutcomes } from './write-outcomes.ts';
 
 /** What of a context ends tasks. */
@@ -32,10 +33,16 @@ const DURATION_MS_MAX = 2_147_483_647;
 const BATCHES_MAX = 2;
 
 /** The way in for ends of single tasks: those of one tenant that come together share their statements, and one commit. */
-export function createEndBatcher(context: Omit<EndContext, 'leaseKey'>): TenantBatchers<TaskEnd, EndResult> {
+export function createEndBatcher(
+  context: Omit<EndContext, 'leaseKey'> & Pick<ApiContext, 'logger'>,
+): TenantBatchers<TaskEnd, EndResult> {
   const { config, metrics } = context;
   return new TenantBatchers({
-    store: (ends) => writeEnds(context, ends),
+    store: async (ends) => {
+      const results = await writeEnds(context, ends);
+      wakeAfterEnds(context, ends[0]!.tenantId, ends.map(readId));
+      return results;
+    },
     windowMs: config.API_BATCH_WINDOW_MS,
     batchItemsMax: config.API_BATCH_TIMERS_MAX,
     batchesMax: BATCHES_MAX,

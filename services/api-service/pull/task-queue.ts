@@ -17,6 +17,7 @@ import { LOST_IN_A_ROW_MAX } from '@punctual/domain';
 import type { ApiContext } from '../context.ts';
 import { giveBackTasks, UNDELIVERED_PAUSE_MS } from './give-back-tasks.ts';
 import { findHeldTasks, listTaskGates } from './held-tasks.ts';
+import { leaseInLanes } from './lane-leases.ts';
 import { writeOutcomes } from './write-outcomes.ts';
 
 /** Somebody who wants tasks. */
@@ -165,11 +166,11 @@ export class TaskQueue {
     if (slots.length === 0) return false;
     const isWhole = served.size === this.#waiting.length;
     try {
-      const leased = await this.#lease(slots);
+      const { tasks: leased, hasMore } = await this.#lease(slots);
       const bySlot = Map.groupBy(leased, ({ slot }) => slots[slot]!.waiting);
       for (const [waiting, tasks] of bySlot) this.#deliver(waiting, tasks);
       for (const waiting of served) if (waiting.isOver && !bySlot.has(waiting)) this.#settle(waiting, []);
-      return !isWhole || leased.length === slots.length;
+      return !isWhole || hasMore || leased.length === slots.length;
     } catch (error) {
       for (const waiting of served) {
         clearTimeout(waiting.timer);
@@ -180,24 +181,26 @@ export class TaskQueue {
     }
   }
 
-  async #lease(slots: readonly LeaseSlot[]): Promise<LeasedTimer[]> {
+  // `hasMore`: some of those that were found have to wait for their turn, and there may be others behind them.
+  async #lease(slots: readonly LeaseSlot[]): Promise<{ tasks: LeasedTimer[]; hasMore: boolean }> {
     const { context, tenantId, queue } = this.#options;
     const { hot } = asTenant(context.database, tenantId);
     const now = readMonotonicMs();
     const isDeep = now - this.#deepAt >= DEEP_INTERVAL_MS;
     if (isDeep) this.#deepAt = now;
     const askedAt = context.clock.now();
-    const { leased, lapsed } = await leaseTimers(hot, tenantId, queue, isDeep ? 0 : this.#floor, slots);
-    const isFull = leased.length + lapsed.length === slots.length;
+    const { leased, lapsed, laned } = await leaseTimers(hot, tenantId, queue, isDeep ? 0 : this.#floor, slots);
+    const isFull = leased.length + lapsed.length + laned.length === slots.length;
     const last = isFull ? leased.reduce((latest, { wake_at }) => Math.max(latest, wake_at), 0) : askedAt;
     this.#floor = Math.floor(Math.min(last, askedAt - LATE_COMMIT_MS));
     const taken = [...leased];
     try {
+      if (laned.length > 0) taken.push(...(await leaseInLanes(hot, tenantId, laned, slots)));
       if (lapsed.length > 0) {
         const again = lapsed.map((timer) => ({ ...timer, ...slots[timer.slot]! }));
         taken.push(...(await reletTimers(hot, tenantId, again)));
       }
-      return await this.#keepWanted(taken);
+      return { tasks: await this.#keepWanted(taken), hasMore: isFull && laned.length > 0 };
     } catch (error) {
       giveBackTasks(context, tenantId, taken, UNDELIVERED_PAUSE_MS);
       throw error;

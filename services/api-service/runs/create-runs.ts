@@ -16,9 +16,9 @@ import {
   WHEN_COST_PER_RUN_MAX,
   type WorkflowHead,
 } from '@punctual/database';
-import { choosePartition, createId } from '@punctual/domain';
+import { choosePartition, createId, ExpressionError, FAULTS_MAX, type Fault, renderKey } from '@punctual/domain';
 import { type ApiContext, readAnchorAt } from '../context.ts';
-import { refuseFaults } from '../plugins/problems.ts';
+import { createInvalidRequest, refuseFaults } from '../plugins/problems.ts';
 import { ProblemError } from '../problem.ts';
 import { createWorkflowNotFound } from '../workflows/workflow-problems.ts';
 import { showBegunRun } from './show-begun-run.ts';
@@ -76,8 +76,9 @@ export async function beginRuns(
   for (const order of orders) {
     const head = heads.get(order.workflowId);
     const barred = findRefusal(order, head);
-    const timers = barred ? 0 : await countBoundedTimers(context, client, order, head!);
-    const refusal = barred ?? (await context.liveTimers.take(order.tenantId, timers, client));
+    const barredByKey = barred ?? (await findKeyRefusal(context, client, order, head!));
+    const timers = barredByKey ? 0 : await countBoundedTimers(context, client, order, head!);
+    const refusal = barredByKey ?? (await context.liveTimers.take(order.tenantId, timers, client));
     candidates.push({ order, head, id: createId(), timers, refusal });
   }
   // External ids come first: whoever waits for another's claim must not yet hold what others may wait for.
@@ -153,6 +154,29 @@ function findRefusal(order: RunOrder, head: WorkflowHead | undefined): ProblemEr
   if (head.status === 'archived')
     return new ProblemError(409, 'workflow_archived', 'The workflow is archived and begins no runs.');
   return undefined;
+}
+
+/** A run of whose tasks one has a concurrency key that its input does not give. */
+async function findKeyRefusal(
+  { workflowVersions }: Pick<ApiContext, 'workflowVersions'>,
+  client: Transaction,
+  { input }: RunOrder,
+  head: WorkflowHead,
+): Promise<ProblemError | undefined> {
+  const { tasks } = await workflowVersions.read(client, head.id, head.version);
+  const faults: Fault[] = [];
+  let value: unknown;
+  for (const { key, concurrency } of tasks) {
+    if (!concurrency?.key.includes('{{')) continue;
+    value ??= input === null ? null : JSON.parse(input);
+    try {
+      renderKey(concurrency.key, value);
+    } catch (error) {
+      if (!(error instanceof ExpressionError)) throw error;
+      faults.push({ pointer: '/input', detail: `The concurrency key of the task "${key}": ${error.message}` });
+    }
+  }
+  return faults.length === 0 ? undefined : createInvalidRequest(faults.slice(0, FAULTS_MAX));
 }
 
 /**

@@ -56,6 +56,7 @@ export function prepareTimer(
       externalId: request.externalId ?? null,
       labels: request.labels === undefined ? null : JSON.stringify(request.labels),
       pullQueue: request.action.type === 'pull' ? request.action.queue : null,
+      concurrency: request.concurrency === undefined ? null : JSON.stringify(request.concurrency),
       origin,
     },
   };

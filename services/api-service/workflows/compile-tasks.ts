@@ -1,6 +1,13 @@
 import type { WorkflowTask } from '@punctual/contracts';
 import type { StoredTask } from '@punctual/database';
-import { type Action, compileAction, compileExpression, ExpressionError, type Fault } from '@punctual/domain';
+import {
+  type Action,
+  compileAction,
+  compileExpression,
+  countKeyExpressions,
+  ExpressionError,
+  type Fault,
+} from '@punctual/domain';
 
 /** A task whose expressions were looked into. */
 export interface CompiledTask {
@@ -28,10 +35,19 @@ export function compileTask(task: WorkflowTask): CompiledTask {
       all.push({ pointer: '/when', detail: error.message });
     }
   }
+  let keyExpressionCount = 0;
+  if (stored.concurrency) {
+    try {
+      keyExpressionCount = countKeyExpressions(stored.concurrency.key);
+    } catch (error) {
+      if (!(error instanceof ExpressionError)) throw error;
+      all.push({ pointer: '/concurrency/key', detail: error.message });
+    }
+  }
   const found = {
     ...stored,
     ...(template && { hasTemplates: true }),
     ...(reads.size > 0 && { reads: [...reads].toSorted() }),
   };
-  return { task: found, faults: all, expressionCount, checked };
+  return { task: found, faults: all, expressionCount: expressionCount + keyExpressionCount, checked };
 }

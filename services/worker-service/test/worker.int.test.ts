@@ -118,6 +118,7 @@ async function openConsumer(options: Partial<ConsumerOptions>) {
     attemptsMax: 1_000,
     leaseMarginMs: 1_000,
     isBrieflyFull: () => false,
+    lanes: { start: async () => ({ started: [], waiting: 0 }) },
     run: () => {},
     onQueueError: () => {},
     metrics,

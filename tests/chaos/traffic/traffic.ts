@@ -38,6 +38,10 @@ const HERD_BATCH = 1_000;
 const HERD_BATCHES_AT_ONCE = 2;
 /** A request may have 8 MB. */
 const HERD_BATCH_BYTES_MAX = 6_000_000;
+/** Of the timers so many have a concurrency key, one of so many, with places enough that hardly any has to wait for long. */
+const KEYED_ONE_IN = 10;
+const KEYS = 50;
+const KEY_LIMIT = 4;
 /** The first retry (ms); each next one waits twice as long. */
 const BACKOFF_MS = 300;
 
@@ -213,6 +217,7 @@ export class Traffic {
       timeoutMs,
       externalId: this.#nameTimer(timer.n),
       labels: { chaos: label },
+      ...(timer.n % KEYED_ONE_IN === 5 && { concurrency: { key: `${label}-${timer.n % KEYS}`, limit: KEY_LIMIT } }),
     });
     if (created === undefined) return;
     timer.id = created.body.id;

@@ -1,0 +1,31 @@
+import { type Concurrency, ExpressionError, renderKey } from '@punctual/domain';
+import type { Queryable } from '../connect.ts';
+import { readRunInputs } from '../queries/task-outputs.ts';
+
+/**
+ * The key and rule of a task's timer (JSON text) for a run that was begun with `input` (JSON text). A key that can not be told for
+ * it, which only a version can bring that the run was moved to, stands as it is written: those timers share one lane.
+ */
+export function nameLane(concurrency: string, input: string | null): string {
+  const rule = JSON.parse(concurrency) as Concurrency;
+  try {
+    return JSON.stringify({ ...rule, key: renderKey(rule.key, input === null ? null : JSON.parse(input)) });
+  } catch (error) {
+    if (error instanceof ExpressionError) return concurrency;
+    throw error;
+  }
+}
+
+/** What a timer says of its lane. */
+interface Laned {
+  runId: string | null;
+  concurrency?: string | null;
+}
+
+/** Renders the keys of timers that are about to be stored for tasks of runs. */
+export async function nameLanes(client: Queryable, timers: readonly Laned[]): Promise<void> {
+  const laned = timers.filter(({ concurrency }) => concurrency?.includes('{{'));
+  if (laned.length === 0) return;
+  const inputs = await readRunInputs(client, [...new Set(laned.map(({ runId }) => runId!))]);
+  for (const timer of laned) timer.concurrency = nameLane(timer.concurrency!, inputs.get(timer.runId!) ?? null);
+}

@@ -1,0 +1,180 @@
+import {
+  createTimers,
+  dropIdleLanes,
+  finishTimers,
+  listTimerLanes,
+  readLaneWishes,
+  type StartedTimer,
+  startInLanes,
+  startLanedTimers,
+  startTimers,
+  wakeLanes,
+  wakeNeglectedLanes,
+} from '@punctual/database';
+import { createId, DEFAULT_TENANT_ID } from '@punctual/domain';
+import { makeTimer, useTestDatabase, waitUntil, waitUntilDue } from '@punctual/testkit';
+import { describe, expect, it } from 'vitest';
+
+const TIMEOUT_MS = 10_000;
+const MARGIN_MS = 15_000;
+const db = useTestDatabase(10);
+
+async function store(key: string, count: number, rule: object = { limit: 1 }): Promise<string[]> {
+  const dueAt = Date.now() - 60_000;
+  const timers = Array.from({ length: count }, (_, index) =>
+    makeTimer({ dueAt: dueAt + index, concurrency: JSON.stringify({ key, ...rule }) }),
+  );
+  await createTimers(db.database.hot, timers);
+  const ids = timers.map(({ id }) => id);
+  await waitUntilDue(db.database, ids);
+  return ids;
+}
+
+const readHints = async (ids: readonly string[]) => {
+  const { rows } = await db.database.ordinary.query<{ id: string; version: number }>(
+    `SELECT id, version FROM timers WHERE id = ANY ($1) AND state = 'scheduled' AND wake_at <= clock_timestamp()`,
+    [ids],
+  );
+  return rows;
+};
+
+/** What a worker does with hints. */
+async function start(ids: readonly string[]): Promise<StartedTimer[]> {
+  const wishes = await readLaneWishes(db.database.hot, await readHints(ids));
+  const timers = wishes.map((wish) => ({ ...wish, lanes: listTimerLanes(wish) }));
+  return startInLanes(db.database.hot, timers, (client, chosen) =>
+    startLanedTimers(client, chosen, TIMEOUT_MS, MARGIN_MS),
+  );
+}
+
+const finish = ({ id, version }: StartedTimer) =>
+  finishTimers(db.database.hot, [
+    {
+      id,
+      version,
+      state: 'succeeded',
+      outcome: 'succeeded',
+      startedAt: 0,
+      latenessMs: 0,
+      durationMs: 1,
+      httpStatus: null,
+      error: null,
+      responseBody: null,
+    },
+  ]);
+const wake = (key: string) => wakeLanes(db.database.hot, [{ tenantId: DEFAULT_TENANT_ID, name: `key:${key}` }]);
+
+describe('a timer with a key', () => {
+  it('is not started by what starts all others', async () => {
+    const ids = await store(createId(), 1);
+    expect(await startTimers(db.database.hot, await readHints(ids), TIMEOUT_MS, MARGIN_MS)).toEqual([]);
+    expect(await start(ids)).toHaveLength(1);
+  });
+
+  it('waits without being due until its turn has come, and the one that is due first goes first', async () => {
+    const key = createId();
+    const ids = await store(key, 3);
+    // The last one is asked for first.
+    expect(await start([ids[2]!])).toEqual([]);
+    const [first] = await start(ids);
+    expect(first!.id).toBe(ids[0]);
+    expect(await readHints(ids)).toEqual([]);
+    await wake(key);
+    expect(await readHints(ids)).toEqual([]);
+    await finish(first!);
+    await wake(key);
+    expect((await readHints(ids)).map(({ id }) => id)).toEqual([ids[1]]);
+    // Somebody new does not overtake the one that was woken.
+    const late = await store(key, 1);
+    expect(await start(late)).toEqual([]);
+    const [second] = await start(ids);
+    expect(second!.id).toBe(ids[1]);
+  });
+
+  it('keeps its place while it runs, whoever lost it', async () => {
+    const key = createId();
+    const ids = await store(key, 2);
+    const [first] = await start(ids);
+    await db.database.ordinary.query(
+      "UPDATE timers SET lease_ends_at = clock_timestamp() - interval '1 minute' WHERE id = $1",
+      [first!.id],
+    );
+    await wake(key);
+    expect(await readHints(ids)).toEqual([]);
+  });
+
+  it('is woken although whoever freed the place never told', async () => {
+    const key = createId();
+    const ids = await store(key, 2);
+    const [first] = await start(ids);
+    await finish(first!);
+    expect(await readHints(ids)).toEqual([]);
+    await waitUntil('somebody has looked', async () => (await wakeNeglectedLanes(db.database.hot, 0, 100)) > 0);
+    expect((await readHints(ids)).map(({ id }) => id)).toEqual([ids[1]]);
+  });
+
+  it('goes on when the one that was woken is cancelled, and lanes out of use are forgotten', async () => {
+    const key = createId();
+    const ids = await store(key, 3);
+    const [first] = await start(ids);
+    await finish(first!);
+    await wake(key);
+    await db.database.ordinary.query('DELETE FROM timers WHERE id = $1', [ids[1]]);
+    await wakeNeglectedLanes(db.database.hot, 0, 100);
+    const [third] = await start(ids);
+    expect(third!.id).toBe(ids[2]);
+    expect(await dropIdleLanes(db.database.hot, 0, 1_000)).toBeGreaterThanOrEqual(0);
+    const { rows } = await db.database.ordinary.query('SELECT FROM lanes WHERE name = $1', [`key:${key}`]);
+    expect(rows).toHaveLength(1);
+    await finish(third!);
+    await wake(key);
+    await waitUntil('the lanes are forgotten', async () => {
+      await wakeNeglectedLanes(db.database.hot, 0, 1_000);
+      await dropIdleLanes(db.database.hot, 0, 1_000);
+      const left = await db.database.ordinary.query('SELECT FROM lanes WHERE name = $1', [`key:${key}`]);
+      return left.rows.length === 0;
+    });
+  });
+
+  it('never runs beside another of its key, whoever asks, ends and dies at once, and all of them end', async () => {
+    const keys = [createId(), createId(), createId()];
+    const limits = [1, 1, 2];
+    const ids = (await Promise.all(keys.map((key, index) => store(key, 40, { limit: limits[index]! })))).map(
+      (of) => of,
+    );
+    const all = ids.flat();
+    const keyOf = new Map(ids.flatMap((of, index) => of.map((id) => [id, index] as const)));
+    const running = [0, 0, 0];
+    const mostAtOnce = [0, 0, 0];
+    const order: string[][] = [[], [], []];
+    let done = 0;
+    const worker = async (number: number) => {
+      while (done < all.length) {
+        const hints = await readHints(all);
+        const some = hints.toSorted(() => Math.random() - 0.5).slice(0, 1 + number * 3);
+        for (const timer of await start(some.map(({ id }) => id))) {
+          const key = keyOf.get(timer.id)!;
+          running[key] = running[key]! + 1;
+          mostAtOnce[key] = Math.max(mostAtOnce[key]!, running[key]!);
+          order[key]!.push(timer.id);
+          await readHints([timer.id]);
+          running[key] = running[key]! - 1;
+          await finish(timer);
+          done += 1;
+          // Every other one dies before it can tell.
+          if (number % 2 === 0) await wake(keys[key]!);
+        }
+        await wakeNeglectedLanes(db.database.hot, 50, 100);
+      }
+    };
+    await Promise.all([0, 1, 2, 3].map(worker));
+    for (const [index, limit] of limits.entries()) {
+      expect(mostAtOnce[index]).toBeLessThanOrEqual(limit);
+      expect(order[index]).toHaveLength(40);
+      if (limit === 1) expect(order[index]).toEqual(ids[index]);
+    }
+    await wakeNeglectedLanes(db.database.hot, 0, 1_000);
+    const { rows } = await db.database.ordinary.query('SELECT FROM timers WHERE lane = ANY ($1)', [keys]);
+    expect(rows).toEqual([]);
+  }, 60_000);
+});

@@ -1,0 +1,102 @@
+import {
+  type Database,
+  type LaneKey,
+  listTimerLanes,
+  readLaneWishes,
+  type StartedTimer,
+  startInLanes,
+  startLanedTimers,
+  type TimerVersion,
+  wakeLanes,
+} from '@punctual/database';
+import { TIMEOUT_MS_DEFAULT } from '@punctual/domain';
+import { Batcher } from '@punctual/runtime';
+import type { WorkerMetrics } from './metrics.ts';
+
+export interface LanesOptions {
+  database: Database;
+  leaseMarginMs: number;
+  /** Told when those who wait could not be woken: a scheduler does it then. */
+  onError: (error: unknown) => void;
+  metrics: WorkerMetrics;
+}
+
+/** What became of hints whose timers need places. */
+export interface LaneStarts {
+  started: StartedTimer[];
+  /** Of those that are due and did not start: they are parked, or somebody else has them at this moment. */
+  waiting: number;
+}
+
+/** Timers whose lanes are looked at together after their outcomes. */
+const WAKES_PER_STATEMENT_MAX = 500;
+const QUICK_WAKES_MAX = 1;
+const WAKES_MAX = 2;
+
+/**
+ * Starts timers that need places in lanes, and wakes those who wait there when outcomes that were written here give places back.
+ * A place is a running timer in the database, so none is lost with a worker. Killed between an outcome and the wake, it
+ * leaves lanes to the schedulers, which look at them within seconds.
+ */
+export class Lanes {
+  readonly #options: LanesOptions;
+  readonly #wakes: Batcher<LaneKey>;
+  /** The lanes of timers that were started here, until their outcomes are written. */
+  readonly #held = new Map<string, readonly LaneKey[]>();
+
+  constructor(options: LanesOptions) {
+    this.#options = options;
+    this.#wakes = new Batcher({
+      run: (lanes) => this.#wake(lanes),
+      windowMs: 0,
+      weigh: () => 1,
+      weightMax: WAKES_PER_STATEMENT_MAX,
+      quickMax: QUICK_WAKES_MAX,
+      batchesMax: WAKES_MAX,
+    });
+  }
+
+  /** Starts, of hints that did not start without, those whose lanes have places for them. */
+  async start(hints: readonly TimerVersion[]): Promise<LaneStarts> {
+    const { database, leaseMarginMs, metrics } = this.#options;
+    const wishes = await readLaneWishes(database.hot, hints);
+    if (wishes.length === 0) return { started: [], waiting: 0 };
+    const timers = wishes.map((wish) => ({ ...wish, lanes: listTimerLanes(wish) }));
+    // The start has to be on the disk before anybody else can think that the lane is free: after a crash that undid it, its
+    // request might still be under way beside that of the next.
+    const started = await startInLanes(database.hot, timers, (client, chosen) =>
+      startLanedTimers(client, chosen, TIMEOUT_MS_DEFAULT, leaseMarginMs),
+    );
+    const lanesById = new Map(
+      timers.map(({ id, tenantId, lanes }) => [id, lanes.map(({ name }) => ({ tenantId, name }))]),
+    );
+    for (const { id } of started) this.#held.set(id, lanesById.get(id)!);
+    metrics.laneWaits.inc(wishes.length - started.length);
+    return { started, waiting: wishes.length - started.length };
+  }
+
+  /** The outcomes of these timers are written: what places they had are given back. */
+  release(ids: readonly string[]): void {
+    if (this.#held.size === 0) return;
+    for (const id of ids) {
+      const lanes = this.#held.get(id);
+      if (!lanes) continue;
+      this.#held.delete(id);
+      this.#wakes.add(...lanes);
+    }
+  }
+
+  /** Resolves when all who could be woken so far are. */
+  flush(): Promise<void> {
+    return this.#wakes.flush();
+  }
+
+  async #wake(lanes: readonly LaneKey[]): Promise<void> {
+    const distinct = new Map(lanes.map((lane) => [`${lane.tenantId} ${lane.name}`, lane]));
+    try {
+      await wakeLanes(this.#options.database.hot, [...distinct.values()]);
+    } catch (error) {
+      this.#options.onError(error);
+    }
+  }
+}

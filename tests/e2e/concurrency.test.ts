@@ -1,0 +1,257 @@
+import { type RunningStack, startStack } from '@punctual/local-servers';
+import { areFaultsInjected, BACKENDS, waitUntil } from '@punctual/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ApiClient, type Timer } from './api-client.ts';
+import { type LaneEndpoint, startLaneEndpoint } from './lane-endpoint.ts';
+
+const SETUP_LIMIT_MS = 120_000;
+const TEST_LIMIT_MS = 180_000;
+const LIMIT_MS = 90_000;
+const KEYS = 8;
+const TIMERS_PER_KEY = 25;
+const ATTEMPT_MS = 30;
+
+interface Run {
+  id: string;
+  status: string;
+}
+
+describe.each(BACKENDS)('concurrency keys, with the queue on %s', (backend) => {
+  let stack: RunningStack;
+  let api: ApiClient;
+  let endpoint: LaneEndpoint;
+  beforeAll(async () => {
+    endpoint = await startLaneEndpoint();
+    stack = await startStack({
+      api: 2,
+      scheduler: 2,
+      worker: 3,
+      ...(backend === 'postgres' && { redisUrl: null }),
+      ephemeral: true,
+      env: { LOG_LEVEL: 'error', WORKER_LEASE_MARGIN_MS: '1000' },
+      log: () => {},
+    });
+    api = new ApiClient(stack.apiUrls, 20);
+  }, SETUP_LIMIT_MS);
+  afterAll(async () => {
+    await stack?.stop();
+    await endpoint?.stop();
+  }, SETUP_LIMIT_MS);
+
+  const requestsOf = (prefix: string) => endpoint.requests.filter(({ key }) => key.startsWith(prefix));
+  const overlapsOf = (prefix: string) => endpoint.overlaps.filter(({ later }) => later.key.startsWith(prefix));
+  const readTimer = (id: string) => api.expect<Timer>([200], 'GET', `/v1/timers/${id}`);
+  const createTimer = (fields: object) => api.expect<Timer>([201], 'POST', '/v1/timers', fields);
+  const isDone = async (id: string) => (await readTimer(id)).status === 'succeeded';
+
+  /** Timers of one batch, each a millisecond after the one before it. */
+  async function createTimers(describeOne: (index: number) => object, count: number, dueAt: number): Promise<string[]> {
+    const timers = Array.from({ length: count }, (_, index) => ({
+      dueAt: new Date(dueAt + index).toISOString(),
+      timeoutMs: 1_000,
+      ...describeOne(index),
+    }));
+    const answer = await api.expect<{ results: { timer: Timer }[] }>([207], 'POST', '/v1/timers/batch', { timers });
+    return answer.results.map(({ timer }) => timer.id);
+  }
+
+  it(
+    'timers of one key run one after the other in order of due time, though a worker is killed among them',
+    async () => {
+      const nameKey = (index: number) => `killed-${index % KEYS}`;
+      const count = KEYS * TIMERS_PER_KEY;
+      const ids = await createTimers(
+        (index) => ({
+          action: { type: 'http', url: endpoint.describeUrl(nameKey(index), ATTEMPT_MS) },
+          concurrency: { key: nameKey(index), limit: 1 },
+        }),
+        count,
+        Date.now() + 500,
+      );
+      await waitUntil('some have run', () => requestsOf('killed-').length > KEYS * 3, LIMIT_MS);
+      const worker = stack.processes.find(({ name }) => name === 'worker-1')!;
+      worker.kill('SIGKILL');
+      await worker.exited;
+      await waitUntil(
+        'all have run',
+        () => new Set(requestsOf('killed-').map((r) => r.timerId)).size === count,
+        LIMIT_MS,
+      );
+      for (const id of ids) await waitUntil(`${id} has succeeded`, () => isDone(id), LIMIT_MS);
+      expect(overlapsOf('killed-').filter(({ earlier }) => !earlier.isAbandoned)).toEqual([]);
+      for (let key = 0; key < KEYS; key += 1) {
+        const firsts = new Map<string, number>();
+        for (const { timerId, dueAt } of requestsOf(nameKey(key))) if (!firsts.has(timerId)) firsts.set(timerId, dueAt);
+        const order = [...firsts.values()];
+        expect(order).toEqual(order.toSorted((a, b) => a - b));
+      }
+    },
+    TEST_LIMIT_MS,
+  );
+
+  it(
+    'a key that is blocked holds nobody else, and a limit of three lets three run',
+    async () => {
+      const slowUrl = endpoint.describeUrl('slow', 400);
+      await createTimers(
+        () => ({ action: { type: 'http', url: slowUrl }, concurrency: { key: `slow-${backend}`, limit: 3 } }),
+        60,
+        Date.now(),
+      );
+      await waitUntil('the slow ones have begun', () => requestsOf('slow').length >= 3, LIMIT_MS);
+      const beganAt = Date.now();
+      const other = await createTimer({
+        action: { type: 'http', url: endpoint.describeUrl('quick', 0) },
+        concurrency: { key: `quick-${backend}` },
+      });
+      await waitUntil('the quick one has run', () => isDone(other.id), LIMIT_MS);
+      expect(Date.now() - beganAt).toBeLessThan(3_000);
+      await waitUntil(
+        'all slow ones have run',
+        () => requestsOf('slow').filter((r) => r.endedAt).length >= 60,
+        LIMIT_MS,
+      );
+      const atOnce = requestsOf('slow').map(
+        (one) => requestsOf('slow').filter((r) => r.beganAt <= one.beganAt && (r.endedAt ?? 0) > one.beganAt).length,
+      );
+      expect(Math.max(...atOnce)).toBe(3);
+    },
+    TEST_LIMIT_MS,
+  );
+
+  it(
+    'tasks of runs share the key that their inputs give; an input that gives none is refused',
+    async () => {
+      const action = { type: 'http', url: endpoint.describeUrl('run', ATTEMPT_MS) };
+      const { id: workflowId } = await api.expect<{ id: string }>([201], 'POST', '/v1/workflows', {
+        name: 'customers',
+        tasks: [
+          { key: 'first', action, concurrency: { key: 'customer-{{input.customerId}}', limit: 1 } },
+          { key: 'second', after: ['first'], action, concurrency: { key: 'customer-{{input.customerId}}', limit: 1 } },
+        ],
+      });
+      const refused = await api.send<{ code: string; errors: { pointer: string }[] }>('POST', '/v1/runs', {
+        workflowId,
+        input: {},
+      });
+      expect(refused.status).toBe(400);
+      expect(refused.body).toMatchObject({
+        code: 'invalid_request',
+        errors: [{ pointer: '/input' }, { pointer: '/input' }],
+      });
+      const before = requestsOf('run').length;
+      const { results } = await api.expect<{ results: { run: Run }[] }>([207], 'POST', '/v1/runs/batch', {
+        workflowId,
+        runs: Array.from({ length: 10 }, () => ({ input: { customerId: 7 } })),
+      });
+      for (const { run } of results) {
+        await waitUntil(
+          'the run has succeeded',
+          async () => (await api.expect<Run>([200], 'GET', `/v1/runs/${run.id}`)).status === 'succeeded',
+          LIMIT_MS,
+        );
+      }
+      expect(requestsOf('run').length - before).toBeGreaterThanOrEqual(20);
+      expect(overlapsOf('run')).toEqual([]);
+      const { data } = await api.expect<{ data: { concurrency: { key: string } }[] }>(
+        [200],
+        'GET',
+        `/v1/timers?workflowId=${workflowId}&status=succeeded`,
+      );
+      expect(new Set(data.map(({ concurrency }) => concurrency.key))).toEqual(new Set(['customer-7']));
+    },
+    TEST_LIMIT_MS,
+  );
+
+  it(
+    'what waits for its turn can be cancelled, moved, paused and changed, and the next one goes on',
+    async () => {
+      const key = `edited-${backend}`;
+      const create = (dueAt: number, ms = ATTEMPT_MS) =>
+        createTimer({
+          dueAt: new Date(dueAt).toISOString(),
+          action: { type: 'http', url: endpoint.describeUrl(key, ms) },
+          timeoutMs: 5_000,
+          concurrency: { key },
+        });
+      const now = Date.now();
+      const first = await create(now, 2_500);
+      await waitUntil('the first one runs', async () => (await readTimer(first.id)).status === 'running', LIMIT_MS);
+      const [cancelled, moved, paused, changed, last] = await Promise.all([1, 2, 3, 4, 5].map((n) => create(now + n)));
+      await waitUntil('the last one is due', () => Date.now() > now + 300, LIMIT_MS);
+      await api.expect([200], 'POST', `/v1/timers/${cancelled!.id}/cancel`);
+      await api.expect([200], 'PATCH', `/v1/timers/${moved!.id}`, { dueAt: new Date(now + 86_400_000).toISOString() });
+      await api.expect([200], 'POST', `/v1/timers/${paused!.id}/pause`);
+      await api.expect([200], 'PATCH', `/v1/timers/${changed!.id}`, { payload: { changed: true } });
+      await waitUntil('the last one has run', () => isDone(last!.id), LIMIT_MS);
+      expect((await readTimer(changed!.id)).status).toBe('succeeded');
+      expect((await readTimer(cancelled!.id)).status).toBe('cancelled');
+      expect((await readTimer(moved!.id)).status).toBe('scheduled');
+      expect((await readTimer(paused!.id)).status).toBe('paused');
+      await api.expect([200], 'POST', `/v1/timers/${paused!.id}/resume`);
+      await api.expect([200], 'POST', `/v1/timers/${moved!.id}/fire`);
+      for (const timer of [paused!, moved!]) await waitUntil('it has run', () => isDone(timer.id), LIMIT_MS);
+      expect(overlapsOf(key).filter(({ earlier }) => !earlier.isAbandoned)).toEqual([]);
+      expect(requestsOf(key).some(({ timerId }) => timerId === cancelled!.id)).toBe(false);
+    },
+    TEST_LIMIT_MS,
+  );
+
+  it(
+    'pull workers get one task of a key at a time, in order of due time',
+    async () => {
+      const queue = `keyed-${backend}`;
+      const now = Date.now();
+      const ids: string[] = [];
+      for (let n = 0; n < 4; n += 1) {
+        const { id } = await createTimer({
+          dueAt: new Date(now + n).toISOString(),
+          action: { type: 'pull', queue },
+          concurrency: { key: queue },
+        });
+        ids.push(id);
+      }
+      interface Task {
+        id: string;
+        leaseToken: string;
+      }
+      const lease = (waitSeconds: number) =>
+        api.expect<{ tasks: Task[] }>([200], 'POST', `/v1/task-queues/${queue}/leases`, {
+          workerId: 'w',
+          maxTasks: 10,
+          leaseSeconds: 30,
+          waitSeconds,
+        });
+      const seen: string[] = [];
+      for (let n = 0; n < ids.length; n += 1) {
+        const { tasks } = await lease(20);
+        expect(tasks).toHaveLength(1);
+        expect((await lease(0)).tasks).toEqual([]);
+        seen.push(tasks[0]!.id);
+        await api.expect([200], 'POST', `/v1/tasks/${tasks[0]!.id}/complete`, { leaseToken: tasks[0]!.leaseToken });
+      }
+      expect(seen).toEqual(ids);
+    },
+    TEST_LIMIT_MS,
+  );
+
+  it(
+    'a rate lets so many of a key begin in any second',
+    async () => {
+      const key = `rated-${backend}`;
+      await createTimers(
+        () => ({ action: { type: 'http', url: endpoint.describeUrl(key, 0) }, concurrency: { key, ratePerSecond: 5 } }),
+        20,
+        Date.now(),
+      );
+      await waitUntil('all have run', () => requestsOf(key).length >= 20, LIMIT_MS);
+      const times = requestsOf(key).map(({ beganAt }) => beganAt);
+      // Requests leave a moment after their starts, some later than others.
+      const most = Math.max(...times.map((from) => times.filter((at) => at >= from && at < from + 900).length));
+      if (!areFaultsInjected) expect(most).toBeLessThanOrEqual(6);
+      expect(times.at(-1)! - times[0]!).toBeGreaterThan(3_500);
+      expect(times.at(-1)! - times[0]!).toBeLessThan(15_000);
+    },
+    TEST_LIMIT_MS,
+  );
+});
