@@ -5,10 +5,10 @@ import { useStandalone } from './use-standalone.ts';
 
 /** Stands for a value that differs each time. */
 const ANYTHING = '…';
-const PAGE_LIMIT_MS = 120_000;
+export const PAGE_LIMIT_MS = 120_000;
 
 /** Turns an example into a pattern: fields that it leaves out may be there, lists are complete. */
-function toPattern(example: unknown): unknown {
+export function toPattern(example: unknown): unknown {
   if (example === ANYTHING) return expect.anything();
   if (Array.isArray(example)) return example.map(toPattern);
   if (typeof example !== 'object' || example === null) return example;

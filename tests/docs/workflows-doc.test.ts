@@ -1,25 +1,12 @@
 import { expect, test } from 'vitest';
 import { listFences, readMarkdownFile } from './markdown-files.ts';
 import { type HttpAnswer, type HttpRequest, parseHttpFile, parseJson, RestClient } from './rest-client.ts';
+import { PAGE_LIMIT_MS, toPattern } from './test-page.ts';
 import { useStandalone } from './use-standalone.ts';
-
-/** Stands for a value that differs each time. */
-const ANYTHING = '…';
-const PAGE_LIMIT_MS = 120_000;
 
 const PAGES = ['docs/workflows.md', 'docs/data-flow.md'];
 const readFences = (page: string) => listFences(readMarkdownFile(page).text);
 const standalone = useStandalone();
-
-/** Turns an example into a pattern: fields that it leaves out may be there, lists are complete. */
-function toPattern(example: unknown): unknown {
-  if (example === ANYTHING) return expect.anything();
-  if (Array.isArray(example)) return example.map(toPattern);
-  if (typeof example !== 'object' || example === null) return example;
-  return expect.objectContaining(
-    Object.fromEntries(Object.entries(example).map(([key, value]) => [key, toPattern(value)])),
-  );
-}
 
 function parseRequest(text: string): HttpRequest {
   const { requests } = parseHttpFile(text);

@@ -149,8 +149,6 @@ function readResidentBytes(pid: number): number {
   return Number(kilobytes) * 1024;
 }
 
-const waitForInstant = (at: number) => new Promise((resolve) => setTimeout(resolve, Math.max(0, at - Date.now())));
-
 interface Attempt {
   outcome: string;
   durationMs: number;
@@ -193,7 +191,7 @@ it(
     }
     expect(Date.now(), 'everything is stored before the first is due').toBeLessThan(beginAt);
 
-    await waitForInstant(roundsAt);
+    await waitUntil('the rounds begin', () => Date.now() >= roundsAt, LEAD_MS + WARM_UP_MS);
     const atFirst = readResidentBytes(worker.pid);
     let most = atFirst;
     const mostOfRounds = Array<number>(ROUNDS).fill(0);
@@ -204,7 +202,7 @@ it(
       most = Math.max(most, now);
     }, RSS_INTERVAL_MS);
     try {
-      await waitForInstant(roundsAt + ROUNDS * ROUND_MS);
+      await waitUntil('the rounds are over', () => Date.now() >= roundsAt + ROUNDS * ROUND_MS, (ROUNDS + 1) * ROUND_MS);
       const hasEnded = async () => {
         const { total } = await api.expect<{ total: { scheduled: number; running: number } }>(
           [200],

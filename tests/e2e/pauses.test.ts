@@ -12,6 +12,8 @@ const ARRIVAL_MS = 500;
 const SECONDS = [1, 2, 3, 4, 5, 6];
 const RUNS = 60;
 const TIMERS = 4_000;
+/** For so long nothing may come: some of the tasks, which are a second apart, come due meanwhile (ms). */
+const SILENCE_MS = 2_500;
 
 interface Operation {
   id: string;
@@ -74,7 +76,7 @@ describe.each(['redis', 'postgres'] as const)('with the queue in %s', (queue) =>
 
   /** Sees to it that nothing of the runs begins from here on while many of their tasks come due. */
   async function expectSilence(runIds: ReadonlySet<string>, answeredAt: number): Promise<void> {
-    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    await waitUntil('the silence has lasted', () => Date.now() > answeredAt + SILENCE_MS);
     await receivers.readAll();
     const late = deliveriesOf(runIds).filter(({ receivedAt }) => receivedAt > answeredAt + ARRIVAL_MS);
     expect(late.map(({ body, receivedAt }) => `${body.taskKey} ${receivedAt - answeredAt} ms later`)).toEqual([]);

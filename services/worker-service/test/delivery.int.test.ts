@@ -1,31 +1,17 @@
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
-import { BACKENDS, type Receiver, startReceiver, useTestDatabase, waitUntil } from '@punctual/testkit';
+import { BACKENDS, startReceiver, useTestDatabase, waitUntil } from '@punctual/testkit';
 import { Webhook } from 'standardwebhooks';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { httpAction, openWorkerRig, QUICK_RETRY, type WorkerRig, waitForEnds } from './open-rig.ts';
+import { describe, expect, it } from 'vitest';
+import { httpAction, QUICK_RETRY, useReceivingRig, type WorkerRig, waitForEnds } from './open-rig.ts';
 
 const db = useTestDatabase(6);
 const SECRET = `whsec_${Buffer.from('0123456789abcdef0123456789abcdef').toString('base64')}`;
 
 describe.each(BACKENDS)('delivery, with the queue on %s', (backend) => {
-  let rig: WorkerRig;
-  let receiver: Receiver;
-
-  beforeAll(async () => {
-    receiver = await startReceiver();
-    rig = await openWorkerRig(db, { backend });
-  });
-  beforeEach(() => {
-    receiver.requests.length = 0;
-    receiver.answer = () => ({});
-  });
-  afterAll(async () => {
-    await rig.close();
-    await receiver.close();
-  });
+  const parts = useReceivingRig(db, backend);
 
   const deliverOne = async (fields: Parameters<WorkerRig['deliver']>[0]) => {
-    const [id] = await rig.deliver(fields!);
+    const [id] = await parts.rig.deliver(fields!);
     const ended = await waitForEnds(db.database, [id!]);
     return { id: id!, row: ended.get(id!)! };
   };
@@ -33,11 +19,11 @@ describe.each(BACKENDS)('delivery, with the queue on %s', (backend) => {
     db.database.kysely.selectFrom('attempts').selectAll().where('timer_id', '=', id).orderBy('attempt').execute();
 
   it('sends the action and keeps what the endpoint said', async () => {
-    receiver.answer = () => ({ status: 201, body: 'thanks' });
+    parts.receiver.answer = () => ({ status: 201, body: 'thanks' });
     const dueAt = Date.now() - 50;
     const { id, row } = await deliverOne({
       dueAt,
-      action: httpAction(`${receiver.url}/hook?x=1`, {
+      action: httpAction(`${parts.receiver.url}/hook?x=1`, {
         method: 'PUT',
         headers: { 'x-own': 'yes' },
         body: { a: [1, 'é'] },
@@ -52,8 +38,8 @@ describe.each(BACKENDS)('delivery, with the queue on %s', (backend) => {
       error: null,
     });
     expect(row.lateness_ms).toBeGreaterThanOrEqual(0);
-    expect(receiver.requests).toHaveLength(1);
-    const [request] = receiver.requests;
+    expect(parts.receiver.requests).toHaveLength(1);
+    const [request] = parts.receiver.requests;
     expect(request).toMatchObject({ method: 'PUT', path: '/hook?x=1', body: '{"a":[1,"é"]}' });
     expect(request!.headers).toMatchObject({
       'webhook-id': id,
@@ -74,23 +60,23 @@ describe.each(BACKENDS)('delivery, with the queue on %s', (backend) => {
     const { id } = await deliverOne({
       dueAt: Date.UTC(2026, 0, 2, 3, 4, 5, 6),
       payload,
-      action: httpAction(receiver.url),
+      action: httpAction(parts.receiver.url),
     });
-    expect(receiver.requests[0]!.body).toBe(
+    expect(parts.receiver.requests[0]!.body).toBe(
       `{"timerId":"${id}","runId":null,"workflowId":null,"taskKey":null,"attempt":1,"dueAt":"2026-01-02T03:04:05.006Z","payload":${payload},"input":null}`,
     );
-    await deliverOne({ payload, action: httpAction(receiver.url, { method: 'GET' }) });
-    expect(receiver.requests[1]).toMatchObject({ method: 'GET', body: '' });
+    await deliverOne({ payload, action: httpAction(parts.receiver.url, { method: 'GET' }) });
+    expect(parts.receiver.requests[1]).toMatchObject({ method: 'GET', body: '' });
   });
 
   it('tries four times by default, with the same webhook-id and growing waits, then keeps a dead letter', async () => {
-    receiver.answer = ({ headers }) => ({ status: 500, body: `no ${String(headers['punctual-attempt'])}` });
-    const { id, row } = await deliverOne({ action: httpAction(receiver.url), retry: QUICK_RETRY });
-    expect(receiver.requests.map(({ headers }) => headers['punctual-attempt'])).toEqual(['1', '2', '3', '4']);
-    expect(new Set(receiver.requests.map(({ headers }) => headers['webhook-id']))).toEqual(new Set([id]));
-    const waits = receiver.requests
+    parts.receiver.answer = ({ headers }) => ({ status: 500, body: `no ${String(headers['punctual-attempt'])}` });
+    const { id, row } = await deliverOne({ action: httpAction(parts.receiver.url), retry: QUICK_RETRY });
+    expect(parts.receiver.requests.map(({ headers }) => headers['punctual-attempt'])).toEqual(['1', '2', '3', '4']);
+    expect(new Set(parts.receiver.requests.map(({ headers }) => headers['webhook-id']))).toEqual(new Set([id]));
+    const waits = parts.receiver.requests
       .slice(1)
-      .map(({ receivedAt }, index) => receivedAt - receiver.requests[index]!.receivedAt);
+      .map(({ receivedAt }, index) => receivedAt - parts.receiver.requests[index]!.receivedAt);
     for (const [index, least] of [20, 40, 50].entries()) expect(waits[index]).toBeGreaterThanOrEqual(least - 1);
     expect(row).toMatchObject({
       state: 'dead',
@@ -111,17 +97,21 @@ describe.each(BACKENDS)('delivery, with the queue on %s', (backend) => {
   });
 
   it('succeeds at a later attempt, and does not wait shorter than Retry-After says', async () => {
-    receiver.answer = () =>
-      receiver.requests.length === 1 ? { status: 503, headers: { 'retry-after': '1' } } : { status: 204 };
-    const { row } = await deliverOne({ action: httpAction(receiver.url), retry: QUICK_RETRY });
+    parts.receiver.answer = () =>
+      parts.receiver.requests.length === 1 ? { status: 503, headers: { 'retry-after': '1' } } : { status: 204 };
+    const { row } = await deliverOne({ action: httpAction(parts.receiver.url), retry: QUICK_RETRY });
     expect(row).toMatchObject({ state: 'succeeded', attempt: 2, http_status: 204 });
-    const [first, second] = receiver.requests;
+    const [first, second] = parts.receiver.requests;
     expect(second!.receivedAt - first!.receivedAt).toBeGreaterThanOrEqual(999);
   });
 
   it('ends an attempt that takes too long, and tries again', async () => {
-    receiver.answer = () => (receiver.requests.length === 1 ? 'hang' : {});
-    const { id, row } = await deliverOne({ action: httpAction(receiver.url), retry: QUICK_RETRY, timeoutMs: 150 });
+    parts.receiver.answer = () => (parts.receiver.requests.length === 1 ? 'hang' : {});
+    const { id, row } = await deliverOne({
+      action: httpAction(parts.receiver.url),
+      retry: QUICK_RETRY,
+      timeoutMs: 150,
+    });
     expect(row).toMatchObject({ state: 'succeeded', attempt: 2 });
     const [timedOut] = await readAttempts(id);
     expect(timedOut).toMatchObject({ outcome: 'timedOut', http_status: null });
@@ -133,10 +123,10 @@ describe.each(BACKENDS)('delivery, with the queue on %s', (backend) => {
     [410, 'permanent'],
     [302, 'permanent'],
   ] as const)('takes %i for final: a dead letter after one request', async (status, outcome) => {
-    receiver.answer = () => ({ status, headers: { location: `${receiver.url}/elsewhere` } });
-    const { id, row } = await deliverOne({ action: httpAction(receiver.url), retry: QUICK_RETRY });
+    parts.receiver.answer = () => ({ status, headers: { location: `${parts.receiver.url}/elsewhere` } });
+    const { id, row } = await deliverOne({ action: httpAction(parts.receiver.url), retry: QUICK_RETRY });
     expect(row).toMatchObject({ state: 'dead', outcome, attempt: 1, http_status: status });
-    expect(receiver.requests).toHaveLength(1);
+    expect(parts.receiver.requests).toHaveLength(1);
     expect(await readAttempts(id)).toEqual([]);
   });
 
@@ -179,53 +169,56 @@ describe.each(BACKENDS)('delivery, with the queue on %s', (backend) => {
       `INSERT INTO tenants (id, name, signing_secrets) VALUES ($1, 'signer', $2) ON CONFLICT DO NOTHING`,
       [tenantId, [SECRET]],
     );
-    await deliverOne({ tenantId, action: httpAction(receiver.url, { body: { total: 1 } }) });
-    const { headers, body } = receiver.requests[0]!;
+    await deliverOne({ tenantId, action: httpAction(parts.receiver.url, { body: { total: 1 } }) });
+    const { headers, body } = parts.receiver.requests[0]!;
     const verified = new Webhook(SECRET).verify(body, headers as Record<string, string>);
     expect(verified).toEqual({ total: 1 });
     expect(() => new Webhook(SECRET).verify(body.replace('1', '2'), headers as Record<string, string>)).toThrow();
   });
 
   it('sends once, however often a timer is dispatched', async () => {
-    receiver.answer = () => ({ delayMs: 100 });
-    const [id] = await rig.deliver({ action: httpAction(receiver.url) });
-    await Promise.all(Array.from({ length: 10 }, () => rig.queue.dispatch([{ id: id!, version: 1 }])));
+    parts.receiver.answer = () => ({ delayMs: 100 });
+    const [id] = await parts.rig.deliver({ action: httpAction(parts.receiver.url) });
+    await Promise.all(Array.from({ length: 10 }, () => parts.rig.queue.dispatch([{ id: id!, version: 1 }])));
     await waitForEnds(db.database, [id!]);
     await waitUntil('all hints are used up', async () => {
-      const { waiting, active } = await rig.queue.readFigures();
+      const { waiting, active } = await parts.rig.queue.readFigures();
       return waiting + active === 0;
     });
-    expect(receiver.requests).toHaveLength(1);
+    expect(parts.receiver.requests).toHaveLength(1);
   });
 
   it('drops hints of versions that no longer stand, and of timers that never were', async () => {
-    const dropped = await rig.readMetric('worker_hints_dropped_total');
-    const [id] = await rig.deliver({ action: httpAction(receiver.url), dueAt: Date.now() + 3_600_000 });
-    await rig.queue.dispatch([
+    const dropped = await parts.rig.readMetric('worker_hints_dropped_total');
+    const [id] = await parts.rig.deliver({ action: httpAction(parts.receiver.url), dueAt: Date.now() + 3_600_000 });
+    await parts.rig.queue.dispatch([
       { id: id!, version: 2 },
       { id: DEFAULT_TENANT_ID, version: 1 },
     ]);
     await waitUntil(
       'both are dropped',
-      async () => (await rig.readMetric('worker_hints_dropped_total')) === dropped + 2,
+      async () => (await parts.rig.readMetric('worker_hints_dropped_total')) === dropped + 2,
     );
-    expect(receiver.requests).toEqual([]);
+    expect(parts.receiver.requests).toEqual([]);
   });
 
   it('keeps a hint that comes a little early until it is due by the database clock', async () => {
     const dueAt = Date.now() + 500;
-    const [id] = await rig.deliver({ dueAt, action: httpAction(receiver.url) });
-    await rig.queue.dispatch([{ id: id!, version: 1 }]);
-    await waitUntil('it was seen to be early', async () => (await rig.readMetric('worker_hints_early_total')) > 0);
+    const [id] = await parts.rig.deliver({ dueAt, action: httpAction(parts.receiver.url) });
+    await parts.rig.queue.dispatch([{ id: id!, version: 1 }]);
+    await waitUntil(
+      'it was seen to be early',
+      async () => (await parts.rig.readMetric('worker_hints_early_total')) > 0,
+    );
     const row = (await waitForEnds(db.database, [id!])).get(id!)!;
-    expect(receiver.requests).toHaveLength(1);
+    expect(parts.receiver.requests).toHaveLength(1);
     expect(row.started_at).toBeGreaterThanOrEqual(dueAt);
     expect(row.lateness_ms).toBeLessThan(2_000);
   });
 
   it('gives up a timer whose worker was lost more than ten times in a row, without sending it again', async () => {
     const lose = async (lost: number) => {
-      const [id] = await rig.deliver({ dueAt: Date.now() + 3_600_000, action: httpAction(receiver.url) });
+      const [id] = await parts.rig.deliver({ dueAt: Date.now() + 3_600_000, action: httpAction(parts.receiver.url) });
       await db.database.ordinary.query(
         `UPDATE timers SET state = 'running', attempt = 2, lost = $2, version = 5, wake_at = clock_timestamp() - interval '1 second' WHERE id = $1`,
         [id, lost],
@@ -233,11 +226,11 @@ describe.each(BACKENDS)('delivery, with the queue on %s', (backend) => {
       return (await waitForEnds(db.database, [id!])).get(id!)!;
     };
     expect(await lose(9)).toMatchObject({ state: 'succeeded', attempt: 2 });
-    expect(receiver.requests).toHaveLength(1);
-    expect(receiver.requests[0]!.headers['punctual-attempt']).toBe('2');
+    expect(parts.receiver.requests).toHaveLength(1);
+    expect(parts.receiver.requests[0]!.headers['punctual-attempt']).toBe('2');
     const given = await lose(10);
     expect(given).toMatchObject({ state: 'dead', outcome: 'lost', attempt: 2 });
     expect(given.error).toContain('11 times');
-    expect(receiver.requests).toHaveLength(1);
+    expect(parts.receiver.requests).toHaveLength(1);
   });
 });

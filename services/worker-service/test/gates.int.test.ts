@@ -4,6 +4,7 @@ import {
   closeGate,
   countUnheedingWorkers,
   createTimers,
+  GATES_KNOWN_FOR_MS,
   type GateKey,
   holdTimers,
   inTransaction,
@@ -137,7 +138,13 @@ describe('a worker', () => {
     const versions = new WorkflowVersions();
     const [old] = await beginRuns(db.database, versions, workflowId, 1);
     await change((client) => cancelByGate(client, { tenantId, kind: 'workflow', name: workflowId }));
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await waitUntil('what begins is younger than the cancel', async () => {
+      const { rows } = await db.database.ordinary.query(
+        `SELECT date_trunc('milliseconds', clock_timestamp()) > cancelled_before AS is_younger FROM gates WHERE name = $1`,
+        [workflowId],
+      );
+      return rows[0].is_younger;
+    });
     const [young] = await beginRuns(db.database, versions, workflowId, 1);
     await waitUntil('the younger one is delivered', () => receiver.requests.length === 1);
     expect(JSON.parse(receiver.requests[0]!.body)).toMatchObject({ runId: young });
@@ -164,8 +171,8 @@ describe('a timer that a worker gives back', () => {
     closers.push(() =>
       db.database.ordinary.query('DROP TRIGGER stop_clock ON service_instances; DROP FUNCTION stop_clock'),
     );
-    // What it knew is good for two seconds more.
-    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    const stoppedAt = performance.now();
+    await waitUntil('what it knew before is too old', () => performance.now() > stoppedAt + GATES_KNOWN_FOR_MS);
     const [id] = await rig.deliver({ action: httpAction(other.url) });
     const [row] = await waitUntil('it was held back', async () => {
       const rows = await readTimers(`id = '${id}' AND version > 1 AND state = 'scheduled'`);
@@ -175,8 +182,12 @@ describe('a timer that a worker gives back', () => {
       'epoch',
     ]);
     expect(row.wake_at - rows[0].now).toBeGreaterThan(500);
-    await new Promise((resolve) => setTimeout(resolve, 2_000));
-    expect((await readTimers(`id = '${id}'`))[0].version).toBeLessThan(10);
+    const heldAt = performance.now();
+    await waitUntil('it was held back once more', async () => {
+      const [again] = await readTimers(`id = '${id}' AND state = 'scheduled'`);
+      return again?.version > row.version;
+    });
+    expect(performance.now() - heldAt).toBeGreaterThan(500);
     expect(other.requests).toEqual([]);
   });
 

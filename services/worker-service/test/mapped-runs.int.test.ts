@@ -1,16 +1,8 @@
 import { inTransaction, redriveDeadLetters, type StoredTask, WorkflowVersions } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
-import {
-  BACKENDS,
-  beginRuns,
-  type Receiver,
-  startReceiver,
-  storeWorkflow,
-  useTestDatabase,
-  waitUntil,
-} from '@punctual/testkit';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { openWorkerRig, type WorkerRig } from './open-rig.ts';
+import { BACKENDS, beginRuns, storeWorkflow, useTestDatabase, waitUntil } from '@punctual/testkit';
+import { describe, expect, it } from 'vitest';
+import { useReceivingRig } from './open-rig.ts';
 
 const db = useTestDatabase(8);
 const versions = new WorkflowVersions();
@@ -32,23 +24,9 @@ const readDead = (runId: string) =>
   db.database.kysely.selectFrom('dead_letters').selectAll().where('run_id', '=', runId).execute();
 
 describe.each(BACKENDS)('a mapped run, with the queue on %s', (backend) => {
-  let rig: WorkerRig;
-  let receiver: Receiver;
+  const parts = useReceivingRig(db, backend);
 
-  beforeAll(async () => {
-    receiver = await startReceiver();
-    rig = await openWorkerRig(db, { backend });
-  });
-  beforeEach(() => {
-    receiver.requests.length = 0;
-    receiver.answer = () => ({});
-  });
-  afterAll(async () => {
-    await rig.close();
-    await receiver.close();
-  });
-
-  const call = (path: string) => ({ type: 'http' as const, url: `${receiver.url}/${path}` });
+  const call = (path: string) => ({ type: 'http' as const, url: `${parts.receiver.url}/${path}` });
   const give = (output: unknown) => ({ type: 'noop' as const, output });
   const quick = { maxRetries: 0 };
 
@@ -73,10 +51,10 @@ describe.each(BACKENDS)('a mapped run, with the queue on %s', (backend) => {
     return waitUntilEnded(runId);
   }
   const readBodies = (path: string) =>
-    receiver.requests.filter((request) => request.path === path).map(({ body }) => JSON.parse(body));
+    parts.receiver.requests.filter((request) => request.path === path).map(({ body }) => JSON.parse(body));
 
   it('runs a task once per element of an answer, and gives what is behind it all answers in order', async () => {
-    receiver.answer = ({ path, body }) => {
+    parts.receiver.answer = ({ path, body }) => {
       if (path === '/split') return { body: '{"items": [{"n": 1}, {"n": 2}, {"n": 3}]}' };
       if (path === '/map') return { body: JSON.stringify({ double: JSON.parse(body).item.n * 2 }) };
       return {};
@@ -165,7 +143,7 @@ describe.each(BACKENDS)('a mapped run, with the queue on %s', (backend) => {
     expect(await readDead(runId)).toMatchObject([
       { task_key: 'map', path: null, outcome: 'permanent', error: expect.stringMatching(error) },
     ]);
-    expect(receiver.requests.map(({ path }) => path)).toEqual(['/other']);
+    expect(parts.receiver.requests.map(({ path }) => path)).toEqual(['/other']);
   });
 
   it('ends the task dead whose output is more than a run may keep', async () => {
@@ -184,7 +162,7 @@ describe.each(BACKENDS)('a mapped run, with the queue on %s', (backend) => {
   it('renders URL, headers and body at the attempt, and ends dead what can not be rendered', async () => {
     const action = {
       type: 'http' as const,
-      url: `${receiver.url}/people/{{ item.name }}?place={{ index }}`,
+      url: `${parts.receiver.url}/people/{{ item.name }}?place={{ index }}`,
       headers: { 'x-name': 'of {{ input.team }}' },
       body: { whole: '{{ item }}', text: 'no. {{ item.age + 1 }}', tags: ['{{ item.?nick.orValue("none") }}'] },
     };
@@ -198,11 +176,11 @@ describe.each(BACKENDS)('a mapped run, with the queue on %s', (backend) => {
       '{"team": "red", "evil": "a\\r\\nx-b: c"}',
     );
     expect(status).toBe('failed');
-    expect(receiver.requests.map((request) => request.path).toSorted()).toEqual([
+    expect(parts.receiver.requests.map((request) => request.path).toSorted()).toEqual([
       '/people/a%2Fb%20c?place=0',
       '/people/y?place=3',
     ]);
-    const [first] = receiver.requests.filter(({ path }) => path.includes('place=0'));
+    const [first] = parts.receiver.requests.filter(({ path }) => path.includes('place=0'));
     expect(first!.headers['x-name']).toBe('of red');
     expect(JSON.parse(first!.body)).toEqual({ whole: people[0], text: 'no. 4', tags: ['none'] });
     const dead = (await readDead(runId)).toSorted((a, b) => (a.path ?? '').localeCompare(b.path ?? ''));
@@ -214,7 +192,7 @@ describe.each(BACKENDS)('a mapped run, with the queue on %s', (backend) => {
   });
 
   it('asks a condition that could not be told once more when its task is sent again, and begins it only if it holds', async () => {
-    receiver.answer = ({ path }) => ({ status: path === '/light' ? 400 : 200 });
+    parts.receiver.answer = ({ path }) => ({ status: path === '/light' ? 400 : 200 });
     const { runId, status } = await run([
       { key: 'light', action: call('light'), retry: quick, continueOnFailure: true },
       { key: 'one', after: ['light'], reads: ['light'], when: 'inputs.light.n == 1', action: call('one') },
@@ -224,11 +202,11 @@ describe.each(BACKENDS)('a mapped run, with the queue on %s', (backend) => {
     await redrive(runId, 'one');
     const again = (await readDead(runId)).find(({ task_key }) => task_key === 'one');
     expect(again).toMatchObject({ outcome: 'permanent', error: expect.stringMatching(/^when: /) });
-    receiver.answer = ({ path }) => ({ status: path === '/one' ? 400 : 200, body: '{"n": 1}' });
+    parts.receiver.answer = ({ path }) => ({ status: path === '/one' ? 400 : 200, body: '{"n": 1}' });
     await redrive(runId, 'light');
     await redrive(runId, 'two');
     await redrive(runId, 'one');
-    const called = () => receiver.requests.map(({ path }) => path).filter((path) => path !== '/light');
+    const called = () => parts.receiver.requests.map(({ path }) => path).filter((path) => path !== '/light');
     expect(called()).toEqual(['/one']);
     const dead = (await readDead(runId)).toSorted((a, b) => a.task_key!.localeCompare(b.task_key!));
     expect(dead).toMatchObject([
@@ -236,13 +214,13 @@ describe.each(BACKENDS)('a mapped run, with the queue on %s', (backend) => {
       { task_key: 'two', error: 'when: by now the condition can be told, and it does not hold.' },
     ]);
     // What has begun is not asked any more.
-    receiver.answer = () => ({});
+    parts.receiver.answer = () => ({});
     await redrive(runId, 'one');
     expect(called()).toEqual(['/one', '/one']);
   });
 
   it('leaves out what a condition leaves out, with what is behind it alone, and handles failures', async () => {
-    receiver.answer = ({ path }) => ({ status: path === '/pay' ? 400 : 200 });
+    parts.receiver.answer = ({ path }) => ({ status: path === '/pay' ? 400 : 200 });
     const { status, task_states } = await run(
       [
         { key: 'yes', when: 'input.n > 1', action: call('yes') },
@@ -259,7 +237,7 @@ describe.each(BACKENDS)('a mapped run, with the queue on %s', (backend) => {
       ],
       '{"n": 2}',
     );
-    expect(receiver.requests.map(({ path }) => path).toSorted()).toEqual(
+    expect(parts.receiver.requests.map(({ path }) => path).toSorted()).toEqual(
       ['/behind', '/both', '/end', '/pay', '/pay', '/refund', '/yes'].toSorted(),
     );
     expect({ status, task_states }).toEqual({ status: 'succeeded', task_states: '0,0;snnsdnsnsds' });

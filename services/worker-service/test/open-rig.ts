@@ -5,13 +5,15 @@ import {
   createTestLogger,
   createTestQueue,
   makeTimer,
+  type Receiver,
+  startReceiver,
   TEST_KEYS,
   TEST_PARTITION_COUNT,
   waitUntil,
   withoutFaults,
 } from '@punctual/testkit';
 import { Registry } from 'prom-client';
-import { afterEach } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import { readWorkerConfig } from '../config.ts';
 import { type RunningWorker, startWorker } from '../worker.ts';
 
@@ -117,6 +119,32 @@ export function useWorkerRigs(db: { database: Database; url: string }) {
     closeAfterwards<T extends { close(): Promise<unknown> }>(opened: T): T {
       closers.push(() => opened.close());
       return opened;
+    },
+  };
+}
+
+/** One rig and one endpoint for all tests of a block; what the endpoint got, and how it answers, begins anew with each. */
+export function useReceivingRig(db: { database: Database; url: string }, backend: BackendName) {
+  let rig: WorkerRig;
+  let receiver: Receiver;
+  beforeAll(async () => {
+    receiver = await startReceiver();
+    rig = await openWorkerRig(db, { backend });
+  });
+  beforeEach(() => {
+    receiver.requests.length = 0;
+    receiver.answer = () => ({});
+  });
+  afterAll(async () => {
+    await rig?.close();
+    await receiver?.close();
+  });
+  return {
+    get rig() {
+      return rig;
+    },
+    get receiver() {
+      return receiver;
     },
   };
 }

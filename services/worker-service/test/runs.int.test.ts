@@ -10,15 +10,14 @@ import { DEFAULT_TENANT_ID, type PartialRetryPolicy } from '@punctual/domain';
 import {
   BACKENDS,
   beginRuns,
-  type Receiver,
   startReceiver,
   storeWorkflow,
   useTestDatabase,
   waitUntil,
   waitUntilDue,
 } from '@punctual/testkit';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { openWorkerRig, type WorkerRig } from './open-rig.ts';
+import { describe, expect, it } from 'vitest';
+import { openWorkerRig, useReceivingRig, type WorkerRig } from './open-rig.ts';
 
 const db = useTestDatabase(8);
 const versions = new WorkflowVersions();
@@ -43,23 +42,9 @@ const cancelRun = (runId: string) =>
   });
 
 describe.each(BACKENDS)('a run, with the queue on %s', (backend) => {
-  let rig: WorkerRig;
-  let receiver: Receiver;
+  const parts = useReceivingRig(db, backend);
 
-  beforeAll(async () => {
-    receiver = await startReceiver();
-    rig = await openWorkerRig(db, { backend });
-  });
-  beforeEach(() => {
-    receiver.requests.length = 0;
-    receiver.answer = () => ({});
-  });
-  afterAll(async () => {
-    await rig.close();
-    await receiver.close();
-  });
-
-  const action = (path: string) => ({ type: 'http' as const, url: `${receiver.url}/${path}` });
+  const action = (path: string) => ({ type: 'http' as const, url: `${parts.receiver.url}/${path}` });
 
   it('does its tasks in the order of its graph, each once, with its input', async () => {
     const workflowId = await storeWorkflow(db.database, [
@@ -79,7 +64,9 @@ describe.each(BACKENDS)('a run, with the queue on %s', (backend) => {
       return runs.every((run) => run.status === 'succeeded');
     });
     for (const runId of runIds) {
-      const requests = receiver.requests.filter(({ body }) => (JSON.parse(body) as { runId: string }).runId === runId);
+      const requests = parts.receiver.requests.filter(
+        ({ body }) => (JSON.parse(body) as { runId: string }).runId === runId,
+      );
       const paths = requests.map(({ path }) => path);
       expect(paths.toSorted()).toEqual(['/join', '/left', '/right', '/root']);
       expect(paths[0]).toBe('/root');
@@ -99,7 +86,7 @@ describe.each(BACKENDS)('a run, with the queue on %s', (backend) => {
   });
 
   it('fails when a task ends dead, and does its other branches to the end', async () => {
-    receiver.answer = ({ path }) => ({ status: path === '/bad' ? 400 : 200 });
+    parts.receiver.answer = ({ path }) => ({ status: path === '/bad' ? 400 : 200 });
     const workflowId = await storeWorkflow(db.database, [
       { key: 'bad', action: action('bad') },
       { key: 'never', after: ['bad'], action: action('never') },
@@ -109,17 +96,17 @@ describe.each(BACKENDS)('a run, with the queue on %s', (backend) => {
     const [runId] = await beginRuns(db.database, versions, workflowId, 1);
     await waitUntil('it has failed', async () => (await readRun(runId!)).status === 'failed');
     expect(await readRun(runId!)).toMatchObject({ task_states: 'dpss' });
-    expect(receiver.requests.map(({ path }) => path).toSorted()).toEqual(['/bad', '/good', '/then']);
+    expect(parts.receiver.requests.map(({ path }) => path).toSorted()).toEqual(['/bad', '/good', '/then']);
   });
 
   it('that was cancelled while an attempt was under way sends no retry of it, and the task ends as cancelled', async () => {
-    receiver.answer = () => 'hang';
+    parts.receiver.answer = () => 'hang';
     const workflowId = await storeWorkflow(db.database, [
       { key: 'slow', action: action('slow'), retry: QUICK, timeoutMs: 200 },
       { key: 'after', after: ['slow'], action: action('after') },
     ]);
     const [runId] = await beginRuns(db.database, versions, workflowId, 1);
-    await waitUntil('its attempt is under way', () => receiver.requests.length === 1);
+    await waitUntil('its attempt is under way', () => parts.receiver.requests.length === 1);
     await cancelRun(runId!);
     const ended = await waitUntil('the task has ended', async () => {
       const [row] = await readEnded(runId!);
@@ -127,22 +114,22 @@ describe.each(BACKENDS)('a run, with the queue on %s', (backend) => {
     });
     expect(ended).toMatchObject({ task_key: 'slow', state: 'cancelled', attempt: 1, outcome: 'timedOut' });
     expect(await readRun(runId!)).toMatchObject({ status: 'cancelled', task_states: 'cp' });
-    expect(receiver.requests).toHaveLength(1);
+    expect(parts.receiver.requests).toHaveLength(1);
     expect(await db.database.kysely.selectFrom('timers').select('id').where('run_id', '=', runId!).execute()).toEqual(
       [],
     );
   });
 
   it('retries a task by its own policy, and goes on when it succeeds', async () => {
-    receiver.answer = ({ headers }) => ({ status: headers['punctual-attempt'] === '1' ? 500 : 200 });
+    parts.receiver.answer = ({ headers }) => ({ status: headers['punctual-attempt'] === '1' ? 500 : 200 });
     const workflowId = await storeWorkflow(db.database, [
       { key: 'shaky', action: action('shaky'), retry: QUICK },
       { key: 'after', after: ['shaky'], action: { type: 'noop' } },
     ]);
     const [runId] = await beginRuns(db.database, versions, workflowId, 1);
     await waitUntil('it has succeeded', async () => (await readRun(runId!)).status === 'succeeded');
-    expect(receiver.requests).toHaveLength(2);
-    expect(receiver.requests[1]!.receivedAt - receiver.requests[0]!.receivedAt).toBeGreaterThanOrEqual(299);
+    expect(parts.receiver.requests).toHaveLength(2);
+    expect(parts.receiver.requests[1]!.receivedAt - parts.receiver.requests[0]!.receivedAt).toBeGreaterThanOrEqual(299);
   });
 });
 
