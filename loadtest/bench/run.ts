@@ -9,12 +9,15 @@ import { withProgress } from './progress.ts';
 import { formatReport, type RunResult } from './report.ts';
 import { affinity } from './scenarios/affinity.ts';
 import { backlog, snapshot } from './scenarios/backdrops.ts';
+import { bulk } from './scenarios/bulk.ts';
 import { create } from './scenarios/create.ts';
 import { drain } from './scenarios/drain.ts';
 import { edit } from './scenarios/edit.ts';
 import { herd } from './scenarios/herd.ts';
 import { hour } from './scenarios/hour.ts';
 import type { OwnScenario } from './scenarios/own-scenario.ts';
+import { pause } from './scenarios/pause.ts';
+import { pulled } from './scenarios/pulled.ts';
 import { dag, jobs, mapped, mapreduce } from './scenarios/runs.ts';
 import { steady } from './scenarios/steady.ts';
 
@@ -29,8 +32,11 @@ const OWN: Readonly<Record<string, OwnScenario>> = {
   dag,
   mapreduce,
   mapped,
+  pulled,
   jobs,
   affinity,
+  bulk,
+  pause,
 };
 
 const USAGE = `Measures Punctual, and what a team would take instead, on this machine: every part a process of its own, with a

@@ -20,6 +20,8 @@ export interface PunctualOptions {
 /** Punctual as an engine, and what only it has. */
 export interface PunctualEngine extends Engine {
   readonly apiUrl: string;
+  /** That of `client`. */
+  readonly apiKey: string;
   readonly databaseUrl: string;
   /** With a key that may do everything. */
   readonly client: Client;
@@ -80,6 +82,7 @@ export async function startPunctual(sinkUrl: string, options: PunctualOptions): 
   return {
     name: 'punctual',
     apiUrl,
+    apiKey: API_KEY,
     databaseUrl: stack.databaseUrl,
     client,
     listPids: () => Object.fromEntries([...stack.processes, ...stack.servers].map(({ name, pid }) => [name, pid])),

@@ -4,12 +4,13 @@ import { withProgress } from '../progress.ts';
 import { readMemory, startCostClock } from './measure.ts';
 import type { OwnResult, OwnScenario, OwnScenarioOptions } from './own-scenario.ts';
 
-interface Task {
+/** A task of a workflow, as it is asked for. */
+export interface Task {
   key: string;
   after?: string[];
   forEach?: { task: string; path: string };
   in?: string;
-  action: { type: 'noop'; durationMs?: number; output?: unknown };
+  action: { type: 'noop'; durationMs?: number; output?: unknown } | { type: 'pull'; queue: string };
 }
 
 /** Runs of one batch, so that a batch makes some thousand timers at most, and no more tasks than the api takes. */
@@ -24,7 +25,7 @@ const STALL_LIMIT_MS = 60_000;
 const noop = { type: 'noop' } as const;
 
 /** Ten tasks: one, three beside each other, a join, four, a join. */
-const TEN: Task[] = [
+export const TEN: Task[] = [
   { key: 'a', action: noop },
   ...['b1', 'b2', 'b3'].map((key) => ({ key, after: ['a'], action: noop })),
   { key: 'c', after: ['b1', 'b2', 'b3'], action: noop },
@@ -90,7 +91,7 @@ export const jobs: OwnScenario = {
 const count = (number: number) => number.toLocaleString('en');
 
 /** From the first request to the last task's end, creates included. */
-async function runAll(
+export async function runAll(
   engine: PunctualEngine,
   tasks: Task[],
   options: OwnScenarioOptions,
