@@ -17,19 +17,23 @@ export function toPattern(example: unknown): unknown {
   );
 }
 
-/** Tests a page of requests (`http`) and answers (`json answer`): sends them in order, and compares. */
-export function testPage(path: string): void {
+/**
+ * Tests a page of requests (`http`) and answers (`json answer`): sends them in order, and compares. `others`: what else it may
+ * have in fences, which is not looked at.
+ */
+export function testPage(path: string, others: readonly string[] = []): void {
   const fences = listFences(readMarkdownFile(path).text);
   const standalone = useStandalone();
 
-  test(`every fenced block of ${path} is a request or an answer`, () => {
-    expect(new Set(fences.map(({ info }) => info))).toEqual(new Set(['http', 'json answer']));
+  test(`every fenced block of ${path} is a request or an answer${others.length > 0 ? `, or ${others.join(', ')}` : ''}`, () => {
+    expect(new Set(fences.map(({ info }) => info))).toEqual(new Set(['http', 'json answer', ...others]));
   });
 
   test(
     `every request of ${path} is answered as the page says`,
     async () => {
-      const client = new RestClient(new Map([['baseUrl', standalone.url]]));
+      const variables = { baseUrl: standalone.url, receiverUrl: standalone.receiver.url };
+      const client = new RestClient(new Map(Object.entries(variables)));
       let answer: HttpAnswer | undefined;
       for (const { info, text, line } of fences) {
         const where = `${path}, block at line ${line}`;
@@ -37,6 +41,7 @@ export function testPage(path: string): void {
           expect(parseJson(answer!), where).toEqual(toPattern(JSON.parse(text)));
           continue;
         }
+        if (info !== 'http') continue;
         const { requests } = parseHttpFile(text);
         expect(requests, where).toHaveLength(1);
         answer = await client.send(requests[0]!);
