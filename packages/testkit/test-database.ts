@@ -127,7 +127,9 @@ async function waitUntilClosed(
   const deadline = performance.now() + CLOSING_TIMEOUT_MS;
   for (;;) {
     const { rows } = await client.query<{ application_name: string; query: string }>(
-      'SELECT application_name, query FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()',
+      // The server's own come and go as they like: autovacuum for one.
+      `SELECT application_name, query FROM pg_stat_activity
+       WHERE datname = $1 AND backend_type = 'client backend' AND pid <> pg_backend_pid()`,
       [name],
     );
     if (rows.length === 0 || performance.now() > deadline) return rows;

@@ -1,3 +1,5 @@
+import type { ApiClient, Delivery, Receivers } from '@punctual/e2e';
+import type { Offence } from './judge/evidence.ts';
 import type { Tweaks } from './preload/tweaks.ts';
 import type { ChaosSystem, ServerLink, SystemOptions } from './system/chaos-system.ts';
 import type { Link } from './system/link.ts';
@@ -9,6 +11,13 @@ import type { Traffic, TrafficOptions } from './traffic/traffic.ts';
 export type OuterLink = 'client-api' | 'worker-endpoint';
 export type LinkName = ServerLink | OuterLink;
 
+/** What a case that judges for itself has in its hands when every timer has ended. */
+export interface EndEvidence {
+  /** The receivers' log, in the order in which requests came. */
+  deliveries: readonly Delivery[];
+  api: ApiClient;
+}
+
 /** What a case has in its hands while the traffic goes on. */
 export interface CaseContext {
   system: ChaosSystem;
@@ -17,6 +26,13 @@ export interface CaseContext {
   /** Of a case that has one. */
   surroundings: Surroundings | undefined;
   traffic: Traffic;
+  apiUrls: readonly string[];
+  /** Where requests of the case's own are delivered, and what came so far. */
+  receivers: Pick<Receivers, 'urls' | 'deliveries'>;
+  /** Has the case's own traffic judged when every timer has ended, beside what is judged of all. */
+  judgeAtEnd(judge: (evidence: EndEvidence) => Promise<Offence[]>): void;
+  /** Has something closed when all is judged, or given up. */
+  closeAfterwards(close: () => unknown): void;
   /** The same numbers for the same seed, in [0, 1). */
   random: () => number;
   /** The full count of something, or the short form's. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiClient, forEachConcurrently, type Receivers, startReceivers, TARGETS } from '@punctual/e2e';
 import { createRandom, waitUntil } from '@punctual/testkit';
-import type { ChaosCase, LinkName, OuterLink } from './chaos-case.ts';
+import type { CaseContext, ChaosCase, LinkName, OuterLink } from './chaos-case.ts';
 import type { EndedRun, EndedTimer, LedgerSample, Offence } from './judge/evidence.ts';
 import { judge, type Verdict } from './judge/judge.ts';
 import { ChaosSystem } from './system/chaos-system.ts';
@@ -114,7 +114,21 @@ export async function runCase(chaosCase: ChaosCase, options: RunOptions): Promis
   await traffic.start();
   await sleep(choose(WARM_MS, WARM_SHORT_MS));
   const faultAt = Date.now();
-  await chaosCase.fault({ system, links, surroundings, traffic, random, choose, last: (ms) => sleep(ms), log });
+  const judges: Parameters<CaseContext['judgeAtEnd']>[0][] = [];
+  await chaosCase.fault({
+    system,
+    links,
+    surroundings,
+    traffic,
+    apiUrls,
+    receivers: { urls: targets, deliveries: receivers.deliveries },
+    judgeAtEnd: (judgeOwn) => judges.push(judgeOwn),
+    closeAfterwards: (close) => started.defer(async () => void (await close())),
+    random,
+    choose,
+    last: (ms) => sleep(ms),
+    log,
+  });
   const healedAt = Date.now();
   await sleep(choose(AFTER_MS, AFTER_SHORT_MS));
   await traffic.stop();
@@ -125,11 +139,13 @@ export async function runCase(chaosCase: ChaosCase, options: RunOptions): Promis
   const { timers, runs, ledger } = await readAll(system.apiUrls, traffic);
   ledgers.push(ledger);
   await receivers.readAll();
+  const { deliveries } = receivers;
+  for (const judgeOwn of judges) offences.push(...(await judgeOwn({ deliveries, api: new ApiClient(system.apiUrls) })));
   const { isCalm = false } = chaosCase;
   const verdict = judge(
     {
       book: traffic.book,
-      deliveries: receivers.deliveries,
+      deliveries,
       timers,
       runs,
       ledgers,

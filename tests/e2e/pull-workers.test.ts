@@ -1,11 +1,10 @@
-import { join } from 'node:path';
 import { type RunningStack, startStack } from '@punctual/local-servers';
 import { BACKENDS, type ServerProxy, startProxy, waitUntil } from '@punctual/testkit';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ApiClient, type Run, type Timer } from './api-client.ts';
-import { type Program, startProgram } from './processes.ts';
+import type { Program } from './processes.ts';
+import { readPullEvents, startPullProgram } from './pull-workers/pull-program.ts';
 
-const ENTRY = join(import.meta.dirname, 'pull-workers/worker-process.ts');
 const SETUP_LIMIT_MS = 120_000;
 const LIMIT_MS = 60_000;
 const TEST_LIMIT_MS = 180_000;
@@ -13,13 +12,6 @@ const TEST_LIMIT_MS = 180_000;
 const SLOW_MS = 8_000;
 /** A task that comes due while somebody waits for it is in hand so soon, with room for a machine that is busy (ms). */
 const PICK_UP_LIMIT_MS = 2_000;
-
-interface Event {
-  event: 'ready' | 'began' | 'ended' | 'error';
-  at: number;
-  id?: string;
-  attempt?: number;
-}
 
 describe.each(BACKENDS)('pull workers, with the queue on %s', (backend) => {
   let stack: RunningStack;
@@ -56,23 +48,13 @@ describe.each(BACKENDS)('pull workers, with the queue on %s', (backend) => {
   }, SETUP_LIMIT_MS);
 
   function startWorker(workerId: string, queue: string, leaseSeconds: number): Program {
-    const program = startProgram(ENTRY, [], {
-      PUNCTUAL_URL: door.url,
-      WORKER_ID: workerId,
-      QUEUES: queue,
-      LEASE_SECONDS: String(leaseSeconds),
-    });
+    const program = startPullProgram({ url: door.url, workerId, queue, leaseSeconds });
     programs.push(program);
     return program;
   }
 
-  const readEvents = (program: Program): Event[] =>
-    program.stdout
-      .split('\n')
-      .filter((line) => line.endsWith('}'))
-      .map((line) => JSON.parse(line) as Event);
   const hasBegun = (program: Program, id: string) =>
-    readEvents(program).find((e) => e.event === 'began' && e.id === id);
+    readPullEvents(program).find((e) => e.event === 'began' && e.id === id);
   const readTimer = (id: string) => api.expect<Timer>([200], 'GET', `/v1/timers/${id}`);
   const isDone = async (id: string) => (await readTimer(id)).status === 'succeeded';
   const listOutcomes = async (id: string) => {
@@ -93,7 +75,7 @@ describe.each(BACKENDS)('pull workers, with the queue on %s', (backend) => {
     async () => {
       const queue = nameQueue();
       const workers = ['one', 'two'].map((name) => startWorker(`${queue}-${name}`, queue, 30));
-      await waitUntil('both run', () => workers.every((worker) => readEvents(worker).length > 0), LIMIT_MS);
+      await waitUntil('both run', () => workers.every((worker) => readPullEvents(worker).length > 0), LIMIT_MS);
       const timers: Timer[] = [];
       for (let count = 0; count < 60; count += 1) timers.push(await createTask(queue, {}, (count % 4) * 500));
       const failing = await createTask(queue, { failOnce: true });
@@ -115,7 +97,7 @@ describe.each(BACKENDS)('pull workers, with the queue on %s', (backend) => {
       );
       const isRunDone = async () => (await api.expect<Run>([200], 'GET', `/v1/runs/${run.id}`)).status === 'succeeded';
       await waitUntil('the run succeeded', isRunDone, LIMIT_MS);
-      const events = workers.flatMap(readEvents);
+      const events = workers.flatMap(readPullEvents);
       const began = Map.groupBy(
         events.filter(({ event }) => event === 'began'),
         ({ id }) => id!,
@@ -141,7 +123,7 @@ describe.each(BACKENDS)('pull workers, with the queue on %s', (backend) => {
     async () => {
       const queue = nameQueue();
       const worker = startWorker(`${queue}-w`, queue, 30);
-      await waitUntil('it runs', () => readEvents(worker).length > 0, LIMIT_MS);
+      await waitUntil('it runs', () => readPullEvents(worker).length > 0, LIMIT_MS);
       for (let count = 0; count < 5; count += 1) {
         const { id } = await createTask(queue, {});
         await waitUntil('it is in hand', () => hasBegun(worker, id), PICK_UP_LIMIT_MS);
@@ -200,7 +182,7 @@ describe.each(BACKENDS)('pull workers, with the queue on %s', (backend) => {
       const later = await createTask(queue, {});
       for (const { id } of [slow, later]) await waitUntil('it is done', () => isDone(id), LIMIT_MS);
       for (const { id } of [slow, later]) expect(await listOutcomes(id)).toEqual(['1 succeeded']);
-      expect(readEvents(worker).filter(({ event, id }) => event === 'began' && id === slow.id)).toHaveLength(1);
+      expect(readPullEvents(worker).filter(({ event, id }) => event === 'began' && id === slow.id)).toHaveLength(1);
     },
     TEST_LIMIT_MS,
   );

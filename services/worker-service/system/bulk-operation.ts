@@ -127,10 +127,12 @@ export class BulkWorker {
         portion = await takeBulkPortion(client, operation.id);
         if (!portion) return undefined;
         const { done, failures } = await doBulkPortion(client, workflowVersions, operation, portion.ids);
+        // failpoint: worker.bulk-changed
         if (!(await bookBulkPortion(client, operation, done, failures))) throw new Stopped();
         return { done, failed: failures.length };
       });
       if (!result) return 'none';
+      // failpoint: worker.bulk-portion
       metrics.bulkSeconds.observe((performance.now() - beganAt) / 1000);
       metrics.bulkTargets.inc({ outcome: 'done' }, result.done);
       metrics.bulkTargets.inc({ outcome: 'failed' }, result.failed);

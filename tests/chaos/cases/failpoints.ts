@@ -1,8 +1,17 @@
-import type { ChaosCase } from '../chaos-case.ts';
+import type { CaseContext, ChaosCase } from '../chaos-case.ts';
 import type { Role } from '../system/managed-service.ts';
+import { passBulkPortions } from './bulk-operations.ts';
+
+interface Failpoint {
+  name: string;
+  role: Role;
+  text: string;
+  /** Has the place passed again and again until it is over, where the usual traffic does not pass it. Resolves with its end. */
+  pass?: (context: CaseContext, isOver: () => boolean) => Promise<void>;
+}
 
 /** Every place at which a process may die, as named by a comment in the code. */
-export const FAILPOINTS: readonly { name: string; role: Role; text: string }[] = [
+export const FAILPOINTS: readonly Failpoint[] = [
   { name: 'api.storing', role: 'api', text: 'new timers are about to be stored' },
   { name: 'api.stored', role: 'api', text: 'they are committed, and nobody was told' },
   { name: 'scheduler.read', role: 'scheduler', text: 'due timers were read' },
@@ -20,6 +29,18 @@ export const FAILPOINTS: readonly { name: string; role: Role; text: string }[] =
     role: 'worker',
     text: 'outcomes of tasks are committed, and the tasks started that they unlock',
   },
+  {
+    name: 'worker.bulk-changed',
+    role: 'worker',
+    text: 'a portion of a bulk operation is changed, and not committed',
+    pass: passBulkPortions,
+  },
+  {
+    name: 'worker.bulk-portion',
+    role: 'worker',
+    text: 'a portion of a bulk operation is committed',
+    pass: passBulkPortions,
+  },
 ];
 
 const CRASHES = 20;
@@ -30,12 +51,13 @@ const PASSES_MAX = 30;
 
 /** Death at each step between commit, read, dispatch, start, send, outcome and acknowledgement. */
 export const failpoints: readonly ChaosCase[] = FAILPOINTS.map(
-  ({ name, role, text }): ChaosCase => ({
+  ({ name, role, text, pass }): ChaosCase => ({
     name: `crash:${name}`,
     summary: `every ${role} dies when ${text}, again and again, ${CRASHES} times in all`,
     system: { api: 2 },
     allowsRepeats: role === 'worker',
-    async fault({ system, random, choose, last }) {
+    async fault(context) {
+      const { system, random, choose, last } = context;
       const services = system.listServices(role);
       const crashes = choose(CRASHES, CRASHES_SHORT);
       const arm = () => {
@@ -47,6 +69,8 @@ export const failpoints: readonly ChaosCase[] = FAILPOINTS.map(
       for (const service of services) service.kill('SIGKILL');
       const countCrashes = () => services.reduce((sum, { ends }) => sum + ends, 0) - services.length;
       const deadline = Date.now() + CRASH_LIMIT_MS;
+      let isOver = false;
+      const passing = pass?.(context, () => isOver);
       while (countCrashes() < crashes) {
         if (Date.now() > deadline) throw new Error(`only ${countCrashes()} of ${crashes} crashes came at ${name}`);
         await last(100);
@@ -58,6 +82,8 @@ export const failpoints: readonly ChaosCase[] = FAILPOINTS.map(
       }
       await last(1_000);
       await Promise.all(services.map((service) => service.waitUntilReady()));
+      isOver = true;
+      await passing;
     },
   }),
 );

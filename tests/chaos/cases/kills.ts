@@ -21,6 +21,29 @@ async function killInTurn({ system, random, choose, log }: CaseContext, role: Ro
   await Promise.all(services.map((service) => service.waitUntilReady()));
 }
 
+/** Kills processes of these roles, by chance, each when it is back, until the work is done. */
+export async function killDuring(
+  { system, random }: CaseContext,
+  roles: readonly Role[],
+  work: Promise<unknown>,
+): Promise<void> {
+  let isOver = false;
+  const ending = work.finally(() => {
+    isOver = true;
+  });
+  const services = roles.flatMap((role) => system.listServices(role));
+  const killAll = async () => {
+    while (!isOver) {
+      const service = services[Math.floor(random() * services.length)]!;
+      await service.waitUntilReady();
+      await sleep(random() * LIFE_MAX_MS);
+      if (!isOver) service.kill('SIGKILL');
+    }
+  };
+  await Promise.all([ending, killAll()]);
+  await Promise.all(services.map((service) => service.waitUntilReady()));
+}
+
 /** SIGKILL of each role in a loop, and of everything at once. */
 export const kills: readonly ChaosCase[] = [
   ...ROLES.map(

@@ -1,15 +1,12 @@
 import type { Delivery } from '@punctual/e2e';
 import type { BookedTimer } from '../traffic/book.ts';
+import { ON_ITS_WAY_MS, ROUNDING_MS } from './allowances.ts';
 import type { EndedTimer, Evidence, Offence } from './evidence.ts';
 
 /** Attempts that a timer gets from its receiver: the third succeeds; four are all that there are by default. */
 const ATTEMPTS = { good: 1, flaky: 3, failing: 4 } as const;
 /** Of the first retry, without jitter (ms); see `traffic.ts`. */
 const BACKOFF_MS = 300;
-/** A request that was started before an acknowledgement may be this much later at its receiver (ms). */
-const ON_ITS_WAY_MS = 500;
-/** The database keeps milliseconds; so may a wait that was given in them be cut by one. */
-const ROUNDING_MS = 1;
 
 export interface JudgeOptions {
   /** In which everything due by the heal must be delivered (ms). */

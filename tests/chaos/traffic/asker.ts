@@ -53,17 +53,21 @@ export class Asker {
     this.#isOver = true;
   }
 
-  /** Undefined when there was no answer until the limit, or the end. `expected`: statuses that mean something. */
+  /**
+   * Undefined when there was no answer until the limit, or the end. `expected`: statuses that mean something. `key`: names a
+   * change that must not be made again by a repeat.
+   */
   async ask<Body>(
     method: string,
     path: string,
     expected: readonly number[],
     body?: unknown,
+    key?: string,
   ): Promise<Answered<Body> | undefined> {
     const deadline = Date.now() + REPEAT_LIMIT_MS;
     let pauseMs = REPEAT_PAUSE_MS;
     for (let isRepeated = false; !this.#isOver && Date.now() < deadline; ) {
-      const answer = await this.#askOnce<Body>(method, path, body);
+      const answer = await this.#askOnce<Body>(method, path, body, key);
       if (answer !== undefined && expected.includes(answer.status)) return { ...answer, isRepeated };
       if (answer !== undefined && answer.status !== 503) {
         this.#tell(this.figures.wrong, `${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
@@ -77,13 +81,14 @@ export class Asker {
     return undefined;
   }
 
-  async #askOnce<Body>(method: string, path: string, body: unknown) {
+  async #askOnce<Body>(method: string, path: string, body: unknown, key: string | undefined) {
     this.#next = (this.#next + 1) % this.#urls.length;
     const beganAt = performance.now();
     this.figures.requests += 1;
     let isAnswered = false;
     try {
-      const { status, body: answer } = await send<Body>(`${this.#urls[this.#next]}${path}`, method, body);
+      const headers: Record<string, string> = key === undefined ? {} : { 'idempotency-key': key };
+      const { status, body: answer } = await send<Body>(`${this.#urls[this.#next]}${path}`, method, body, headers);
       isAnswered = true;
       if (status === 503) this.figures.refused += 1;
       return { status, body: answer, at: Date.now() };

@@ -24,6 +24,9 @@ export interface Delivery {
     attempt: number;
     dueAt: string;
     payload: { n?: number; revision?: number } | null;
+    /** Of a task that runs once per element; and outputs of the tasks before it. */
+    item?: unknown;
+    inputs?: Record<string, unknown>;
   };
   /** Epoch ms by this host's clock, which is the database's too. */
   receivedAt: number;
