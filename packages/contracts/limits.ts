@@ -48,6 +48,8 @@ export const NOOP_DURATION_MS_MAX = 60_000;
 export const POINTER_LENGTH_MAX = 500;
 /** Instances of one task that a run shows; its timers can be listed page by page. */
 export const INSTANCES_SHOWN_MAX = 100;
+/** Instances of all tasks together that a run shows, shared equally by those that run once per element. */
+export const INSTANCES_OF_RUN_SHOWN_MAX = 1_000;
 /** A backoff that grows faster reaches its cap at once anyway. */
 export const BACKOFF_FACTOR_MAX = 100;
 /** The longest IANA name has 32 characters. */

@@ -78,7 +78,8 @@ export const RunTask = Type.Object({
   instances: Type.Optional(
     Type.Array(RunTaskInstance, {
       maxItems: INSTANCES_SHOWN_MAX,
-      description: 'The first of them. `GET /v1/timers?runId=…&taskKey=…` lists all that have begun.',
+      description:
+        'The first of them: a hundred, or less when more than ten tasks run once per element. `GET /v1/timers?runId=…&taskKey=…` lists all that have begun.',
     }),
   ),
 });

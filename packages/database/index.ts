@@ -127,6 +127,7 @@ export {
   countUnheedingWorkers,
   forgetCancel,
   GATES_KNOWN_FOR_MS,
+  GATES_MAX,
   GATES_PER_TENANT_MAX,
   type Gate,
   type GateKey,

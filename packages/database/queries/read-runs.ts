@@ -25,6 +25,8 @@ export interface RunWithTimers extends RunRow {
 
 /** Timers of one task that are read with their run: of those that run once per element, the first ones. */
 export const INSTANCES_READ_MAX = 100;
+/** Of those of all tasks of a run together: the first of each before the second of any. */
+export const INSTANCES_OF_RUN_READ_MAX = 1_000;
 
 /** Runs that one statement reads with their timers. */
 const RUNS_PER_READ_MAX = 1000;
@@ -42,9 +44,9 @@ const selectRuns = nameStatement<RunRow & { timers: string | null }>(
   `SELECT r.id, r.tenant_id, r.workflow_id, r.workflow_version, r.partition, r.status, r.task_states, r.input, r.external_id,
      r.labels, r.created_at, r.finished_at, r.paused_at,
      (SELECT json_agg(t) FROM (
-        SELECT p.*, (SELECT o.output::text FROM task_outputs AS o
-          WHERE o.run_id = r.id AND o.task_key = p."taskKey" AND o.path = coalesce(p.path, '')) AS output
-        FROM (
+        SELECT q.*, (SELECT o.output::text FROM task_outputs AS o
+          WHERE o.run_id = r.id AND o.task_key = q."taskKey" AND o.path = coalesce(q.path, '')) AS output
+        FROM (SELECT p.*, row_number() OVER (PARTITION BY p.path IS NULL ORDER BY p.place) AS rank FROM (
           SELECT a.*, CASE WHEN a.path IS NULL THEN 1
             ELSE row_number() OVER (PARTITION BY a."taskKey" ORDER BY a.path COLLATE "C") END AS place
           FROM (
@@ -54,7 +56,7 @@ const selectRuns = nameStatement<RunRow & { timers: string | null }>(
             UNION ALL
             SELECT ${ENDED_FIELDS} FROM dead_letters WHERE run_id = r.id
           ) AS a
-        ) AS p WHERE p.place <= ${INSTANCES_READ_MAX}
+        ) AS p WHERE p.place <= ${INSTANCES_READ_MAX}) AS q WHERE q.path IS NULL OR q.rank <= ${INSTANCES_OF_RUN_READ_MAX}
       ) AS t) AS timers
    FROM runs AS r WHERE r.id = ANY ($1::uuid[]) AND r.tenant_id = $2`,
 );

@@ -1,4 +1,5 @@
 import {
+  INSTANCES_OF_RUN_SHOWN_MAX,
   INSTANCES_SHOWN_MAX,
   type Run,
   type RunSummary,
@@ -15,6 +16,8 @@ import { decodeRunTree, formatPath, type TaskPath, type TaskState, visitStates }
 export function renderRun(run: RunRow, timers: readonly RunTimer[], version: WorkflowVersion): Run {
   const tree = decodeRunTree(version.tasks, run.task_states);
   const { plan } = tree;
+  const mapped = plan.scopeOf.filter((scope) => scope !== 0).length;
+  const shownMax = Math.min(INSTANCES_SHOWN_MAX, Math.floor(INSTANCES_OF_RUN_SHOWN_MAX / Math.max(1, mapped)));
   const timersByName = new Map(timers.map((timer) => [`${timer.taskKey} ${timer.path ?? ''}`, timer]));
   const tasks = version.tasks.map(({ key }, index): RunTask & { counts?: Counts; instances?: RunTaskInstance[] } =>
     plan.scopeOf[index] === 0
@@ -33,7 +36,7 @@ export function renderRun(run: RunRow, timers: readonly RunTimer[], version: Wor
     }
     // Of a scope that is to be opened yet there are no instances; one that can not be opened shows why.
     if (isOpening && state !== 'dead' && state !== 'live') return;
-    const shown = task.instances!.length < INSTANCES_SHOWN_MAX ? show(index, state, path) : undefined;
+    const shown = task.instances!.length < shownMax ? show(index, state, path) : undefined;
     if (shown) task.instances!.push({ path: [...path], ...shown });
     task.counts.total += 1;
     task.counts[nameCount(shown?.status ?? nameStatus(state, undefined, run))] += 1;
