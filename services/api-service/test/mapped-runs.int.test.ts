@@ -234,6 +234,24 @@ describe('a mapped run', () => {
     await expectBalance();
   });
 
+  it('shows less of each when many tasks have many instances: a thousand of all, each with its timer', async () => {
+    const keys = Array.from({ length: 12 }, (_, n) => `map${n}`);
+    const split = { key: 'split', action: noop };
+    const { run } = await begin([
+      split,
+      ...keys.map((key) => ({ key, forEach: { task: 'split', path: '' }, action: noop })),
+    ]);
+    const elements = Array.from({ length: 150 }, (_, n) => n);
+    await end(run.id, 'split', 'succeeded', elements);
+    const { tasks } = await readRun(run.id);
+    for (const task of tasks.slice(1)) {
+      expect(task).toMatchObject({ counts: { total: 150, live: 150 } });
+      expect(task.instances).toHaveLength(83);
+      expect(task.instances.every(({ timerId }: { timerId?: string }) => timerId !== undefined)).toBe(true);
+    }
+    expect(await api.request('POST', `/v1/runs/${run.id}/cancel`)).toMatchObject({ status: 200 });
+  });
+
   it('goes on where its dead elements left off when it is retried', async () => {
     const { run } = await begin(TASKS);
     await end(run.id, 'split', 'succeeded', [1, 2]);

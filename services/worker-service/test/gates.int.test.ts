@@ -1,11 +1,13 @@
 import {
   announceGates,
+  asTenant,
   cancelByGate,
   closeGate,
   countUnheedingWorkers,
   createTimers,
   GATES_KNOWN_FOR_MS,
   type GateKey,
+  hasGatesEnough,
   holdTimers,
   inTransaction,
   openGate,
@@ -14,7 +16,7 @@ import {
   startTimers,
   WorkflowVersions,
 } from '@punctual/database';
-import { DEFAULT_TENANT_ID } from '@punctual/domain';
+import { createId, DEFAULT_TENANT_ID } from '@punctual/domain';
 import { beginRuns, makeTimer, startReceiver, storeWorkflow, useTestDatabase, waitUntil } from '@punctual/testkit';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { HttpAttempt } from '../targets/http-attempt.ts';
@@ -207,5 +209,41 @@ describe('a timer that a worker gives back', () => {
     );
     expect(held).toEqual({ parked: [], waiting: [timer!.id], cancelled: [] });
     expect(await readTimers(`id = '${timer!.id}'`)).toMatchObject([{ state: 'scheduled', version: 3, attempt: 0 }]);
+  });
+});
+
+describe('gates of all tenants', () => {
+  const putGates = (count: number) =>
+    db.database.ordinary.query(
+      `INSERT INTO gates (tenant_id, kind, name, paused_at) SELECT $1, 'queue', 'filler-' || n, now() FROM generate_series(1, $2::int) AS n`,
+      [tenantId, count],
+    );
+  const dropGates = () => db.database.ordinary.query(`DELETE FROM gates WHERE name LIKE 'filler-%'`);
+
+  it('have a maximum together, which a tenant meets although it sees none of the others’', async () => {
+    const stranger = createId();
+    const hasEnough = (limits: { ofTenant: number; ofAll: number }) =>
+      inTransaction(asTenant(db.database, stranger).hot, (client) => hasGatesEnough(client, stranger, limits));
+    await putGates(3);
+    try {
+      expect(await hasEnough({ ofTenant: 1, ofAll: 1_000 })).toBe(false);
+      expect(await hasEnough({ ofTenant: 1, ofAll: 3 })).toBe(true);
+    } finally {
+      await dropGates();
+    }
+  });
+
+  it('are heeded also when there are very many', async () => {
+    const { rig, receiver, origin } = await openRig();
+    await putGates(50_000);
+    closers.push(dropGates);
+    const key: GateKey = { tenantId, kind: 'origin', name: origin };
+    for (let round = 0; round < 3; round += 1) {
+      await closeAndWait(key);
+      const [held] = await rig.deliver({ action: httpAction(receiver.url) });
+      await waitUntil('it is parked', async () => (await readTimers(`id = '${held}'`))[0]?.state === 'paused');
+      await change((client) => openGate(client, key));
+    }
+    expect(receiver.requests).toEqual([]);
   });
 });
