@@ -169,4 +169,57 @@ export const BREAKAGES: readonly Breakage[] = [
     case: 'redis:restart-with-data',
     check: 'ends',
   },
+  {
+    name: 'deaf-to-gates',
+    summary: 'a worker reads the gates when it starts, and never again',
+    edits: [
+      {
+        file: 'worker-service/gates.ts',
+        find: 'if (look.epoch === this.#epoch && look.heeded !== null && look.heeded >= this.#epoch) {',
+        replace: 'if (this.#epoch >= 0) {',
+      },
+    ],
+    case: 'pause:kills',
+    check: 'overtaken',
+  },
+  {
+    name: 'portion-apart',
+    summary: 'what a portion of a bulk operation changes is committed before the portion is taken away',
+    edits: [
+      {
+        file: 'system/bulk-operation.ts',
+        find: 'const { done, failures } = await doBulkPortion(client, workflowVersions, operation, portion.ids);',
+        replace:
+          'const { ids } = portion; const { done, failures } = await inTransaction(database.hot, (own) => doBulkPortion(own, workflowVersions, operation, ids));',
+      },
+    ],
+    case: 'crash:worker.bulk-changed',
+    check: 'repeated',
+  },
+  {
+    name: 'last-element-forgotten',
+    summary: 'a task that runs once per element leaves out the last',
+    edits: [
+      {
+        file: 'repositories/run-facts.ts',
+        find: 'return Array.isArray(elements) ? elements.length : elements;',
+        replace: 'return Array.isArray(elements) ? Math.max(0, elements.length - 1) : elements;',
+      },
+    ],
+    case: 'mapped:kills',
+    check: 'lost',
+  },
+  {
+    name: 'lapse-counts',
+    summary: 'a lease that lapsed costs its task an attempt',
+    edits: [
+      {
+        file: 'queries/lease-timers.ts',
+        find: 'SET version = t.version + 1, lost = t.lost + 1, wake_at = t.lease_ends_at,',
+        replace: 'SET version = t.version + 1, attempt = t.attempt + 1, lost = t.lost + 1, wake_at = t.lease_ends_at,',
+      },
+    ],
+    case: 'pull:kills',
+    check: 'lost',
+  },
 ];

@@ -6,6 +6,8 @@ const KILLS = 50;
 const KILLS_SHORT = 3;
 /** After a process is ready again, it lives up to so long (ms): long enough to have work in hand. */
 const LIFE_MAX_MS = 600;
+/** The same where several roles die beside each other, and something of them is to get done meanwhile. */
+const SHARED_LIFE_MAX_MS = 2_500;
 
 /** Kills the processes of a role, one after the other, each again when it is back. */
 async function killInTurn({ system, random, choose, log }: CaseContext, role: Role): Promise<void> {
@@ -36,7 +38,7 @@ export async function killDuring(
     while (!isOver) {
       const service = services[Math.floor(random() * services.length)]!;
       await service.waitUntilReady();
-      await sleep(random() * LIFE_MAX_MS);
+      await sleep(random() * SHARED_LIFE_MAX_MS);
       if (!isOver) service.kill('SIGKILL');
     }
   };

@@ -26,13 +26,18 @@ export const mappedRuns: readonly ChaosCase[] = [
     async fault(context) {
       const ids: string[] = [];
       const workflowId = await createWorkflow(context);
+      const beginRun = async (n: number) => {
+        const body = { workflowId, externalId: `mapped-${n}` };
+        const answer = await context.traffic.asker.ask<{ id: string }>('POST', '/v1/runs', [200, 201], body);
+        if (answer !== undefined) ids.push(answer.body.id);
+      };
       const beginRuns = async () => {
+        const begun: Promise<void>[] = [];
         for (let n = 0; n < context.choose(RUNS, RUNS_SHORT); n += 1) {
-          const body = { workflowId, externalId: `mapped-${n}` };
-          const answer = await context.traffic.asker.ask<{ id: string }>('POST', '/v1/runs', [200, 201], body);
-          if (answer !== undefined) ids.push(answer.body.id);
+          begun.push(beginRun(n));
           await sleep(RUN_INTERVAL_MS);
         }
+        await Promise.all(begun);
       };
       await killDuring(context, ['api', 'scheduler', 'worker'], beginRuns());
       context.judgeAtEnd(async ({ deliveries, api }) => {

@@ -53,8 +53,10 @@ export const pullWorkers: readonly ChaosCase[] = [
   },
 ];
 
+/** Asks for each when it is planned, however slow the answers are. */
 async function putTasks({ traffic: { asker }, random, choose }: CaseContext, ids: string[]): Promise<void> {
-  for (let n = 0; n < choose(TASKS, TASKS_SHORT); n += 1) {
+  const puts: Promise<void>[] = [];
+  const put = async (n: number) => {
     const answer = await asker.ask<{ id: string }>('POST', '/v1/timers', [200, 201], {
       dueAt: new Date(Date.now() + random() * DELAY_MAX_MS).toISOString(),
       action: { type: 'pull', queue: QUEUE },
@@ -62,8 +64,12 @@ async function putTasks({ traffic: { asker }, random, choose }: CaseContext, ids
       externalId: `pull-${n}`,
     });
     if (answer !== undefined) ids.push(answer.body.id);
+  };
+  for (let n = 0; n < choose(TASKS, TASKS_SHORT); n += 1) {
+    puts.push(put(n));
     await sleep(TASK_INTERVAL_MS);
   }
+  await Promise.all(puts);
 }
 
 interface Member {
