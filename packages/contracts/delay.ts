@@ -3,7 +3,7 @@ import { Type } from 'typebox';
 import { discriminatedUnion } from './discriminated-union.ts';
 import { CLOSED, Instant, TimeZone } from './primitives.ts';
 
-const LocalTime = Type.String({
+export const LocalTime = Type.String({
   pattern: '^([01]\\d|2[0-3]):[0-5]\\d(:[0-5]\\d)?$',
   maxLength: 8,
   description: 'A local time, `HH:MM` or `HH:MM:SS`.',

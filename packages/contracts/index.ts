@@ -35,7 +35,10 @@ export {
   LEASE_TASKS_MAX,
   LEASE_WAIT_SECONDS_MAX,
   LIVE_TIMERS_LIMIT_MAX,
+  MISSED_WINDOW_MS_DEFAULT,
   NAME_LENGTH_MAX,
+  NEXT_RUNS_DEFAULT,
+  NEXT_RUNS_MAX,
   OUTPUT_BYTES_MAX,
   PAGE_ITEMS_DEFAULT,
   PAGE_ITEMS_MAX,
@@ -123,6 +126,16 @@ export {
   RunTask,
   RunTaskInstance,
 } from './run.ts';
+export {
+  NextRuns,
+  SCHEDULE_STATUSES,
+  Schedule,
+  ScheduleChange,
+  ScheduledRun,
+  ScheduledTimer,
+  ScheduleRequest,
+  TriggeredSchedule,
+} from './schedule.ts';
 export {
   Attempt,
   DeadLetter,

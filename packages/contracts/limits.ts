@@ -74,3 +74,11 @@ export const BULK_SHIFT_MS_MAX = 100 * 366 * 86_400_000;
 export const COUNT_MAX = 10_000;
 /** Columns of one histogram: a week of quarter hours, or two years of days. */
 export const HISTOGRAM_BUCKETS_MAX = 1000;
+/** Of a schedule: an interval in its unit (ten years of seconds), how far jitter reaches, and how late a missed occurrence may begin. */
+export const INTERVAL_VALUE_MAX = 316_000_000;
+export const JITTER_MS_MAX = 86_400_000;
+export const MISSED_WINDOW_MS_DEFAULT = 3_600_000;
+export const MISSED_WINDOW_MS_MAX = 31 * 86_400_000;
+/** Occurrences that one request looks ahead, and how many when the client does not say. */
+export const NEXT_RUNS_MAX = 100;
+export const NEXT_RUNS_DEFAULT = 10;

@@ -215,6 +215,20 @@ export {
   reviveRuns,
 } from './queries/redrive-timers.ts';
 export {
+  armSchedule,
+  createSchedule,
+  deleteSchedule,
+  hasSchedulesEnough,
+  listSchedules,
+  lockSchedule,
+  openOccurrences,
+  readSchedule,
+  readSpec,
+  SCHEDULES_PER_TENANT_MAX,
+  type ScheduleSpec,
+  saveSchedule,
+} from './queries/schedules.ts';
+export {
   beatServiceInstance,
   HEARTBEAT_INTERVAL_MS,
   INSTANCE_TTL_MS,
@@ -309,6 +323,12 @@ export {
   readWaitingTimersOfRun,
   resumeLockedRun,
 } from './repositories/runs.repository.ts';
+export {
+  makeScheduledTimer,
+  nameOccurrence,
+  type ScheduleTurn,
+  turnSchedule,
+} from './repositories/schedule-turns.repository.ts';
 export {
   ACTION_TABLES,
   type ActionTable,

@@ -23,7 +23,9 @@ export type Outcome =
   | { kind: 'finished'; runId: string | null; record: FinishedAttempt; output?: string | undefined }
   | { kind: 'retry'; runId: string | null; record: RescheduledAttempt }
   | { kind: 'postponed'; runId: string | null; id: string; version: number; waitMs: number }
-  | { kind: 'held'; runId: string | null; id: string; version: number; gates: readonly GateKey[] };
+  | { kind: 'held'; runId: string | null; id: string; version: number; gates: readonly GateKey[] }
+  /** Whoever made the attempt has written already what comes of it. */
+  | { kind: 'settled'; runId: null; id: string };
 
 /**
  * The next state of a timer by the result of its attempt: ended by success, waiting for its next attempt after a

@@ -343,6 +343,43 @@ ALTER TABLE runs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY of_tenant ON runs FOR ALL TO punctual_tenant
   USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
+CREATE TABLE schedules (
+  id uuid NOT NULL,
+  tenant_id uuid NOT NULL,
+  name text,
+  status text NOT NULL,
+  version integer NOT NULL DEFAULT 1,
+  spec json NOT NULL,
+  workflow_id uuid,
+  input json,
+  action json,
+  payload json,
+  retry json,
+  timeout_ms integer,
+  labels jsonb,
+  anchor_at timestamp(3) with time zone NOT NULL,
+  handled_at timestamp(3) with time zone NOT NULL,
+  waiting double precision[] NOT NULL DEFAULT '{}'::double precision[],
+  next_at timestamp(3) with time zone,
+  next_due_at timestamp(3) with time zone,
+  timer_id uuid,
+  last_target_id uuid,
+  last_begun_at timestamp(3) with time zone,
+  last_occurrence_at timestamp(3) with time zone,
+  failure json,
+  live_timers_max integer,
+  created_at timestamp(3) with time zone NOT NULL,
+  updated_at timestamp(3) with time zone NOT NULL,
+  CONSTRAINT schedules_check CHECK (((workflow_id IS NULL) <> (action IS NULL))),
+  CONSTRAINT schedules_check1 CHECK (((status = 'active'::text) = (timer_id IS NOT NULL))),
+  CONSTRAINT schedules_pkey PRIMARY KEY (id),
+  CONSTRAINT schedules_status_check CHECK ((status = ANY (ARRAY['active'::text, 'paused'::text, 'ended'::text])))
+);
+CREATE INDEX schedules_list ON public.schedules USING btree (tenant_id, created_at, id);
+ALTER TABLE schedules ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON schedules FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
+
 CREATE TABLE service_instances (
   id uuid NOT NULL,
   role text NOT NULL,
@@ -545,6 +582,7 @@ GRANT SELECT ON ledger_totals TO punctual_tenant;
 GRANT SELECT ON own_audit_log TO punctual_tenant;
 GRANT SELECT ON own_timers TO punctual_tenant;
 GRANT INSERT, SELECT, UPDATE ON runs TO punctual_tenant;
+GRANT DELETE, INSERT, SELECT, UPDATE ON schedules TO punctual_tenant;
 GRANT DELETE, INSERT (id, tenant_id, key_id, ciphertext, created_at), SELECT (id, tenant_id, created_at, expires_at), UPDATE (expires_at) ON signing_secrets TO punctual_tenant;
 GRANT INSERT, SELECT ON task_outputs TO punctual_tenant;
 GRANT SELECT (id, plain_secrets), UPDATE (plain_secrets) ON tenants TO punctual_tenant;

@@ -260,6 +260,35 @@ export interface BulkFailureRow {
   detail: string;
 }
 
+export interface ScheduleRow {
+  id: string;
+  tenant_id: string;
+  name: string | null;
+  status: 'active' | 'paused' | 'ended';
+  version: number;
+  spec: string;
+  workflow_id: string | null;
+  input: string | null;
+  action: string | null;
+  payload: string | null;
+  retry: string | null;
+  timeout_ms: number | null;
+  labels: Labels | null;
+  anchor_at: number;
+  handled_at: number;
+  waiting: number[];
+  next_at: number | null;
+  next_due_at: number | null;
+  timer_id: string | null;
+  last_target_id: string | null;
+  last_begun_at: number | null;
+  last_occurrence_at: number | null;
+  failure: string | null;
+  live_timers_max: number | null;
+  created_at: number;
+  updated_at: number;
+}
+
 export interface PartitionLeaseRow {
   partition: number;
   owner_id: string | null;
@@ -294,4 +323,5 @@ export interface Tables {
   bulk_operations: BulkOperationRow;
   bulk_portions: BulkPortionRow;
   bulk_failures: BulkFailureRow;
+  schedules: ScheduleRow;
 }

@@ -88,6 +88,17 @@ export {
   RETRY_DEFAULT,
   type RetryPolicy,
 } from './retry/backoff.ts';
+export { createOccurrences, type Occurrence, type Occurrences, type ScheduleTimes } from './schedule/occurrences.ts';
+export {
+  CRON_LENGTH_MAX,
+  MISSED_CHOICES,
+  type MissedPolicy,
+  OVERLAP_CHOICES,
+  type Overlap,
+  type ScheduleRule,
+  validateScheduleRule,
+} from './schedule/schedule-rule.ts';
+export { MISSED_AFTER_MS, OCCURRENCES_PER_TURN_MAX, type ScheduleProgress, takeDue } from './schedule/take-due.ts';
 export {
   ENCRYPTION_KEYS_MAX,
   EncryptionKeysError,

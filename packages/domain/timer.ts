@@ -15,7 +15,7 @@ export const TIMEOUT_MS_DEFAULT = 10_000;
  */
 export interface SystemAction {
   type: 'system';
-  task: 'bulk-operation';
+  task: 'bulk-operation' | 'schedule';
   id: string;
 }
 

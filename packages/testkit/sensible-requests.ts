@@ -28,6 +28,8 @@ export const SENSIBLE_BODIES: Readonly<Record<string, object>> = {
   'POST /v1/tasks/batch/complete': { tasks: [{ id: NOBODY, leaseToken: 'none' }] },
   'POST /v1/tasks/{id}/fail': { leaseToken: 'none', error: 'none' },
   'POST /v1/tasks/{id}/heartbeat': { leaseToken: 'none', leaseSeconds: 30 },
+  'POST /v1/schedules': { rule: { type: 'interval', value: 1, unit: 'days' }, timer: { action: ACTION } },
+  'PATCH /v1/schedules/{id}': { name: 's' },
   'POST /v1/delays/preview': { delay: { type: 'duration', value: 1, unit: 'seconds' } },
 };
 

@@ -200,7 +200,11 @@ export class AttemptRunner {
   async #performSystem(timer: StartedTimer, action: SystemAction): Promise<AttemptResult | undefined> {
     const { system, onOutcome } = this.#options;
     const beganAt = performance.now();
-    const turn = await system.perform(action);
+    const turn = await system.perform(action, timer);
+    if (turn === 'moved') {
+      onOutcome({ kind: 'settled', runId: null, id: timer.id });
+      return undefined;
+    }
     if (turn === 'done') return { outcome: 'succeeded', durationMs: performance.now() - beganAt };
     onOutcome(postpone(timer, turn.againInMs));
     return undefined;

@@ -19,6 +19,8 @@ export interface WorkerMetrics {
   gates: Gauge;
   bulkSeconds: Histogram;
   bulkTargets: Counter<'outcome'>;
+  scheduleSeconds: Histogram;
+  occurrences: Counter;
   circuitsOpen: Gauge;
   circuitsOpened: Counter;
   secretsUnreadable: Counter;
@@ -108,6 +110,12 @@ export function createWorkerMetrics(registry: Registry): WorkerMetrics {
       name: 'worker_bulk_targets_total',
       help: 'Timers, dead letters and runs that bulk operations went through here, by outcome: done, failed.',
       labelNames: ['outcome'],
+      registers,
+    }),
+    scheduleSeconds: seconds('worker_schedule_turn_duration_seconds', 'Time of one turn of a recurring schedule.'),
+    occurrences: new Counter({
+      name: 'worker_schedule_occurrences_total',
+      help: 'Occurrences of recurring schedules for which a run or timer was begun here.',
       registers,
     }),
     circuitsOpen: new Gauge({

@@ -103,7 +103,7 @@ export class OutcomeWriter {
 
   // The kinds touch different rows and different tables; each is a transaction of its own.
   async #writeBatch(batch: readonly Outcome[]): Promise<void> {
-    const { database, workflowVersions, metrics } = this.#options;
+    const { database, workflowVersions, metrics, onWritten } = this.#options;
     this.#countAttempts(batch);
     const single: FinishedAttempt[] = [];
     const ofRuns: RunOutcome[] = [];
@@ -122,6 +122,8 @@ export class OutcomeWriter {
         else returning.push({ id, version, runId, waitMs, record: outcome.record });
       } else if (outcome.kind === 'held') {
         held.push(outcome);
+      } else if (outcome.kind === 'settled') {
+        onWritten([outcome.id]);
       } else {
         const { id, version, waitMs } = outcome;
         if (runId === null) postponed.push(outcome);
@@ -220,7 +222,7 @@ export class OutcomeWriter {
   #countAttempts(batch: readonly Outcome[]): void {
     const counts = new Map<string, number>();
     for (const outcome of batch) {
-      if (outcome.kind === 'postponed' || outcome.kind === 'held') continue;
+      if (outcome.kind !== 'finished' && outcome.kind !== 'retry') continue;
       const name = outcome.record.outcome;
       counts.set(name, (counts.get(name) ?? 0) + 1);
     }

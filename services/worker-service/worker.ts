@@ -34,6 +34,7 @@ import { createWorkerMetrics, type WorkerMetrics } from './metrics.ts';
 import { OutcomeWriter } from './outcome-writer.ts';
 import { SigningSecrets } from './signing-secrets.ts';
 import { BulkWorker } from './system/bulk-operation.ts';
+import { ScheduleWorker } from './system/schedule.ts';
 import { createSystemTarget } from './system/system-target.ts';
 import { createHttpTarget } from './targets/http-target.ts';
 import { createOriginCircuits, type OpenCircuit } from './targets/origin-circuits.ts';
@@ -149,6 +150,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       onError: (error) => warnSeldom(error as Error, 'could not look whether something is paused; trying again'),
       metrics,
     });
+    const partitionCount = await readPartitionCount(database);
     const runner = new AttemptRunner({
       database,
       workflowVersions,
@@ -162,10 +164,11 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
         bulk: new BulkWorker({
           database,
           workflowVersions,
-          partitionCount: await readPartitionCount(database),
+          partitionCount,
           metrics,
           logger,
         }),
+        schedules: new ScheduleWorker({ database, workflowVersions, partitionCount, metrics }),
       }),
       circuitHoldMaxMs: config.WORKER_CIRCUIT_HOLD_MAX_MS,
       onOutcome: (outcome) => writer.add(outcome),

@@ -1,4 +1,4 @@
-import { type Actor, choosePartition, createId, SYSTEM_TENANT_ID, type SystemAction } from '@punctual/domain';
+import type { Actor, SystemAction } from '@punctual/domain';
 import type { Queryable, Transaction } from '../connect.ts';
 import { queryBuilder } from '../query-builder.ts';
 import { type CreatedAfter, createdBehind, cutRows, type StoredPage } from '../repositories/keyset.ts';
@@ -11,6 +11,7 @@ import { createTimers } from './create-timers.ts';
 import type { GateKey } from './gates.ts';
 import type { DueTimes } from './pause-timers.ts';
 import { DEAD_LETTERS_PER_REDRIVE_MAX } from './redrive-timers.ts';
+import { makeSystemTimer } from './system-timer.ts';
 
 /** What a timer's due time becomes: JSON of a rule that counts from its anchor, an instant (epoch ms), or so much later (ms). */
 export type Reschedule = { delay: object } | { dueAt: number } | { shiftMs: number };
@@ -142,29 +143,10 @@ export async function startLanes(
   partitionCount: number,
 ): Promise<void> {
   const action: SystemAction = { type: 'system', task: 'bulk-operation', id };
-  const now = Date.now();
-  const lanes = Array.from({ length: rate === null ? LANES : 1 }, () => {
-    const timerId = createId();
-    return {
-      id: timerId,
-      tenantId: SYSTEM_TENANT_ID,
-      partition: choosePartition(timerId, partitionCount),
-      dueAt: 0,
-      createdAt: now,
-      runId: null,
-      workflowId: null,
-      workflowVersion: null,
-      taskKey: null,
-      timeZone: null,
-      delay: null,
-      action: JSON.stringify(action),
-      payload: null,
-      retry: null,
-      timeoutMs: SYSTEM_TIMEOUT_MS,
-      externalId: null,
-      labels: null,
-    };
-  });
+  const count = rate === null ? LANES : 1;
+  const lanes = Array.from({ length: count }, () =>
+    makeSystemTimer(action, { dueAt: 0, timeoutMs: SYSTEM_TIMEOUT_MS, partitionCount }),
+  );
   await withOwnRights(client, (own) => createTimers(own, lanes));
 }
 

@@ -93,9 +93,15 @@ function prepareMapped(
   return { version, anchorAt, ...describeTree(progress), ...begun };
 }
 
-/** One run of `order` that begins so. */
-export function beginRun(beginning: RunBeginning, id: string, order: RunOrder, partition: number): BegunRun {
-  const { version, anchorAt, taskStates } = beginning;
+/** One run of `order` that begins so. `createdAt`: when it was made, if its tasks count their delays from another instant. */
+export function beginRun(
+  beginning: RunBeginning,
+  id: string,
+  order: Omit<RunOrder, 'origin'>,
+  partition: number,
+  createdAt: number = beginning.anchorAt,
+): BegunRun {
+  const { version, taskStates } = beginning;
   // One that has ended at once has nothing to hold back.
   const status = order.isPaused && beginning.status === 'running' ? 'paused' : beginning.status;
   const own = <Timer extends NewTimer>(timer: Timer): Timer => ({
@@ -109,7 +115,7 @@ export function beginRun(beginning: RunBeginning, id: string, order: RunOrder, p
   const timers = beginning.timers.map((timer) => own(timer));
   const skipped = beginning.skipped.map((timer) => own(timer));
   const dead = beginning.dead.map((timer) => own(timer));
-  const run = { ...order, id, workflowVersion: version.version, partition, status, taskStates, createdAt: anchorAt };
+  const run = { ...order, id, workflowVersion: version.version, partition, status, taskStates, createdAt };
   return { run, timers, skipped, dead };
 }
 

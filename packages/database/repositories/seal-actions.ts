@@ -13,7 +13,7 @@ import { nameStatement } from '../statement.ts';
 import type { StoredTask } from '../workflow-versions.ts';
 
 /** Where stored actions stand that may be sent again. Those of the history never are, and leave with their days. */
-export const ACTION_TABLES = ['dead_letters', 'timers', 'workflow_versions'] as const;
+export const ACTION_TABLES = ['dead_letters', 'timers', 'schedules', 'workflow_versions'] as const;
 export type ActionTable = (typeof ACTION_TABLES)[number];
 
 /** What one look over a table came to. */
@@ -50,7 +50,7 @@ const cutPage = (page: string) => `
       ORDER BY id, version ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
     FROM (${page}) AS page
   ) AS measured WHERE bytes_before < ${PAGE_ACTION_BYTES_MAX} ORDER BY id, version`;
-const selectTimers = (table: 'timers' | 'dead_letters') =>
+const selectTimers = (table: 'timers' | 'dead_letters' | 'schedules') =>
   nameStatement<StoredRow>(
     `read_actions_of_${table}`,
     cutPage(
@@ -60,7 +60,7 @@ const selectTimers = (table: 'timers' | 'dead_letters') =>
   );
 // Locks rows in the order of their ids, for as long as the statement takes. An action that was changed since it was read is
 // left alone: whoever changed it sealed it. Neither version nor any indexed column changes.
-const updateTimers = (table: 'timers' | 'dead_letters') =>
+const updateTimers = (table: 'timers' | 'dead_letters' | 'schedules') =>
   nameStatement<{ id: string }>(
     `reseal_actions_of_${table}`,
     `UPDATE ${table} AS t SET action = n.after::json
@@ -86,6 +86,7 @@ const updateVersions = nameStatement<{ id: string }>(
 const STATEMENTS = {
   timers: { select: selectTimers('timers'), update: updateTimers('timers') },
   dead_letters: { select: selectTimers('dead_letters'), update: updateTimers('dead_letters') },
+  schedules: { select: selectTimers('schedules'), update: updateTimers('schedules') },
   workflow_versions: { select: selectVersions, update: updateVersions },
 };
 
@@ -150,6 +151,8 @@ const countLeft = nameStatement<SecretsLeft>(
        SELECT action FROM timers WHERE position('"headers"' IN action::text) > 0
        UNION ALL
        SELECT action FROM dead_letters WHERE position('"headers"' IN action::text) > 0
+       UNION ALL
+       SELECT action FROM schedules WHERE position('"headers"' IN action::text) > 0
        UNION ALL
        SELECT task -> 'action' FROM workflow_versions, json_array_elements(tasks) AS task
        WHERE position('"headers"' IN tasks::text) > 0

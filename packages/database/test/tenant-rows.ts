@@ -45,6 +45,8 @@ async function seed(database: Database, tenantId: string, rows: number): Promise
        VALUES ('${id}', '${tenantId}', 'cancel', 'running', 'timer', '{}', '{}', now(), 'nobody', 'r', now())`,
       `INSERT INTO bulk_portions (operation_id, tenant_id, number, target_ids) VALUES ('${id}', '${tenantId}', 0, '{}')`,
       `INSERT INTO bulk_failures (operation_id, tenant_id, target_id, code, detail) VALUES ('${id}', '${tenantId}', '${id}', '', '')`,
+      `INSERT INTO schedules (id, tenant_id, status, spec, action, anchor_at, handled_at, created_at, updated_at)
+       VALUES ('${id}', '${tenantId}', 'paused', '{}', '{}', now(), now(), now(), now())`,
       `INSERT INTO external_ids (tenant_id, kind, external_id, target_id) VALUES ('${tenantId}', 'timer', '${id}', '${id}')`,
       `INSERT INTO idempotency_keys (tenant_id, key, request_hash, status, headers, body) VALUES ('${tenantId}', '${id}', '', 201, '{}', '')`,
       `INSERT INTO ledger_totals (tenant_id, partition) VALUES ('${tenantId}', ${row})`,

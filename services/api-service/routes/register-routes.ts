@@ -6,6 +6,7 @@ import { registerPreviewDelay } from './delays/preview-delay.ts';
 import { registerGateRoutes } from './gates/pause-gates.ts';
 import { registerOperatorRoutes } from './register-operator-routes.ts';
 import { registerRunRoutes } from './runs/index.ts';
+import { registerScheduleRoutes } from './schedules/index.ts';
 import { registerTaskRoutes } from './tasks/index.ts';
 import { registerTimerRoutes } from './timers/index.ts';
 import { registerWorkflowRoutes } from './workflows/index.ts';
@@ -19,6 +20,7 @@ export function registerRoutes(app: ApiServer, context: ApiContext): void {
   registerRunRoutes(app, context);
   registerGateRoutes(app, context);
   registerBulkOperationRoutes(app, context);
+  registerScheduleRoutes(app, context);
   registerTaskRoutes(app, context);
   registerOperatorRoutes(app, context);
 }

@@ -135,6 +135,22 @@ async function createRunWithDeadTask(): Promise<string> {
 const createApiKey = async () =>
   (await api.request('POST', '/v1/api-keys', { name: 'k', scope: 'read' })).body.id as string;
 
+const createSchedule = async (fields: object = {}) =>
+  (
+    await api.request('POST', '/v1/schedules', {
+      rule: { type: 'interval', value: 1, unit: 'days' },
+      timer: { action: NOOP },
+      ...fields,
+    })
+  ).body.id as string;
+async function createEndedSchedule(): Promise<string> {
+  const id = await createSchedule();
+  await api.testDatabase.database.ordinary.query(
+    "UPDATE schedules SET status = 'ended', timer_id = NULL WHERE id = $1",
+    [id],
+  );
+  return id;
+}
 const createBulkOperation = async (fields: object = {}) =>
   (await api.request('POST', '/v1/bulk-operations', { action: 'fire', ids: [DEFAULT_TENANT_ID], ...fields })).body
     .id as string;
@@ -172,6 +188,21 @@ const BY_OPERATION: Readonly<Record<string, () => Promise<string>>> = {
   'POST /v1/bulk-operations/{id}/resume 409': createEndedBulkOperation,
   'POST /v1/bulk-operations/{id}/abort 200': createBulkOperation,
   'POST /v1/bulk-operations/{id}/abort 409': createEndedBulkOperation,
+  'GET /v1/schedules/{id} 200': createSchedule,
+  'GET /v1/schedules/{id}/next-runs 200': createSchedule,
+  'PATCH /v1/schedules/{id} 200': createSchedule,
+  'DELETE /v1/schedules/{id} 204': createSchedule,
+  'POST /v1/schedules/{id}/pause 200': createSchedule,
+  'POST /v1/schedules/{id}/pause 409': createEndedSchedule,
+  'POST /v1/schedules/{id}/resume 200': createSchedule,
+  'POST /v1/schedules/{id}/resume 409': createEndedSchedule,
+  'POST /v1/schedules/{id}/trigger 201': createSchedule,
+  'POST /v1/schedules/{id}/trigger 409': async () => {
+    const workflowId = await createWorkflow();
+    const id = await createSchedule({ timer: undefined, run: { workflowId } });
+    await api.request('DELETE', `/v1/workflows/${workflowId}`);
+    return id;
+  },
   'POST /v1/dead-letters/{timerId}/redrive 200': () => createDeadLetter(api),
   'POST /v1/dead-letters/{timerId}/redrive 409': createTimer,
   'DELETE /v1/dead-letters/{timerId} 204': () => createDeadLetter(api),
@@ -217,6 +248,10 @@ const BODIES: Readonly<Record<string, () => Promise<object>>> = {
   },
   'POST /v1/runs 409': async () => ({ workflowId: await createArchivedWorkflow() }),
   'POST /v1/runs/batch 207': async () => ({ workflowId: await createWorkflow(), runs: [{}, { labels: 1 }] }),
+  'POST /v1/schedules 404': async () => ({
+    rule: { type: 'interval', value: 1, unit: 'days' },
+    run: { workflowId: '01990000-0000-7000-8000-000000000000' },
+  }),
   'POST /v1/api-keys 404': async () => ({ name: 'k', scope: 'read', tenantId: '01990000-0000-7000-8000-000000000000' }),
 };
 
@@ -246,7 +281,9 @@ async function provoke(operation: Operation, status: number): Promise<TestAnswer
   const makeBody = BODIES[name];
   if (makeBody) return send(operation, { body: await makeBody() });
   if (status === 412) {
-    const id = operation.path.includes('timers') ? await createTimer() : await createWorkflow();
+    const { path } = operation;
+    const make = path.includes('timers') ? createTimer : path.includes('schedules') ? createSchedule : createWorkflow;
+    const id = await make();
     return send(operation, { url: fillPath(operation.path, id), headers: { 'if-match': '"99"' } });
   }
   const sendSo = BY_STATUS[status];

@@ -31,7 +31,7 @@ import {
 import { createId } from '@punctual/domain';
 import type { Logger } from '@punctual/runtime';
 import type { WorkerMetrics } from '../metrics.ts';
-import type { SystemTurn } from './system-target.ts';
+import type { LongTurn } from './system-target.ts';
 
 export interface BulkWorkerOptions {
   database: Database;
@@ -68,7 +68,7 @@ export class BulkWorker {
   }
 
   /** One lane's turn. Rejects when Postgres is away; then it is tried again. */
-  async run(id: string): Promise<SystemTurn> {
+  async run(id: string): Promise<LongTurn> {
     const { database } = this.#options;
     const deadline = performance.now() + TURN_MS;
     for (;;) {

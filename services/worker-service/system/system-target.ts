@@ -1,13 +1,17 @@
+import type { TimerVersion } from '@punctual/database';
 import type { SystemAction } from '@punctual/domain';
 import type { BulkWorker } from './bulk-operation.ts';
+import type { ScheduleWorker } from './schedule.ts';
 
-/** What a turn of a system timer came to: nothing is left for it, or it wants another turn. */
-export type SystemTurn = 'done' | { againInMs: number };
+/** What a turn of long work came to: nothing is left for its timer, or it wants another turn. */
+export type LongTurn = 'done' | { againInMs: number };
+/** The same of any system timer, which its turn may have moved itself. */
+export type SystemTurn = LongTurn | 'moved';
 
 /** Does what timers of the system are for, a turn at a time. */
 export interface SystemTarget {
   /** Rejects when the turn could not be made; then it is tried again. */
-  perform(action: SystemAction): Promise<SystemTurn>;
+  perform(action: SystemAction, timer: TimerVersion): Promise<SystemTurn>;
 }
 
 /**
@@ -19,33 +23,41 @@ export const SYSTEM_TURNS_MAX = 2;
 const FULL_PAUSE_MS = 1_000;
 
 /**
- * Long work that is done by timers of the system, by its kind: few turns at once, the others come again a little later. Who had
- * one while others were sent away comes again no sooner than these.
+ * Work that is done by timers of the system, by its kind. Of the turns of bulk operations, which take long, few are made at once,
+ * and the others come again a little later: who had one while others were sent away comes again no sooner than these.
  */
-export function createSystemTarget({ bulk }: { bulk: Pick<BulkWorker, 'run'> }): SystemTarget {
+export function createSystemTarget({
+  bulk,
+  schedules,
+}: {
+  bulk: Pick<BulkWorker, 'run'>;
+  schedules: Pick<ScheduleWorker, 'run'>;
+}): SystemTarget {
   let turns = 0;
   let sentAway = 0;
   const choosePauseMs = () => Math.round(FULL_PAUSE_MS * (0.5 + Math.random()));
-  const run = ({ task, id }: SystemAction) => {
-    switch (task) {
-      case 'bulk-operation':
-        return bulk.run(id);
+  const runBulk = async (id: string): Promise<LongTurn> => {
+    if (turns >= SYSTEM_TURNS_MAX) {
+      sentAway += 1;
+      return { againInMs: choosePauseMs() };
+    }
+    turns += 1;
+    const sentAwayBefore = sentAway;
+    try {
+      const turn = await bulk.run(id);
+      if (turn === 'done' || sentAway === sentAwayBefore) return turn;
+      return { againInMs: Math.max(turn.againInMs, choosePauseMs()) };
+    } finally {
+      turns -= 1;
     }
   };
   return {
-    async perform(action) {
-      if (turns >= SYSTEM_TURNS_MAX) {
-        sentAway += 1;
-        return { againInMs: choosePauseMs() };
-      }
-      turns += 1;
-      const sentAwayBefore = sentAway;
-      try {
-        const turn = await run(action);
-        if (turn === 'done' || sentAway === sentAwayBefore) return turn;
-        return { againInMs: Math.max(turn.againInMs, choosePauseMs()) };
-      } finally {
-        turns -= 1;
+    perform({ task, id }, timer) {
+      switch (task) {
+        case 'bulk-operation':
+          return runBulk(id);
+        case 'schedule':
+          return schedules.run(id, timer);
       }
     },
   };

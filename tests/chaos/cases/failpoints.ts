@@ -24,6 +24,8 @@ export const FAILPOINTS: readonly Failpoint[] = [
   { name: 'worker.answered', role: 'worker', text: 'the answer is here' },
   { name: 'worker.writing', role: 'worker', text: 'outcomes are about to be written' },
   { name: 'worker.written', role: 'worker', text: 'outcomes are committed' },
+  { name: 'worker.scheduling', role: 'worker', text: 'a schedule is about to make its turn' },
+  { name: 'worker.scheduled', role: 'worker', text: 'the turn of a schedule is committed' },
   {
     name: 'worker.unlocked',
     role: 'worker',

@@ -207,6 +207,24 @@ describe('the judge notices', () => {
     expect(find({}, 'succeeded', [receive()], { book })).toEqual(['answers', 'answers']);
   });
 
+  it('lost: an occurrence of a schedule without its timer, and one whose timer did not end well', () => {
+    const judgeSeconds = (...timers: (readonly [second: number, status: string])[]) =>
+      judgeOne({}, 'succeeded', [receive()], {
+        timers: [
+          { id: ID, status: 'succeeded', attempt: 1 },
+          ...timers.map(([second, status]) => ({
+            id: `s${second}`,
+            status,
+            attempt: 1,
+            externalId: `schedule:x:${new Date(second * 1_000).toISOString()}`,
+          })),
+        ],
+      }).offences.map(({ check }) => check);
+    expect(judgeSeconds([3, 'succeeded'], [1, 'succeeded'], [2, 'succeeded'])).toEqual([]);
+    expect(judgeSeconds([1, 'succeeded'], [3, 'succeeded'])).toEqual(['lost']);
+    expect(judgeSeconds([1, 'succeeded'], [2, 'dead'])).toEqual(['lost']);
+  });
+
   it('ends: a process that ended by itself, and one that did not start', () => {
     const end = { kind: 'end', text: 'worker-1 ended with exit code 1' } as const;
     const start = { kind: 'start', text: 'worker-1 did not start' } as const;

@@ -54,6 +54,7 @@ export function judge(evidence: Evidence, options: JudgeOptions): Verdict {
   }
   judgeStrangers(evidence, accuse);
   judgeRuns(evidence, received, options, accuse);
+  judgeSchedules(evidence, accuse);
   judgeLedgers(evidence, accuse);
   const repeats = judgeRepeats(evidence.deliveries, options, accuse);
   const times = measureTimes(evidence, acknowledged, received);
@@ -219,6 +220,30 @@ function judgeRuns(
       if (first === undefined) accuse('lost', `task ${key} of run ${id} was never sent`);
       else if (first.receivedAt < beforeAt) accuse('early', `task ${key} of run ${id} came before the one it follows`);
       beforeAt = first?.receivedAt ?? beforeAt;
+    }
+  }
+}
+
+/** What the external ids of a schedule's timers are made of: its id and the occurrence. */
+const SCHEDULED_NAME = /^schedule:([^:]+):(.+)$/;
+const OCCURRENCES_EVERY_MS = 1_000;
+
+/** Each second from a schedule's first occurrence to its last has one timer, which succeeded. */
+function judgeSchedules({ timers }: Evidence, accuse: Accuse): void {
+  const bySchedule = new Map<string, number[]>();
+  for (const { id, status, externalId = '' } of timers) {
+    const [, scheduleId, occurrence] = SCHEDULED_NAME.exec(externalId) ?? [];
+    if (scheduleId === undefined || occurrence === undefined) continue;
+    bySchedule.set(scheduleId, [...(bySchedule.get(scheduleId) ?? []), Date.parse(occurrence)]);
+    if (status !== 'succeeded') accuse('lost', `timer ${id} of a schedule is ${status}, not succeeded`);
+  }
+  for (const [scheduleId, occurrences] of bySchedule) {
+    const sorted = occurrences.toSorted((a, b) => a - b);
+    for (const [index, at] of sorted.entries()) {
+      const before = sorted[index - 1];
+      if (before === undefined || at - before === OCCURRENCES_EVERY_MS) continue;
+      const text = `${new Date(before).toISOString()} and ${new Date(at).toISOString()}`;
+      accuse('lost', `schedule ${scheduleId} has no timers, or too many, between ${text}`);
     }
   }
 }

@@ -29,6 +29,8 @@ const TICK_MS = 50;
 /** One run for so many timers. */
 const TIMERS_PER_RUN = 40;
 const HOUR_MS = 3_600_000;
+/** Schedules that occur each second. */
+const SCHEDULES = 8;
 /** More requests at once say nothing new (they wait for each other), and would keep memory. */
 const UNDER_WAY_MAX = 2_000;
 /** An edit moves the due time by this much (ms). */
@@ -46,7 +48,7 @@ const KEY_LIMIT = 4;
 const BACKOFF_MS = 300;
 
 /**
- * A steady load of creates, edits, cancels and fires, with runs of three tasks among them. It begins what is planned when
+ * A steady load of creates, edits, cancels and fires, with runs of three tasks and schedules among them. It begins what is planned when
  * it is planned, however slow the answers are.
  */
 export class Traffic {
@@ -55,6 +57,7 @@ export class Traffic {
   readonly #options: TrafficOptions;
   readonly #underWay = new Set<Promise<void>>();
   #workflowId = '';
+  #scheduleIds: string[] = [];
   #ticking: Promise<void> | undefined;
   #isStopping = false;
   /** Timers that were not begun because too many requests were under way. */
@@ -78,6 +81,15 @@ export class Traffic {
     });
     if (answer === undefined) throw new Error(`no workflow could be made: ${this.asker.figures.wrong.join('; ')}`);
     this.#workflowId = answer.body.id;
+    for (let count = 0; count < SCHEDULES; count += 1) {
+      const schedule = await this.asker.ask<{ id: string }>('POST', '/v1/schedules', [201], {
+        rule: { type: 'cron', expression: '* * * * * *' },
+        // However long a fault lasts, every second has its timer.
+        missedRuns: { policy: 'all', windowMs: HOUR_MS },
+        timer: { action: { type: 'noop' } },
+      });
+      if (schedule !== undefined) this.#scheduleIds.push(schedule.body.id);
+    }
     this.#ticking = this.#tick();
   }
 
@@ -152,6 +164,7 @@ export class Traffic {
     this.#isStopping = true;
     await this.#ticking;
     while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+    for (const id of this.#scheduleIds.splice(0)) await this.asker.ask('POST', `/v1/schedules/${id}/pause`, [200]);
   }
 
   async #tick(): Promise<void> {
