@@ -19,6 +19,7 @@ export {
 } from './delay.ts';
 export { discriminatedUnion } from './discriminated-union.ts';
 export { RedriveRequest, TimerFilter, TimerFilterQuery, WITH_LABELS } from './filter.ts';
+export { LIMIT_KINDS, Limit, LimitQuery, LimitRequest } from './lane-limit.ts';
 export {
   BATCH_ITEMS_MAX,
   BULK_SAMPLES_MAX,

@@ -153,6 +153,16 @@ export {
   storeIdempotentAnswers,
   tryLockIdempotencyKeys,
 } from './queries/idempotent-answers.ts';
+export {
+  countOtherLimits,
+  dropLimit,
+  type LaneLimit,
+  LIMITS_PER_TENANT_MAX,
+  listLimits,
+  nameLimitLane,
+  readLimits,
+  setLimit,
+} from './queries/lane-limits.ts';
 export { dropIdleLanes, type LaneKey, readLanesOfTimers } from './queries/lanes.ts';
 export {
   extendLeases,

@@ -273,10 +273,12 @@ CREATE TABLE lanes (
   used_until timestamp(6) with time zone,
   is_waiting boolean NOT NULL DEFAULT false,
   looked_at timestamp(3) with time zone NOT NULL DEFAULT clock_timestamp(),
+  is_limit boolean NOT NULL DEFAULT false,
   CONSTRAINT lanes_limit_max_check CHECK ((limit_max > 0)),
   CONSTRAINT lanes_pkey PRIMARY KEY (tenant_id, name),
   CONSTRAINT lanes_rate_per_second_check CHECK ((rate_per_second > (0)::double precision))
 ) WITH (fillfactor=70, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_threshold=1000);
+CREATE INDEX lanes_limits ON public.lanes USING btree (tenant_id, name) WHERE is_limit;
 CREATE INDEX lanes_looked ON public.lanes USING btree (is_waiting, looked_at);
 ALTER TABLE lanes ENABLE ROW LEVEL SECURITY;
 CREATE POLICY of_tenant ON lanes FOR ALL TO punctual_tenant

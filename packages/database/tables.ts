@@ -220,6 +220,7 @@ export interface LaneRow {
   rate_per_second: number | null;
   used_until: number | null;
   is_waiting: boolean;
+  is_limit: boolean;
   looked_at: number;
 }
 

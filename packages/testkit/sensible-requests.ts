@@ -15,6 +15,7 @@ export const SENSIBLE_BODIES: Readonly<Record<string, object>> = {
   'PUT /v1/workflows/{id}': WORKFLOW,
   'POST /v1/workflows/{id}/tasks': { key: 'b', action: ACTION },
   'POST /v1/runs': { workflowId: NOBODY },
+  'PUT /v1/limits': { kind: 'queue', name: 'sensible', limit: 5 },
   'POST /v1/origins/pause': { origin: 'https://example.com' },
   'POST /v1/origins/resume': { origin: 'https://example.com' },
   'POST /v1/bulk-operations': { action: 'cancel', ids: [NOBODY] },
@@ -34,7 +35,10 @@ export const SENSIBLE_BODIES: Readonly<Record<string, object>> = {
 };
 
 /** The query without which an operation makes no sense. */
-export const SENSIBLE_QUERIES: Readonly<Record<string, string>> = { 'GET /v1/timers/histogram': '?bucket=hour' };
+export const SENSIBLE_QUERIES: Readonly<Record<string, string>> = {
+  'GET /v1/timers/histogram': '?bucket=hour',
+  'DELETE /v1/limits': '?kind=queue&name=sensible',
+};
 
 /** Fills the parameters of a path with an id, by default one that nothing has. */
 export function fillPath(template: string, id: string = NOBODY): string {

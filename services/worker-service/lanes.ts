@@ -1,21 +1,28 @@
 import {
   type Database,
+  type LanedTimer,
   type LaneKey,
+  type LaneWish,
   listTimerLanes,
   readLaneWishes,
+  readLimits,
   type StartedTimer,
   startInLanes,
   startLanedTimers,
   type TimerVersion,
+  type WorkflowVersions,
   wakeLanes,
 } from '@punctual/database';
-import { TIMEOUT_MS_DEFAULT } from '@punctual/domain';
+import { type Action, TIMEOUT_MS_DEFAULT } from '@punctual/domain';
 import { Batcher } from '@punctual/runtime';
 import type { WorkerMetrics } from './metrics.ts';
 
 export interface LanesOptions {
   database: Database;
+  workflowVersions: WorkflowVersions;
   leaseMarginMs: number;
+  /** Scheme, host and port of a URL as the target knows them. */
+  readOrigin: (url: string) => string;
   /** Told when those who wait could not be woken: a scheduler does it then. */
   onError: (error: unknown) => void;
   metrics: WorkerMetrics;
@@ -61,7 +68,13 @@ export class Lanes {
     const { database, leaseMarginMs, metrics } = this.#options;
     const wishes = await readLaneWishes(database.hot, hints);
     if (wishes.length === 0) return { started: [], waiting: 0 };
-    const timers = wishes.map((wish) => ({ ...wish, lanes: listTimerLanes(wish) }));
+    const limits = await readLimits(database.hot, [...new Set(wishes.map(({ tenantId }) => tenantId))]);
+    const asksOrigin = limits.some(({ kind }) => kind === 'origin');
+    const timers: LanedTimer[] = [];
+    for (const wish of wishes) {
+      const origin = asksOrigin ? await this.#findOrigin(wish) : undefined;
+      timers.push({ ...wish, lanes: listTimerLanes({ ...wish, origin }, limits) });
+    }
     // The start has to be on the disk before anybody else can think that the lane is free: after a crash that undid it, its
     // request might still be under way beside that of the next.
     const started = await startInLanes(database.hot, timers, (client, chosen) =>
@@ -91,6 +104,16 @@ export class Lanes {
     return this.#wakes.flush();
   }
 
+  /** Of the endpoint that a timer calls; undefined when it calls none. Expressions have no part in it. */
+  async #findOrigin({ action, workflowId, workflowVersion, taskKey }: LaneWish): Promise<string | undefined> {
+    const { database, workflowVersions, readOrigin } = this.#options;
+    if (action !== null) return readOriginOf(JSON.parse(action) as Action, readOrigin);
+    if (workflowId === null || workflowVersion === null) return undefined;
+    const { tasks } = await workflowVersions.read(database.hot, workflowId, workflowVersion);
+    const task = tasks.find(({ key }) => key === taskKey);
+    return task && readOriginOf(task.action, readOrigin);
+  }
+
   async #wake(lanes: readonly LaneKey[]): Promise<void> {
     const distinct = new Map(lanes.map((lane) => [`${lane.tenantId} ${lane.name}`, lane]));
     try {
@@ -99,4 +122,8 @@ export class Lanes {
       this.#options.onError(error);
     }
   }
+}
+
+function readOriginOf(action: Action, readOrigin: (url: string) => string): string | undefined {
+  return action.type === 'http' ? readOrigin(action.url) : undefined;
 }

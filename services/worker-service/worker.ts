@@ -121,6 +121,8 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
     });
     const lanes = new Lanes({
       database,
+      workflowVersions,
+      readOrigin: (url) => http.readOrigin(url),
       leaseMarginMs: config.WORKER_LEASE_MARGIN_MS,
       onError: (error) => warnSeldom(error as Error, 'could not wake timers that wait for a place; a scheduler will'),
       metrics,

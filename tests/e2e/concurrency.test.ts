@@ -254,4 +254,100 @@ describe.each(BACKENDS)('concurrency keys, with the queue on %s', (backend) => {
     },
     TEST_LIMIT_MS,
   );
+
+  const setLimit = (limit: object) => api.expect([200], 'PUT', '/v1/limits', limit);
+  const removeLimit = (query: string) => api.expect([204], 'DELETE', `/v1/limits?${query}`);
+  const countAtOnce = (prefix: string) =>
+    requestsOf(prefix).map(
+      (one) => requestsOf(prefix).filter((r) => r.beganAt <= one.beganAt && (r.endedAt ?? 0) > one.beganAt).length,
+    );
+
+  it(
+    'a limit of an origin lets so many of its requests run, in order, and holds nobody else; removed, all go on',
+    async () => {
+      const name = `limited-${backend}`;
+      const url = endpoint.describeUrl(name, 200);
+      await setLimit({ kind: 'origin', name: url, limit: 2 });
+      const count = 30;
+      await createTimers(() => ({ action: { type: 'http', url } }), count, Date.now());
+      await waitUntil('some have run', () => requestsOf(name).filter((r) => r.endedAt).length >= 8, LIMIT_MS);
+      const beganAt = Date.now();
+      const other = await createTimer({ action: { type: 'noop' } });
+      await waitUntil('another one is done', () => isDone(other.id), LIMIT_MS);
+      expect(Date.now() - beganAt).toBeLessThan(3_000);
+      expect(Math.max(...countAtOnce(name))).toBe(2);
+      const seen = requestsOf(name).length;
+      expect(seen).toBeLessThan(count);
+      await removeLimit(`kind=origin&name=${encodeURIComponent(url)}`);
+      await waitUntil('all have run', () => requestsOf(name).filter((r) => r.endedAt).length >= count, LIMIT_MS);
+      expect(new Set(requestsOf(name).map(({ timerId }) => timerId)).size).toBe(count);
+    },
+    TEST_LIMIT_MS,
+  );
+
+  it(
+    'limits of a workflow and of the tenant hold together with keys',
+    async () => {
+      const name = `both-${backend}`;
+      const { id: workflowId } = await api.expect<{ id: string }>([201], 'POST', '/v1/workflows', {
+        name: 'limited',
+        tasks: [
+          {
+            key: 'a',
+            action: { type: 'http', url: endpoint.describeUrl(name, 100) },
+            concurrency: { key: `${name}-{{ input }}`, limit: 2 },
+          },
+        ],
+      });
+      await setLimit({ kind: 'workflow', name: workflowId, limit: 3 });
+      await setLimit({ kind: 'tenant', limit: 50, ratePerSecond: 500 });
+      const { data } = await api.expect<{ data: object[] }>([200], 'GET', '/v1/limits');
+      expect(data).toEqual([
+        { kind: 'tenant', limit: 50, ratePerSecond: 500 },
+        { kind: 'workflow', name: workflowId, limit: 3 },
+      ]);
+      const count = 30;
+      await api.expect([207], 'POST', '/v1/runs/batch', {
+        workflowId,
+        runs: Array.from({ length: count }, (_, index) => ({ input: index % 3 })),
+      });
+      await waitUntil('all have run', () => requestsOf(name).filter((r) => r.endedAt).length >= count, LIMIT_MS);
+      expect(Math.max(...countAtOnce(name))).toBeLessThanOrEqual(3);
+      await removeLimit(`kind=workflow&name=${workflowId}`);
+      await removeLimit('kind=tenant');
+    },
+    TEST_LIMIT_MS,
+  );
+
+  it(
+    'a limit of a queue bounds what pull workers hold',
+    async () => {
+      const queue = `bounded-${backend}`;
+      await setLimit({ kind: 'queue', name: queue, limit: 2 });
+      for (let n = 0; n < 5; n += 1) await createTimer({ action: { type: 'pull', queue } });
+      interface Task {
+        id: string;
+        leaseToken: string;
+      }
+      const lease = async (waitSeconds: number) => {
+        const body = { workerId: 'w', maxTasks: 10, leaseSeconds: 30, waitSeconds };
+        return (await api.expect<{ tasks: Task[] }>([200], 'POST', `/v1/task-queues/${queue}/leases`, body)).tasks;
+      };
+      const held = await lease(20);
+      while (held.length < 2) held.push(...(await lease(20)));
+      expect(held).toHaveLength(2);
+      expect(await lease(0)).toEqual([]);
+      const done = new Set<string>();
+      while (done.size < 5) {
+        for (const { id, leaseToken } of held.splice(0)) {
+          await api.expect([200], 'POST', `/v1/tasks/${id}/complete`, { leaseToken });
+          done.add(id);
+        }
+        if (done.size < 5) held.push(...(await lease(20)));
+        expect(held.length).toBeLessThanOrEqual(2);
+      }
+      await removeLimit(`kind=queue&name=${queue}`);
+    },
+    TEST_LIMIT_MS,
+  );
 });

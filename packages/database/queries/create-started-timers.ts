@@ -7,17 +7,18 @@ import {
   TIMERS_PER_INSERT_MAX,
   toColumns,
 } from './create-timers.ts';
+import { LIMITED_TENANTS } from './lane-limits.ts';
 import { STARTED_TIMER, type StartedTimer } from './start-timers.ts';
 
 /** The version of a new timer that is stored as started: created as 1, and started. */
 export const VERSION_STARTED_AT_ONCE = 2;
 
-// What `create_timers` and then `start_timers` would do. A row that is not yet due by the database's clock waits as usual.
+// What `create_timers` and then `start_timers` would do. A row that is not yet due by the database's clock, or whose tenant has limits, waits as usual.
 // `wake_at` has milliseconds and would be rounded up, to after the start.
 const insertStarted = nameStatement<StartedTimer>(
   'create_started_timers',
   `WITH input AS MATERIALIZED (
-     SELECT *, to_timestamp(due_at / 1000) <= clock_timestamp() AS is_due FROM ${INPUT_OF_NEW_TIMERS}
+     SELECT *, to_timestamp(due_at / 1000) <= clock_timestamp() AND tenant_id <> ALL (${LIMITED_TENANTS}) AS is_due FROM ${INPUT_OF_NEW_TIMERS}
    ), t AS (
      INSERT INTO timers (id, tenant_id, partition, due_at, wake_at, created_at, run_id, workflow_id, workflow_version,
        task_key, time_zone, delay, action, payload, retry, timeout_ms, external_id, labels, path, state, version, attempt, lease_ends_at)

@@ -28,12 +28,14 @@ export interface LockedLane extends LaneKey {
 const COLUMNS = `tenant_id AS "tenantId", name, limit_max AS "limitMax", rate_per_second AS "ratePerSecond",
      date_part('epoch', used_until) * 1000 AS "usedUntil"`;
 
-// The last rule that came for a key is the one that holds for it.
+// The last rule that came for a key is the one that holds for it; that of a limit is what somebody set.
 const lockRows = nameStatement<LockedLane>(
   'lock_lanes',
   `INSERT INTO lanes AS l (tenant_id, name, limit_max, rate_per_second)
    SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::float8[]) AS i(tenant_id, name, limit_max, rate) ORDER BY tenant_id, name
-   ON CONFLICT (tenant_id, name) DO UPDATE SET limit_max = excluded.limit_max, rate_per_second = excluded.rate_per_second
+   ON CONFLICT (tenant_id, name) DO UPDATE
+     SET limit_max = CASE WHEN l.is_limit THEN l.limit_max ELSE excluded.limit_max END,
+       rate_per_second = CASE WHEN l.is_limit THEN l.rate_per_second ELSE excluded.rate_per_second END
    RETURNING ${COLUMNS}`,
 );
 
@@ -114,18 +116,27 @@ export async function countUsedPlaces(
   return countPlaces(client, columns);
 }
 
-// In the order of turns. What is parked for another lane keeps its turn in this one: nobody with the same key overtakes it.
+// A timer that could not be sent at once, for want of room or of an answer of Postgres, and is back so soon keeps its turn.
+const SHORTLY = `interval '2 seconds'`;
+
+// In the order of turns. What is parked for another lane keeps its turn in that of its key: nobody with the same key overtakes
+// it. In the lane of a limit only those have turns that were parked for it.
 const selectWaiting = nameStatement<WaitingTurn & LaneKey>(
   'read_lane_turns',
   `SELECT l.tenant_id AS "tenantId", l.name, w.id, date_part('epoch', w.due_at) * 1000 AS "dueAt",
      w.wake_at = 'infinity' AND w.parked_for = '${PARKED_PREFIX}' || l.name AS "isParked"
    FROM unnest($1::uuid[], $2::text[], $3::int[]) AS l(tenant_id, name, rows_max)
    CROSS JOIN LATERAL (
-     SELECT t.id, t.due_at, t.wake_at, t.parked_for FROM timers AS t
-     WHERE t.tenant_id = l.tenant_id AND t.lane = substr(l.name, ${KEY_LANE_PREFIX.length + 1})
+     (SELECT t.id, t.due_at, t.wake_at, t.parked_for FROM timers AS t
+     WHERE starts_with(l.name, '${KEY_LANE_PREFIX}') AND t.tenant_id = l.tenant_id AND t.lane = substr(l.name, ${KEY_LANE_PREFIX.length + 1})
        AND t.due_at <= statement_timestamp() AND t.state = 'scheduled'
-       AND (t.wake_at <= clock_timestamp() OR t.parked_for LIKE '${PARKED_PREFIX}%')
-     ORDER BY t.tenant_id, t.lane, t.due_at, t.id LIMIT l.rows_max
+       AND (t.wake_at <= clock_timestamp() OR t.parked_for LIKE '${PARKED_PREFIX}%' OR t.attempt = 0 AND t.wake_at <= statement_timestamp() + ${SHORTLY})
+     ORDER BY t.tenant_id, t.lane, t.due_at, t.id LIMIT l.rows_max)
+     UNION ALL
+     (SELECT t.id, t.due_at, t.wake_at, t.parked_for FROM timers AS t
+     WHERE NOT starts_with(l.name, '${KEY_LANE_PREFIX}') AND t.tenant_id = l.tenant_id AND t.parked_for = '${PARKED_PREFIX}' || l.name
+       AND t.due_at <= statement_timestamp() AND t.state = 'scheduled'
+     ORDER BY t.tenant_id, t.parked_for, t.due_at, t.id LIMIT l.rows_max)
    ) AS w
    ORDER BY l.tenant_id, l.name, w.due_at, w.id`,
 );
@@ -239,7 +250,7 @@ const dropIdle = nameStatement<LaneKey>(
   'drop_idle_lanes',
   `WITH idle AS MATERIALIZED (
      SELECT l.tenant_id, l.name FROM lanes AS l
-     WHERE NOT l.is_waiting AND l.looked_at < clock_timestamp() - $1::float8 * interval '1 millisecond'
+     WHERE NOT l.is_waiting AND NOT l.is_limit AND l.looked_at < clock_timestamp() - $1::float8 * interval '1 millisecond'
        AND coalesce(l.used_until < clock_timestamp(), true)
        AND NOT EXISTS (SELECT FROM lane_places AS p WHERE p.tenant_id = l.tenant_id AND p.lane = l.name AND ${RUNS})
      ORDER BY l.looked_at LIMIT $2 FOR UPDATE SKIP LOCKED

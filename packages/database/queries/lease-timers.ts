@@ -26,7 +26,7 @@ export interface LapsedTimer extends TimerVersion {
 }
 
 /** Due timers that need a place in a lane before they may be leased. */
-export interface LanedPull extends LaneWish {
+export interface LanedPull extends Omit<LaneWish, 'workflowVersion' | 'taskKey' | 'action'> {
   slot: number;
 }
 
@@ -47,11 +47,13 @@ const IN_ORDER = 'ORDER BY t.tenant_id, t.pull_queue, t.wake_at, t.id';
 // A lapsed lease, and what needs a place in a lane, is only found here: beginning it anew needs the lock of its run first (`relet_timers`).
 // IS NOT DISTINCT FROM would keep the planner from that index (see `cancel_timers`).
 const leaseRows = nameStatement<
-  LeasedTimer & { kind: 'leased' | 'lapsed' | 'laned'; lane: string; concurrency: string }
+  LeasedTimer & Pick<LaneWish, 'lane' | 'concurrency'> & { kind: 'leased' | 'lapsed' | 'laned' }
 >(
   'lease_timers',
   `WITH due AS MATERIALIZED (
-     SELECT t.id, t.version, t.state, t.lane FROM timers AS t
+     SELECT t.id, t.version, t.state,
+       t.lane IS NOT NULL OR EXISTS (SELECT FROM lanes AS l WHERE l.tenant_id = $1::uuid AND l.is_limit) AS is_laned
+     FROM timers AS t
      WHERE ${OF_QUEUE} AND t.wake_at >= to_timestamp($3::float8 / 1000)::timestamptz(3) AND t.wake_at <= statement_timestamp()
        AND (t.state = 'scheduled' OR t.state = 'running' AND t.lease_ends_at <= statement_timestamp())
      ${IN_ORDER} LIMIT cardinality($4::text[]) FOR UPDATE SKIP LOCKED
@@ -61,13 +63,13 @@ const leaseRows = nameStatement<
      UPDATE timers AS t SET state = 'running', version = t.version + 1, attempt = t.attempt + 1, lost = 0,
        lease_holder = ($4::text[])[taken.slot], lease_began_at = clock_timestamp(),
        lease_ends_at = clock_timestamp() + ($5::int[])[taken.slot] * interval '1 millisecond'
-     FROM taken WHERE t.id = taken.id AND t.version = taken.version AND t.state = 'scheduled' AND taken.state = 'scheduled' AND taken.lane IS NULL
+     FROM taken WHERE t.id = taken.id AND t.version = taken.version AND t.state = 'scheduled' AND taken.state = 'scheduled' AND NOT taken.is_laned
      RETURNING t.*, taken.slot
    )
    SELECT 'leased' AS kind, t.lane, t.concurrency, t.slot - 1 AS slot, ${LEASED_TIMER} FROM leased AS t
    UNION ALL
    SELECT CASE taken.state WHEN 'running' THEN 'lapsed' ELSE 'laned' END, t.lane, t.concurrency, taken.slot - 1, ${LEASED_TIMER}
-   FROM taken JOIN timers AS t ON t.id = taken.id WHERE taken.state = 'running' OR taken.lane IS NOT NULL`,
+   FROM taken JOIN timers AS t ON t.id = taken.id WHERE taken.state = 'running' OR taken.is_laned`,
 );
 
 /**
@@ -89,8 +91,8 @@ export async function leaseTimers(
   return {
     leased: rows.flatMap(({ kind, lane: _, concurrency: __, ...timer }) => (kind === 'leased' ? [timer] : [])),
     lapsed: rows.flatMap(({ kind, id, version, slot }) => (kind === 'lapsed' ? [{ id, version, slot }] : [])),
-    laned: rows.flatMap(({ kind, id, version, slot, lane, concurrency }) =>
-      kind === 'laned' ? [{ id, version, slot, tenantId, lane, concurrency }] : [],
+    laned: rows.flatMap(({ kind, id, version, slot, lane, concurrency, workflow_id: workflowId }) =>
+      kind === 'laned' ? [{ id, version, slot, tenantId, lane, concurrency, workflowId, pullQueue: queue }] : [],
     ),
   };
 }

@@ -2,6 +2,7 @@ import type pg from 'pg';
 import { inTransaction, type Queryable, type Transaction } from '../connect.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
 import type { RunRow } from '../tables.ts';
+import { LIMITED_TENANTS } from './lane-limits.ts';
 import { LOOK_AT } from './look-at.ts';
 
 /** What a hint names. */
@@ -60,6 +61,7 @@ const startRows = nameStatement<StartedTimer>(
      lease_ends_at = clock_timestamp() + (coalesce(t.timeout_ms, $3::int) + $4::int) * interval '1 millisecond'
    FROM unnest($1::uuid[], $2::int[]) AS c(id, version)
    WHERE t.id = c.id AND t.version = c.version AND t.wake_at <= clock_timestamp() AND t.state = 'scheduled' AND t.lane IS NULL
+     AND t.tenant_id <> ALL (${LIMITED_TENANTS})
    RETURNING ${STARTED_TIMER}`,
 );
 
@@ -100,16 +102,27 @@ export function startLanedTimers(
 /** A due timer that needs a place in a lane. */
 export interface LaneWish extends TimerVersion {
   tenantId: string;
-  lane: string;
-  /** JSON text: its rule. */
-  concurrency: string;
+  /** Its key, and JSON text: its rule; null when it only goes through lanes of limits. */
+  lane: string | null;
+  concurrency: string | null;
+  workflowId: string | null;
+  workflowVersion: number | null;
+  taskKey: string | null;
+  /** JSON text; null for a task of a run whose action stands in the workflow version. */
+  action: string | null;
+  pullQueue: string | null;
 }
+
+/** SQL: a LaneWish, of a row `t` of `timers`. */
+export const LANE_WISH = `t.id, t.version, t.tenant_id AS "tenantId", t.lane, t.concurrency, t.workflow_id AS "workflowId",
+       t.workflow_version AS "workflowVersion", t.task_key AS "taskKey", t.action, t.pull_queue AS "pullQueue"`;
 
 const selectLaned = nameStatement<LaneWish>(
   'read_laned_hints',
-  `SELECT t.id, t.version, t.tenant_id AS "tenantId", t.lane, t.concurrency
+  `SELECT ${LANE_WISH}
    FROM unnest($1::uuid[], $2::int[]) AS c(id, version) JOIN timers AS t ON t.id = c.id
-   WHERE t.version = c.version AND t.state = 'scheduled' AND t.lane IS NOT NULL AND t.wake_at <= clock_timestamp()`,
+   WHERE t.version = c.version AND t.state = 'scheduled' AND t.wake_at <= clock_timestamp()
+     AND (t.lane IS NOT NULL OR t.tenant_id = ANY (${LIMITED_TENANTS}))`,
 );
 
 /** Of hints that did not start: those that need a place in a lane, and are due. Takes no lock. */

@@ -8,6 +8,7 @@ import {
   WAKES_PER_LANE_MAX,
 } from '@punctual/domain';
 import { inTransaction, type Transaction, type TransactionPool } from '../connect.ts';
+import { type LaneLimit, type LimitKind, nameLimitLane } from '../queries/lane-limits.ts';
 import {
   countUsedPlaces,
   KEY_LANE_PREFIX,
@@ -37,9 +38,26 @@ export interface LanedTimer extends TimerVersion {
   lanes: readonly TimerLane[];
 }
 
-/** The lanes of a due timer. */
-export function listTimerLanes({ lane, concurrency }: Pick<LaneWish, 'lane' | 'concurrency'>): TimerLane[] {
-  return [{ name: KEY_LANE_PREFIX + lane, ...completeLaneRule(JSON.parse(concurrency) as Concurrency) }];
+/** What tells which lanes a due timer goes through. */
+export type LanedSubject = Pick<LaneWish, 'tenantId' | 'lane' | 'concurrency' | 'workflowId' | 'pullQueue'> & {
+  /** Of the endpoint that it calls, where somebody has set a limit for an origin. */
+  origin?: string | undefined;
+};
+
+/** The lanes of a due timer: that of its key, and those of the limits of its tenant that are for it. */
+export function listTimerLanes(subject: LanedSubject, limits: readonly LaneLimit[]): TimerLane[] {
+  const { tenantId, lane, concurrency } = subject;
+  const names: Record<LimitKind, string | null | undefined> = {
+    tenant: '',
+    workflow: subject.workflowId,
+    queue: subject.pullQueue,
+    origin: subject.origin,
+  };
+  const ofLimits = limits
+    .filter((limit) => limit.tenantId === tenantId && limit.name === names[limit.kind])
+    .map(({ limit, ratePerSecond, ...key }) => ({ name: nameLimitLane(key), limit, ratePerSecond }));
+  if (lane === null || concurrency === null) return ofLimits;
+  return [{ name: KEY_LANE_PREFIX + lane, ...completeLaneRule(JSON.parse(concurrency) as Concurrency) }, ...ofLimits];
 }
 
 const nameLane = ({ tenantId, name }: LaneKey) => `${tenantId} ${name}`;

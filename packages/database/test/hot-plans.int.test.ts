@@ -6,14 +6,19 @@ import {
   finishTimers,
   inTransaction,
   leaseTimers,
+  listTimerLanes,
   postponeTimers,
   readDuePulls,
   readDueTimers,
   readFirstWakes,
+  readLaneWishes,
   readNextLease,
   restartTimers,
   retryTimers,
+  startInLanes,
+  startLanedTimers,
   startTimers,
+  wakeLanes,
 } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
 import { makeTimer, stopAutovacuum, TEST_ORIGIN, useTestDatabase, waitUntilDue } from '@punctual/testkit';
@@ -176,6 +181,32 @@ describe('in a database that was never analyzed', () => {
     expect(leases.timers_pkey).toBeLessThan(50 * 3);
     const looks = await countReads(db.database.hot, () => readNextLease(hot, DEFAULT_TENANT_ID, 'none'));
     expect(Object.values(looks).reduce((sum, reads) => sum + reads, 0)).toBeLessThan(10);
+  });
+
+  it("a lane's start and wake touch those who have a turn, however many wait or sleep behind them", async () => {
+    const now = Date.now();
+    const make = (dueAt: number) => makeTimer({ dueAt, concurrency: '{"key":"crowded","limit":2}' });
+    const timers = Array.from({ length: 4_000 }, (_, index) =>
+      make(now - 60_000 + index + (index < 2_000 ? 0 : 3_600_000)),
+    );
+    for (let from = 0; from < timers.length; from += 1_000)
+      await createTimers(db.database.hot, timers.slice(from, from + 1_000));
+    const first = timers.slice(0, 3);
+    await waitUntilDue(db.database, idsOf(first));
+    for (const pool of [db.database.hot, asTenant(db.database, DEFAULT_TENANT_ID).hot]) {
+      const reads = await countReads(db.database.hot, async () => {
+        const wishes = await readLaneWishes(pool, hints(first, 1));
+        const laned = wishes.map((wish) => ({ ...wish, lanes: listTimerLanes(wish, []) }));
+        await startInLanes(pool, laned, (client, chosen) => startLanedTimers(client, chosen, 10_000, 10_000));
+        await wakeLanes(pool, [{ tenantId: DEFAULT_TENANT_ID, name: 'key:crowded' }]);
+      });
+      expect(
+        Object.keys(reads)
+          .toSorted()
+          .filter((path) => path !== 'timers_lane'),
+      ).toEqual(['timers_pkey']);
+      expect(reads.timers_lane ?? 0).toBeLessThan(60);
+    }
   });
 
   it('a transaction that mixes ordinary queries and hot statements keeps the rule', async () => {

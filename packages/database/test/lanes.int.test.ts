@@ -41,7 +41,7 @@ const readHints = async (ids: readonly string[]) => {
 /** What a worker does with hints. */
 async function start(ids: readonly string[]): Promise<StartedTimer[]> {
   const wishes = await readLaneWishes(db.database.hot, await readHints(ids));
-  const timers = wishes.map((wish) => ({ ...wish, lanes: listTimerLanes(wish) }));
+  const timers = wishes.map((wish) => ({ ...wish, lanes: listTimerLanes(wish, []) }));
   return startInLanes(db.database.hot, timers, (client, chosen) =>
     startLanedTimers(client, chosen, TIMEOUT_MS, MARGIN_MS),
   );

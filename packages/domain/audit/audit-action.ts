@@ -27,6 +27,8 @@ export const AUDIT_ACTIONS = [
   'run.resume',
   'gate.pause',
   'gate.resume',
+  'limit.set',
+  'limit.remove',
   'bulk-operation.create',
   'bulk-operation.pause',
   'bulk-operation.resume',

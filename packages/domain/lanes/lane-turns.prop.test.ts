@@ -124,6 +124,32 @@ describe('turns in a lane', () => {
     );
   });
 
+  it('a rate holds in every second, however often a busy lane is looked at', () => {
+    const passed = fc.array(fc.integer({ min: 1, max: 25 }), { minLength: 150, maxLength: 300 });
+    fc.assert(
+      fc.property(fc.constantFrom(1, 5, 20, 60, 200, 1_000), passed, (ratePerSecond, steps) => {
+        let now = 1_000_000;
+        let usedUntil: number | null = null;
+        const times: number[] = [];
+        for (const passedMs of steps) {
+          now += passedMs;
+          const candidates = Array.from({ length: 60 }, (_, index) => {
+            return { id: String(index).padStart(3, '0'), dueAt: now, lanes: ['lane'] };
+          });
+          const view = { name: 'lane', limit: null, ratePerSecond, used: 0, usedUntil, waiting: [] };
+          const decision = decideTurns([view], candidates, now);
+          usedUntil = decision.lanes[0]!.usedUntil;
+          for (const _ of decision.started) times.push(now);
+        }
+        for (const from of new Set(times)) {
+          const inOneSecond = times.filter((at) => at >= from && at < from + 1_000).length;
+          expect(inOneSecond).toBeLessThanOrEqual(ratePerSecond);
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+
   it('a rate is used nearly whole', () => {
     fc.assert(
       fc.property(fc.double({ min: 0.001, max: 100_000, noNaN: true }), (ratePerSecond) => {

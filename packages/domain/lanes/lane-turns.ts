@@ -42,7 +42,7 @@ export interface LaneDecision {
 }
 
 /** One look wakes so many of a lane at most. */
-export const WAKES_PER_LANE_MAX = 200;
+export const WAKES_PER_LANE_MAX = 1_000;
 /** By a rate they are woken so far ahead (ms): somebody looks again sooner than that. */
 const RATE_AHEAD_MS = 3_000;
 /** What a rate lets begin at once: what it lets begin evenly spaced in this time (ms), so that it can be used up by starts that are made together. */

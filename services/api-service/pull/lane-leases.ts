@@ -6,6 +6,7 @@ import {
   leaseLanedTimers,
   listTimerLanes,
   readLanesOfTimers,
+  readLimits,
   startInLanes,
   type TransactionPool,
   wakeLanes,
@@ -13,14 +14,15 @@ import {
 import type { ApiContext } from '../context.ts';
 
 /** Leases, of a tenant's due tasks that need places in lanes, those for which there are; the others wait until they are woken. */
-export function leaseInLanes(
+export async function leaseInLanes(
   pool: TransactionPool,
   tenantId: string,
   pulls: readonly LanedPull[],
   slots: readonly LeaseSlot[],
 ): Promise<LeasedTimer[]> {
   const slotById = new Map(pulls.map(({ id, slot }) => [id, slot]));
-  const timers = pulls.map((pull) => ({ ...pull, lanes: listTimerLanes(pull) }));
+  const limits = await readLimits(pool, [tenantId]);
+  const timers = pulls.map((pull) => ({ ...pull, lanes: listTimerLanes(pull, limits) }));
   return startInLanes(pool, timers, (client, chosen) =>
     leaseLanedTimers(
       client,

@@ -4,6 +4,7 @@ import { registerBulkOperationRoutes } from './bulk-operations/index.ts';
 import { registerDeadLetterRoutes } from './dead-letters/index.ts';
 import { registerPreviewDelay } from './delays/preview-delay.ts';
 import { registerGateRoutes } from './gates/pause-gates.ts';
+import { registerLimitRoutes } from './limits/limits.ts';
 import { registerOperatorRoutes } from './register-operator-routes.ts';
 import { registerRunRoutes } from './runs/index.ts';
 import { registerScheduleRoutes } from './schedules/index.ts';
@@ -19,6 +20,7 @@ export function registerRoutes(app: ApiServer, context: ApiContext): void {
   registerWorkflowRoutes(app, context);
   registerRunRoutes(app, context);
   registerGateRoutes(app, context);
+  registerLimitRoutes(app, context);
   registerBulkOperationRoutes(app, context);
   registerScheduleRoutes(app, context);
   registerTaskRoutes(app, context);

@@ -108,6 +108,24 @@ export const PAUSES: Record<string, (api: TestApi) => Promise<Change>> = {
       idle: [{ status: 200 }, { body: { origin: 'nonsense' }, status: 400 }],
     };
   },
+  'PUT /v1/limits': async () => ({
+    action: 'limit.set',
+    url: '/v1/limits',
+    body: { kind: 'queue', name: 'q', limit: 3 },
+    targets: [DEFAULT_TENANT_ID],
+    details: { kind: 'queue', name: 'q' },
+    idle: [{ body: { kind: 'queue', name: 'q' }, status: 400 }],
+  }),
+  'DELETE /v1/limits': async (api) => {
+    await api.request('PUT', '/v1/limits', { kind: 'queue', name: 'q', limit: 3 });
+    return {
+      action: 'limit.remove',
+      url: '/v1/limits?kind=queue&name=q',
+      targets: [DEFAULT_TENANT_ID],
+      details: { kind: 'queue', name: 'q' },
+      idle: [{ status: 204 }],
+    };
+  },
   'POST /v1/bulk-operations': async () => ({
     action: 'bulk-operation.create',
     url: '/v1/bulk-operations',

@@ -229,6 +229,7 @@ const SECRETS = `/v1/tenants/${DEFAULT_TENANT_ID}/signing-secrets`;
 const URLS: Readonly<Record<string, () => Promise<string>>> = {
   'GET /v1/tenants/{id}/signing-secrets 200': async () => SECRETS,
   'POST /v1/tenants/{id}/signing-secrets 201': async () => SECRETS,
+  'DELETE /v1/limits 204': async () => '/v1/limits?kind=tenant',
   'DELETE /v1/tenants/{id}/signing-secrets/{secretId} 204': async () =>
     `${SECRETS}/${(await api.request('POST', SECRETS, {})).body.id}`,
 };

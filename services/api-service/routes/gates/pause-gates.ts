@@ -126,11 +126,11 @@ function registerOriginGates(app: ApiServer, context: ApiContext): void {
 }
 
 /** As workers name it: scheme, host and port, in the spelling of URLs. Throws a 400. */
-function readOrigin(text: string): string {
+export function readOrigin(text: string, pointer = '/origin'): string {
   const url = URL.parse(text);
   if (url && (url.protocol === 'http:' || url.protocol === 'https:') && url.username === '' && url.password === '')
     return url.origin;
   throw createInvalidRequest([
-    { pointer: '/origin', detail: 'It must be an http or https URL without a user, such as https://example.com.' },
+    { pointer, detail: 'It must be an http or https URL without a user, such as https://example.com.' },
   ]);
 }
