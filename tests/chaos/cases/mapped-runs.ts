@@ -9,7 +9,7 @@ const RUNS_SHORT = 30;
 /** Between the first requests of two runs (ms). */
 const RUN_INTERVAL_MS = 100;
 /** An attempt that died with its worker is begun again after as much, and the margin (ms). */
-const TIMEOUT_MS = 2_000;
+const TIMEOUT_MS = 5_000;
 const MARGIN_MS = 2_000;
 const READS_AT_ONCE = 8;
 const ELEMENTS = [[0, 1, 2], [10, 11, 12], [], [20, 21]];
@@ -21,7 +21,6 @@ export const mappedRuns: readonly ChaosCase[] = [
     summary: `${RUNS} runs that map twice and join, while apis, schedulers and workers are killed by turns`,
     isInTests: true,
     system: { api: 2, env: { WORKER_LEASE_MARGIN_MS: String(MARGIN_MS) } },
-    traffic: { timeoutMs: TIMEOUT_MS },
     allowsRepeats: true,
     async fault(context) {
       const ids: string[] = [];

@@ -12,7 +12,7 @@ const SECONDS = [1, 2, 3, 4];
 const TASK_KEYS = SECONDS.map((value) => `at${value}`);
 /** How long a pause lasts (ms): longer than one that was not heeded would stay unnoticed. */
 const PAUSE_MS = 2_500;
-const TIMEOUT_MS = 2_000;
+const TIMEOUT_MS = 5_000;
 const MARGIN_MS = 2_000;
 const READS_AT_ONCE = 8;
 const LIMIT_MS = 120_000;
@@ -24,7 +24,6 @@ export const pauses: readonly ChaosCase[] = [
     summary: `a workflow is paused and resumed ${ROUNDS} times, while apis, schedulers and workers are killed by turns`,
     isInTests: true,
     system: { api: 2, env: { WORKER_LEASE_MARGIN_MS: String(MARGIN_MS) } },
-    traffic: { timeoutMs: TIMEOUT_MS },
     allowsRepeats: true,
     async fault(context) {
       const acknowledged: AcknowledgedPause[] = [];
