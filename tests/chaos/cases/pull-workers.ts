@@ -44,8 +44,10 @@ export const pullWorkers: readonly ChaosCase[] = [
         const tasks: PulledTask[] = [];
         await forEachConcurrently(ids, READS_AT_ONCE, async (id) => {
           const timer = await api.expect<Timer & { finishedAt?: string }>([200], 'GET', `/v1/timers/${id}`);
+          const { data } = await api.expect<{ data: { outcome: string }[] }>([200], 'GET', `/v1/timers/${id}/attempts`);
+          const lost = data.filter(({ outcome }) => outcome === 'lost').length;
           const { status, attempt, dueAt, finishedAt = '' } = timer;
-          tasks.push({ id, status, attempt, dueAt: Date.parse(dueAt), finishedAt: Date.parse(finishedAt) });
+          tasks.push({ id, status, attempt, dueAt: Date.parse(dueAt), finishedAt: Date.parse(finishedAt), lost });
         });
         return judgePulledTasks(tasks, fleet.readLogs());
       });
@@ -73,9 +75,7 @@ async function putTasks({ traffic: { asker }, random, choose }: CaseContext, ids
 }
 
 interface Member {
-  workerId: string;
   program: Program;
-  leaseSeconds: number;
   killedAt: number | undefined;
 }
 
@@ -105,11 +105,7 @@ class PullFleet {
   }
 
   readLogs(): PullLog[] {
-    return this.#members.map(({ program, killedAt, leaseSeconds }) => ({
-      events: readPullEvents(program),
-      killedAt,
-      leaseMs: leaseSeconds * 1_000,
-    }));
+    return this.#members.map(({ program, killedAt }) => ({ events: readPullEvents(program), killedAt }));
   }
 
   async stop(): Promise<void> {
@@ -120,7 +116,7 @@ class PullFleet {
   #start(workerId: string, leaseSeconds: number): Member {
     const url = this.#apiUrls[this.#members.length % this.#apiUrls.length]!;
     const program = startPullProgram({ url, workerId, queue: QUEUE, leaseSeconds });
-    const member = { workerId, program, leaseSeconds, killedAt: undefined };
+    const member = { program, killedAt: undefined };
     this.#members.push(member);
     return member;
   }

@@ -93,20 +93,20 @@ describe('a bulk operation', () => {
 });
 
 describe('a pulled task', () => {
-  const task: PulledTask = { id: 't', status: 'succeeded', attempt: 1, dueAt: 1_000, finishedAt: 9_000 };
+  const task: PulledTask = { id: 't', status: 'succeeded', attempt: 1, dueAt: 1_000, finishedAt: 9_000, lost: 0 };
   const begin = (at: number): PullEvent => ({ event: 'began', id: 't', attempt: 1, at });
   const judge = (fields: Partial<PulledTask>, ...begun: [at: number, killedAt?: number][]) =>
     checksOf(
       judgePulledTasks(
         [{ ...task, ...fields }],
-        begun.map(([at, killedAt]) => ({ events: [begin(at)], killedAt, leaseMs: 5_000 })),
+        begun.map(([at, killedAt]) => ({ events: [begin(at)], killedAt })),
       ),
     );
 
   it('is well when it was begun once, or again after a kill or a lease', () => {
     expect(judge({}, [1_000])).toEqual([]);
     expect(judge({}, [1_000, 1_500], [1_600])).toEqual([]);
-    expect(judge({}, [1_000], [6_000])).toEqual([]);
+    expect(judge({ lost: 1 }, [1_000], [6_000])).toEqual([]);
   });
 
   it.each<[string, Partial<PulledTask>, [number, number?][], Check]>([
@@ -116,6 +116,7 @@ describe('a pulled task', () => {
     ['it was begun early', {}, [[900]], 'early'],
     ['it was begun after its end', {}, [[1_000, 2_000], [9_900]], 'repeated'],
     ['two had it at once', {}, [[1_000], [2_000]], 'repeated'],
+    ['three had it, and one lease had lapsed', { lost: 1 }, [[1_000], [2_000], [3_000]], 'repeated'],
   ])('is not when %s', (_, fields, begun, check) => {
     expect(judge(fields, ...begun)).toEqual([check]);
   });

@@ -114,7 +114,6 @@ export function judgeMoves(timers: readonly MovedTimer[], moves: number): Offenc
 export interface PullLog {
   events: readonly PullEvent[];
   killedAt: number | undefined;
-  leaseMs: number;
 }
 
 /** A task for pull workers as it ended. Instants in epoch ms. */
@@ -124,11 +123,13 @@ export interface PulledTask {
   attempt: number;
   dueAt: number;
   finishedAt: number;
+  /** Attempts that the API shows as lost: their leases had lapsed when others got the task. */
+  lost: number;
 }
 
 /**
  * Each task ended well by its first attempt, since losses do not count; nobody had it early, after its end, or while another
- * had it who was neither killed nor silent for as long as its lease.
+ * had it who was not killed and whose lease had not lapsed.
  */
 export function judgePulledTasks(tasks: readonly PulledTask[], logs: readonly PullLog[]): Offence[] {
   const begins = Map.groupBy(
@@ -137,23 +138,23 @@ export function judgePulledTasks(tasks: readonly PulledTask[], logs: readonly Pu
       .toSorted((a, b) => a.at - b.at),
     ({ id }) => id,
   );
-  return tasks.flatMap(({ id, status, attempt, dueAt, finishedAt }) => {
+  return tasks.flatMap(({ id, status, attempt, dueAt, finishedAt, lost }) => {
     const own = begins.get(id) ?? [];
     const offences: Offence[] = [];
     if (status !== 'succeeded' || own.length === 0)
       offences.push({ check: 'lost', text: `task ${id} is ${status}, begun ${own.length} times` });
     if (attempt !== 1) offences.push({ check: 'lost', text: `task ${id} ended with attempt ${attempt}` });
+    let besides = 0;
     for (const [index, { at }] of own.entries()) {
       if (at < dueAt - ROUNDING_MS)
         offences.push({ check: 'early', text: `task ${id} was begun ${dueAt - at} ms early` });
       if (at > finishedAt + ON_ITS_WAY_MS)
         offences.push({ check: 'repeated', text: `task ${id} was begun ${at - finishedAt} ms after its end` });
-      const before = own[index - 1];
-      if (before === undefined) continue;
-      const { killedAt = Number.POSITIVE_INFINITY, leaseMs } = before.log;
-      if (at < killedAt && at < before.at + leaseMs - ON_ITS_WAY_MS)
-        offences.push({ check: 'repeated', text: `task ${id} was begun while another worker had it` });
+      const killedAt = own[index - 1]?.log.killedAt ?? Number.POSITIVE_INFINITY;
+      if (index > 0 && at < killedAt) besides += 1;
     }
+    if (besides > lost)
+      offences.push({ check: 'repeated', text: `task ${id} was begun ${besides} times while another worker had it` });
     return offences;
   });
 }
