@@ -52,7 +52,7 @@ CREATE TABLE audit_log (
   target_ids uuid[] NOT NULL,
   request_ids text NOT NULL,
   details json,
-  CONSTRAINT audit_log_actor_check CHECK ((actor = ANY (ARRAY['key'::text, 'bootstrap'::text, 'nobody'::text])))
+  CONSTRAINT audit_log_actor_check CHECK ((actor = ANY (ARRAY['key'::text, 'bootstrap'::text, 'nobody'::text, 'reviewer'::text]))) NOT VALID
 ) PARTITION BY RANGE (created_at);
 CREATE INDEX audit_log_list ON ONLY public.audit_log USING btree (tenant_id, created_at);
 CREATE INDEX audit_log_targets ON ONLY public.audit_log USING gin (target_ids) WHERE (action <> ALL (ARRAY['timer.create'::text, 'timers.batch.create'::text, 'run.create'::text, 'runs.batch.create'::text]));
@@ -321,6 +321,17 @@ CREATE TABLE partition_leases (
   CONSTRAINT partition_leases_pkey PRIMARY KEY (partition)
 ) WITH (fillfactor=50);
 
+CREATE TABLE run_review (
+  only_row boolean NOT NULL DEFAULT true,
+  ended_at timestamp(3) with time zone,
+  reviewed integer NOT NULL DEFAULT 0,
+  unmendable integer NOT NULL DEFAULT 0,
+  mended bigint NOT NULL DEFAULT 0,
+  tasks_lost bigint NOT NULL DEFAULT 0,
+  CONSTRAINT run_review_only_row_check CHECK (only_row),
+  CONSTRAINT run_review_pkey PRIMARY KEY (only_row)
+) WITH (fillfactor=50);
+
 CREATE TABLE runs (
   id uuid NOT NULL,
   tenant_id uuid NOT NULL,
@@ -432,9 +443,11 @@ CREATE TABLE tenants (
   requests_per_second_max integer,
   live_timers_max bigint,
   plain_secrets integer GENERATED ALWAYS AS (cardinality(signing_secrets)) VIRTUAL,
+  retention_days integer,
   CONSTRAINT tenants_live_timers_max_check CHECK ((live_timers_max >= 0)),
   CONSTRAINT tenants_pkey PRIMARY KEY (id),
-  CONSTRAINT tenants_requests_per_second_max_check CHECK ((requests_per_second_max > 0))
+  CONSTRAINT tenants_requests_per_second_max_check CHECK ((requests_per_second_max > 0)),
+  CONSTRAINT tenants_retention_days_check CHECK (((retention_days >= 1) AND (retention_days <= 3650)))
 );
 ALTER TABLE tenants ENABLE ROW LEVEL SECURITY;
 CREATE POLICY of_tenant ON tenants FOR ALL TO punctual_tenant
@@ -511,11 +524,14 @@ CREATE TABLE workflows (
   labels jsonb,
   created_at timestamp(3) with time zone NOT NULL,
   updated_at timestamp(3) with time zone NOT NULL,
+  retention_days integer,
   CONSTRAINT workflows_pkey PRIMARY KEY (id),
+  CONSTRAINT workflows_retention_days_check CHECK (((retention_days >= 1) AND (retention_days <= 3650))),
   CONSTRAINT workflows_status_check CHECK ((status = ANY (ARRAY['active'::text, 'paused'::text, 'archived'::text]))),
   CONSTRAINT workflows_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(id)
 );
 CREATE INDEX workflows_list ON public.workflows USING btree (tenant_id, created_at, id);
+CREATE INDEX workflows_retention ON public.workflows USING btree (retention_days) WHERE (retention_days IS NOT NULL);
 ALTER TABLE workflows ENABLE ROW LEVEL SECURITY;
 CREATE POLICY of_tenant ON workflows FOR ALL TO punctual_tenant
   USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
@@ -567,14 +583,14 @@ CREATE VIEW own_timers AS  SELECT id,
   WHERE (tenant_id = (current_setting('punctual.tenant_id'::text))::uuid);
 
 GRANT INSERT, SELECT (id, tenant_id, name, scope, prefix, created_at, revoked_at), UPDATE (revoked_at) ON api_keys TO punctual_tenant;
-GRANT INSERT, SELECT ON attempts TO punctual_tenant;
+GRANT DELETE, INSERT, SELECT ON attempts TO punctual_tenant;
 GRANT INSERT, SELECT ON audit_log TO punctual_tenant;
 GRANT SELECT ON bulk_failures TO punctual_tenant;
 GRANT INSERT, SELECT, UPDATE ON bulk_operations TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT ON bulk_portions TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT, UPDATE ON dead_letters TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT ON external_ids TO punctual_tenant;
-GRANT INSERT, SELECT ON finished_timers TO punctual_tenant;
+GRANT DELETE, INSERT, SELECT ON finished_timers TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT, UPDATE ON gates TO punctual_tenant;
 GRANT INSERT, SELECT, UPDATE ON idempotency_keys TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT ON lane_places TO punctual_tenant;
@@ -583,10 +599,10 @@ GRANT INSERT, SELECT ON ledger_entries TO punctual_tenant;
 GRANT SELECT ON ledger_totals TO punctual_tenant;
 GRANT SELECT ON own_audit_log TO punctual_tenant;
 GRANT SELECT ON own_timers TO punctual_tenant;
-GRANT INSERT, SELECT, UPDATE ON runs TO punctual_tenant;
+GRANT DELETE, INSERT, SELECT, UPDATE ON runs TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT, UPDATE ON schedules TO punctual_tenant;
 GRANT DELETE, INSERT (id, tenant_id, key_id, ciphertext, created_at), SELECT (id, tenant_id, created_at, expires_at), UPDATE (expires_at) ON signing_secrets TO punctual_tenant;
-GRANT INSERT, SELECT ON task_outputs TO punctual_tenant;
+GRANT DELETE, INSERT, SELECT ON task_outputs TO punctual_tenant;
 GRANT SELECT (id, plain_secrets), UPDATE (plain_secrets) ON tenants TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT, UPDATE ON timers TO punctual_tenant;
 GRANT INSERT, SELECT ON workflow_versions TO punctual_tenant;
