@@ -40,6 +40,8 @@ export const TASK_KEY_LENGTH_MAX = 100;
 /** Limits that a tenant may be given: more than one install can do. */
 export const REQUESTS_PER_SECOND_LIMIT_MAX = 1_000_000;
 export const LIVE_TIMERS_LIMIT_MAX = 1_000_000_000;
+/** How long what has ended may be kept (days): as long as a timer may wait. */
+export const RETENTION_DAYS_MAX = 3_650;
 /** Names of workflows, tenants and keys. */
 export const NAME_LENGTH_MAX = 200;
 /** How long a no-op may pretend to work (ms): the longest time-out. */

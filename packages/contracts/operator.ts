@@ -2,6 +2,7 @@ import { ACTORS, AUDIT_ACTIONS } from '@punctual/domain';
 import { type Static, Type } from 'typebox';
 import { LIVE_TIMERS_LIMIT_MAX, REQUESTS_PER_SECOND_LIMIT_MAX } from './limits.ts';
 import { CLOSED, Id, Instant, Name } from './primitives.ts';
+import { RetentionDays } from './workflow.ts';
 
 const API_KEY_SCOPES = ['read', 'write', 'admin'] as const;
 
@@ -29,6 +30,11 @@ const limitFields = {
     maximum: LIVE_TIMERS_LIMIT_MAX,
     description: 'Timers that may be live at once. Null: as API_LIVE_TIMERS_MAX says.',
   }),
+  retentionDays: {
+    ...RetentionDays,
+    description:
+      'Days for which runs, timers, attempts and bulk operations are kept after they ended, unless their workflow says otherwise. Null: as RETENTION_DAYS says.',
+  },
 };
 
 export const TenantRequest = Type.Object(
@@ -36,6 +42,7 @@ export const TenantRequest = Type.Object(
     name: Name,
     requestsPerSecondMax: Type.Optional(limitFields.requestsPerSecondMax),
     liveTimersMax: Type.Optional(limitFields.liveTimersMax),
+    retentionDays: Type.Optional(limitFields.retentionDays),
     signingSecret: Type.Optional(SigningSecretText),
   },
   CLOSED,
@@ -47,6 +54,7 @@ export const TenantChange = Type.Object(
     name: Type.Optional(Name),
     requestsPerSecondMax: Type.Optional(limitFields.requestsPerSecondMax),
     liveTimersMax: Type.Optional(limitFields.liveTimersMax),
+    retentionDays: Type.Optional(limitFields.retentionDays),
   },
   { ...CLOSED, minProperties: 1 },
 );
@@ -177,7 +185,10 @@ export const AuditEntry = Type.Object({
   id: Id,
   createdAt: { ...Instant, description: "When it was written, by the database's clock, shortly before its commit." },
   tenantId: Id,
-  actor: Type.Enum([...ACTORS], { description: '`key`: an API key; `nobody`: none was asked for.' }),
+  actor: Type.Enum([...ACTORS], {
+    description:
+      '`key`: an API key; `nobody`: none was asked for; `reviewer`: the schedulers, which mend runs that got stuck.',
+  }),
   keyId: Type.Optional(Id),
   action: Type.Enum([...AUDIT_ACTIONS]),
   targetIds: Type.Array(Id, { description: 'What was changed.' }),
@@ -231,6 +242,18 @@ export const Ledger = Type.Object({
     }),
   ),
   unownedPartitions: Type.Array(Type.Integer()),
+  review: Type.Object(
+    {
+      endedAt: Type.Unsafe<string | null>({ ...Instant, type: ['string', 'null'] }),
+      reviewed: Type.Integer({ description: 'Running runs that the last review looked at.' }),
+      unmendable: Type.Integer({
+        description: 'Of these, stuck ones that it could not mend: they are among `stuckRuns`.',
+      }),
+      mended: Type.Integer({ description: 'Stuck runs that all reviews have mended.' }),
+      tasksLost: Type.Integer({ description: 'Their tasks whose timer was gone without a trace.' }),
+    },
+    { description: 'What the schedulers, which look at all running runs again and again, have found.' },
+  ),
   stuckRunCount: Type.Integer(),
   stuckRuns: Type.Array(Type.Object({ id: Id, tenantId: Id, workflowId: Id, createdAt: Instant })),
 });

@@ -2,7 +2,7 @@ import { EXPRESSION_LENGTH_MAX, PARENTS_PER_TASK_MAX, TASKS_PER_WORKFLOW_MAX } f
 import { type Static, Type } from 'typebox';
 import { Action, Concurrency, Retry } from './action.ts';
 import { Delay } from './delay.ts';
-import { POINTER_LENGTH_MAX } from './limits.ts';
+import { POINTER_LENGTH_MAX, RETENTION_DAYS_MAX } from './limits.ts';
 import { CLOSED, Id, Instant, Labels, Name, TimeoutMs, TimeZone } from './primitives.ts';
 
 export const WORKFLOW_STATUSES = ['active', 'paused', 'archived'] as const;
@@ -69,6 +69,16 @@ export const WorkflowTask = Type.Object(
 );
 export type WorkflowTask = Static<typeof WorkflowTask>;
 
+export const RetentionDays = Type.Unsafe<number | null>({
+  type: ['integer', 'null'],
+  minimum: 1,
+  maximum: RETENTION_DAYS_MAX,
+});
+const retentionDays = {
+  ...RetentionDays,
+  description: 'Days for which its runs are kept after they ended, with all that they left. Null: as its tenant keeps.',
+};
+
 export const WorkflowRequest = Type.Object(
   {
     name: Name,
@@ -78,6 +88,7 @@ export const WorkflowRequest = Type.Object(
       description: 'An acyclic graph: a task without `after` is a root. May be empty, to be filled task by task.',
     }),
     labels: Type.Optional(Labels),
+    retentionDays: Type.Optional(retentionDays),
   },
   CLOSED,
 );
@@ -91,6 +102,7 @@ export const Workflow = Type.Object({
   timeZone: Type.String(),
   tasks: Type.Array(WorkflowTask),
   labels: Type.Optional(Labels),
+  retentionDays,
   createdAt: Instant,
   updatedAt: Instant,
 });

@@ -225,6 +225,32 @@ export {
   reviveRuns,
 } from './queries/redrive-timers.ts';
 export {
+  type EndedRun,
+  eraseAnswersAbout,
+  lockRemovableRuns,
+  removeHistoryOfRuns,
+  removeRuns,
+  STATUS_ERASED,
+} from './queries/remove-runs.ts';
+export {
+  type Keeper,
+  listKeepingTenants,
+  listKeepingWorkflows,
+  OPERATIONS_REMOVED_MAX,
+  type RunCursor,
+  readLongestRetention,
+  removePastOperations,
+  TIMERS_REMOVED_MAX,
+} from './queries/retention.ts';
+export {
+  endRunReview,
+  hasLiveTimer,
+  type ReviewCursor,
+  type RunReview,
+  readRunReview,
+  readStuckRunIds,
+} from './queries/run-review.ts';
+export {
   armSchedule,
   createSchedule,
   deleteSchedule,
@@ -294,7 +320,9 @@ export {
   OVERDUE_AFTER_MS_DEFAULT,
   readLedger,
 } from './repositories/ledger.repository.ts';
+export { type MendedRun, mendRun } from './repositories/mend-runs.repository.ts';
 export { type Redriven, redriveDeadLetters } from './repositories/redrive.repository.ts';
+export { removePastRuns, removePastTimersOf } from './repositories/retention.repository.ts';
 export {
   type BegunRun,
   beginRun,
@@ -329,6 +357,7 @@ export {
   pauseLockedRun,
   type RunFilter,
   readDeadLettersOfRun,
+  readExternalIdOfRun,
   readRunAge,
   readWaitingTimersOfRun,
   resumeLockedRun,

@@ -69,6 +69,11 @@ function printReport(report: LedgerReport): void {
       console.log(`  ${id} (tenant ${tenantId}, workflow ${workflowId})`);
     }
   }
+  const { endedAt, reviewed, mended, tasksLost, unmendable } = report.review;
+  const when =
+    endedAt === null ? 'has not ended yet' : `ended at ${new Date(endedAt).toISOString()}, of ${reviewed} runs`;
+  console.log(`The last review of runs ${when}; all reviews mended ${mended} (${tasksLost} tasks without a trace).`);
+  if (unmendable > 0) console.log(`It could not mend ${unmendable}; the scheduler's log says why.`);
   if (report.unownedPartitions.length > 0) {
     console.log(
       `No scheduler owns ${report.unownedPartitions.length} partitions: ${report.unownedPartitions.join(', ')}.`,

@@ -15,6 +15,8 @@ export interface TenantRow {
   /** Null: what the api's settings say. */
   requests_per_second_max: number | null;
   live_timers_max: number | null;
+  /** Days; null: what the schedulers' setting says. */
+  retention_days: number | null;
 }
 
 export interface SigningSecretRow {
@@ -46,6 +48,8 @@ export interface WorkflowRow {
   labels: Labels | null;
   created_at: number;
   updated_at: number;
+  /** Days; null: what its tenant keeps. */
+  retention_days: number | null;
 }
 
 export interface WorkflowVersionRow {
@@ -177,6 +181,15 @@ export interface AuditLogRow {
   /** With spaces between. */
   request_ids: string;
   details: string | null;
+}
+
+export interface RunReviewRow {
+  only_row: boolean;
+  ended_at: number | null;
+  reviewed: number;
+  unmendable: number;
+  mended: number;
+  tasks_lost: number;
 }
 
 interface LedgerCounts {
@@ -320,6 +333,7 @@ export interface Tables {
   lanes: LaneRow;
   lane_places: { tenant_id: string; lane: string; timer_id: string };
   gates: GateRow;
+  run_review: RunReviewRow;
   gates_epoch: { only_row: boolean; epoch: number };
   bulk_operations: BulkOperationRow;
   bulk_portions: BulkPortionRow;

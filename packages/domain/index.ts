@@ -140,6 +140,7 @@ export {
   type FlowData,
   type FlowNode,
   type FlowSteps,
+  listAllNodes,
   listFirstNodes,
   listUnlocked,
 } from './workflow/run-flow.ts';

@@ -97,7 +97,20 @@ export const SchedulerSettings = Type.Object({
     minimum: 1,
     maximum: 3_650,
     default: 30,
-    description: 'Days that finished timers and attempts are kept.',
+    description:
+      'Days that runs, timers, attempts and bulk operations are kept after they ended, where neither their workflow nor their tenant says otherwise; and the audit log.',
+  }),
+  RETENTION_INTERVAL_MS: Type.Integer({
+    minimum: 100,
+    maximum: 86_400_000,
+    default: 600_000,
+    description: 'Between two looks for what is past its retention.',
+  }),
+  SCHEDULER_REVIEW_INTERVAL_MS: Type.Integer({
+    minimum: 100,
+    maximum: 86_400_000,
+    default: 60_000,
+    description: 'Between the beginnings of two reviews, which mend runs that are under way with nothing live.',
   }),
 });
 export type SchedulerConfig = Static<typeof SchedulerSettings>;

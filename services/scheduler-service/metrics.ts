@@ -22,6 +22,12 @@ export interface SchedulerMetrics {
   lanesLooked: Counter;
   pullsAnnounced: Counter;
   pullAnnouncements: Counter;
+  runsReviewed: Counter;
+  runsMended: Counter;
+  runsUnmendable: Gauge;
+  retentionRemoved: Counter<'kind'>;
+  retentionWalkedAt: Gauge;
+  oldestHistoryDay: Gauge;
 }
 
 /** Every metric of the scheduler, in `registry`. */
@@ -130,6 +136,37 @@ export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
     pullAnnouncements: new Counter({
       name: 'scheduler_pull_announcements_total',
       help: 'Task queues of which the apis were told that something is to be leased.',
+      registers,
+    }),
+    runsReviewed: new Counter({
+      name: 'scheduler_runs_reviewed_total',
+      help: 'Running runs that this scheduler looked at, to see whether something of them is live.',
+      registers,
+    }),
+    runsMended: new Counter({
+      name: 'scheduler_runs_mended_total',
+      help: 'Runs that were under way with nothing live, and that this scheduler mended. Each is worth a look.',
+      registers,
+    }),
+    runsUnmendable: new Gauge({
+      name: 'scheduler_runs_unmendable',
+      help: 'Such runs that it could not mend at its last review.',
+      registers,
+    }),
+    retentionRemoved: new Counter({
+      name: 'scheduler_retention_removed_total',
+      help: 'What was past its retention and removed row by row: runs, timers, bulk_operations; or with a day of the history: days.',
+      labelNames: ['kind'],
+      registers,
+    }),
+    retentionWalkedAt: new Gauge({
+      name: 'scheduler_retention_walked_timestamp_seconds',
+      help: 'When this scheduler last had looked at all that may be past its retention; 0 where another one does.',
+      registers,
+    }),
+    oldestHistoryDay: new Gauge({
+      name: 'scheduler_oldest_history_day_timestamp_seconds',
+      help: 'Beginning of the oldest day of finished timers, attempts and the audit log that is kept, as last seen by this scheduler.',
       registers,
     }),
   };

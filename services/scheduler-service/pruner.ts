@@ -11,11 +11,15 @@ import {
   readMonotonicMs,
 } from '@punctual/database';
 import { type Logger, Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, type Role } from '@punctual/runtime';
+import type { SchedulerMetrics } from './metrics.ts';
 
 export interface PrunerOptions {
   database: Database;
   clock: DatabaseClock;
   retentionDays: number;
+  /** Between two looks at the days' partitions (ms). They stand ready a week ahead. */
+  daysIntervalMs: number;
+  metrics: Pick<SchedulerMetrics, 'retentionRemoved' | 'oldestHistoryDay'>;
   logger: Logger;
 }
 
@@ -27,8 +31,6 @@ const INTERVAL_MS = 5_000;
  */
 const FOLD_TIME_SHARE = 0.02;
 const ERROR_PAUSE_MS = 10_000;
-/** Between two looks at the days' partitions (ms). They stand ready a week ahead. */
-const DAYS_INTERVAL_MS = 600_000;
 /** Ledger entries that one turn folds into the totals. */
 const LEDGER_ENTRIES_MAX = 50_000;
 /** Between the beginnings of two walks over all external ids (ms). */
@@ -103,18 +105,20 @@ export class Pruner implements Role {
   }
 
   async #keepDays(): Promise<void> {
-    const { database, clock, retentionDays, logger } = this.#options;
-    if (readMonotonicMs() - this.#daysKeptAt < DAYS_INTERVAL_MS || !clock.isKnown) return;
+    const { database, clock, retentionDays, daysIntervalMs, metrics, logger } = this.#options;
+    if (readMonotonicMs() - this.#daysKeptAt < daysIntervalMs || !clock.isKnown) return;
     // Whoever reads a day for long makes this fail. The days stand ready a week ahead: the next look is soon enough, and
     // the rest of a turn goes on.
     this.#daysKeptAt = readMonotonicMs();
     try {
-      const { created, dropped } = await inTransaction(database.ordinary, (client) =>
+      const { created, dropped, oldestDayAt } = await inTransaction(database.ordinary, (client) =>
         keepHistoryDays(client, clock.now(), retentionDays),
       );
+      metrics.retentionRemoved.inc({ kind: 'days' }, dropped.length);
+      if (oldestDayAt !== undefined) metrics.oldestHistoryDay.set(oldestDayAt / 1_000);
       if (created.length + dropped.length > 0) logger.info({ created, dropped }, "kept the history's days");
     } catch (error) {
-      logger.warn({ err: error }, "could not make or drop the history's days; trying again in ten minutes");
+      logger.warn({ err: error }, "could not make or drop the history's days; trying again at the next look");
     }
   }
 

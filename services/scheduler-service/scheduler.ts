@@ -1,5 +1,11 @@
 import { hostname } from 'node:os';
-import { checkDatabaseReady, connectDatabase, DatabaseClock, readPartitionCount } from '@punctual/database';
+import {
+  checkDatabaseReady,
+  connectDatabase,
+  DatabaseClock,
+  readPartitionCount,
+  WorkflowVersions,
+} from '@punctual/database';
 import { createId } from '@punctual/domain';
 import { ChunkQueue } from '@punctual/queue';
 import { type Health, type Logger, limitRate, OUTAGE_LOG_INTERVAL_MS, openOps, VERSION } from '@punctual/runtime';
@@ -13,6 +19,8 @@ import { Pruner } from './pruner.ts';
 import { PullAnnouncer } from './pull-announcer.ts';
 import { ReadAhead } from './read-ahead.ts';
 import { RecentHints } from './recent-hints.ts';
+import { RetentionKeeper } from './retention-keeper.ts';
+import { RunReviewer } from './run-reviewer.ts';
 
 export interface SchedulerOptions {
   config: SchedulerConfig;
@@ -104,29 +112,48 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
       logger,
     });
     const laneKeeper = new LaneKeeper({ database, metrics, logger });
-    const pruner = new Pruner({ database, clock, retentionDays: config.RETENTION_DAYS, logger });
+    const { RETENTION_DAYS: retentionDays, RETENTION_INTERVAL_MS: retentionMs } = config;
+    const pruner = new Pruner({ database, clock, retentionDays, daysIntervalMs: retentionMs, metrics, logger });
+    // What one of all schedulers does is done by the owner of the first partition.
+    const isLeading = () => partitions.listOwned().includes(0);
+    const retention = new RetentionKeeper({
+      database,
+      isLeading,
+      retentionDays,
+      intervalMs: retentionMs,
+      metrics,
+      logger,
+    });
+    const reviewer = new RunReviewer({
+      database,
+      versions: new WorkflowVersions(),
+      isLeading,
+      intervalMs: config.SCHEDULER_REVIEW_INTERVAL_MS,
+      metrics,
+      logger,
+    });
 
     health.addCheck('postgres', true, async () => {
       await database.ordinary.query('SELECT 1');
       return { status: 'ok' };
     });
     health.addCheck('queue', false, async () => ({ status: 'ok', ...(await chunks.readFigures()) }));
-    for (const role of [partitions, readAhead, announcer, laneKeeper, pruner]) health.addLoop(role.loop);
+    const tidying = [laneKeeper, pruner, retention, reviewer];
+    for (const role of [partitions, readAhead, announcer, ...tidying]) health.addLoop(role.loop);
     const ops = await opening.listen();
 
     dispatcher.start();
     partitions.start();
     readAhead.start();
     announcer.start();
-    laneKeeper.start();
-    pruner.start();
+    for (const role of tidying) role.start();
     health.markStarted();
     logger.info({ schedulerId: id, port: ops.port, partitionCount, queue: chunks.backend }, 'the scheduler is running');
 
     let stopping: Promise<void> | undefined;
     const stop = async () => {
       health.markDraining();
-      await Promise.all([readAhead.stop(), announcer.stop(), laneKeeper.stop(), pruner.stop()]);
+      await Promise.all([readAhead, announcer, ...tidying].map((role) => role.stop()));
       await dispatcher.stop();
       await partitions.stop();
       await chunks.close();

@@ -10,6 +10,7 @@ import {
   readUnownedPartitions,
   type StuckRun,
 } from '../queries/read-ledger.ts';
+import { type RunReview, readRunReview } from '../queries/run-review.ts';
 
 /** A tenant's partition whose books do not agree with its tables. */
 export interface LedgerDifference {
@@ -44,6 +45,7 @@ export interface LedgerReport {
   unownedPartitions: number[];
   stuckRunCount: number;
   stuckRuns: StuckRun[];
+  review: RunReview;
 }
 
 /** A timer that waits this long past its wake time has been missed (ms): the time after which lost hints are sent again. */
@@ -68,6 +70,7 @@ export async function readLedger(
     const { lines, lineCount, differenceCount, total } = await readLedgerLines(client, tenantId);
     const overdue = await readOverdueTimers(client, tenantId, overdueAfterMs);
     const stuck = await readStuckRuns(client, tenantId);
+    const review = await readRunReview(client);
     const unownedPartitions = await readUnownedPartitions(client);
     await client.query('COMMIT');
     return {
@@ -84,6 +87,7 @@ export async function readLedger(
       unownedPartitions,
       stuckRunCount: stuck.count,
       stuckRuns: stuck.runs,
+      review,
     };
   } catch (error) {
     // The snapshot ends with the connection, also when the server is still busy with a query.

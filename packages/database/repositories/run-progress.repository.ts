@@ -79,6 +79,13 @@ export interface StartHere {
   onStarting?: (tasks: readonly { id: string; runId: string }[]) => void;
 }
 
+/** How runs are advanced. */
+export interface AdvanceOptions {
+  startHere?: StartHere | undefined;
+  /** Looks at all tasks of the runs, not only at those behind what ended: for a run of which something was lost. */
+  isWhole?: boolean;
+}
+
 /**
  * In one transaction: locks the runs, lets `end` end some of their timers, begins the tasks that this unlocks and
  * sets the runs' states. Returns what `end` returned, and the tasks that were started in the same transaction, as far as
@@ -94,7 +101,7 @@ export async function endRunTimers<T extends EndedTask>(
   return inTransaction(pool, async (client) => {
     const runs = await lockRuns(client, [...new Set(runIds)]);
     const ended = await end(client, runs);
-    const started = await advanceRuns(client, versions, runs, ended, startHere);
+    const started = await advanceRuns(client, versions, runs, ended, { startHere });
     return { ended, started };
   });
 }
@@ -110,7 +117,7 @@ export async function advanceRuns(
   versions: WorkflowVersions,
   runs: readonly LockedRun[],
   ended: readonly EndedTask[],
-  startHere?: StartHere,
+  { startHere, isWhole = false }: AdvanceOptions = {},
 ): Promise<StartedTimer[]> {
   const endedByRun = Map.groupBy(ended, (task) => task.run_id);
   const advanced: { id: string; taskStates: string; status: string }[] = [];
@@ -144,7 +151,7 @@ export async function advanceRuns(
     const version = await versions.read(client, run.workflow_id, run.workflow_version);
     if (!planRun(version.tasks).isPlain) {
       const anchored = { ...run, locked_at: anchorAt };
-      mapped.push({ run, progress: noteEnds(anchored, version, endedByRun.get(run.id) ?? []) });
+      mapped.push({ run, progress: noteEnds(anchored, version, endedByRun.get(run.id) ?? [], isWhole) });
       continue;
     }
     const states = decodeTaskStates(run.task_states);

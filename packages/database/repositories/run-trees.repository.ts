@@ -7,6 +7,7 @@ import {
   encodeRunTree,
   type FlowNode,
   formatPath,
+  listAllNodes,
   listUnlocked,
   OUTPUTS_PER_RUN_MAX,
   parsePath,
@@ -48,10 +49,15 @@ export interface BegunTimers {
 }
 
 /**
- * Writes into a locked run what became of its tasks, and keeps their outputs. What may follow is still to be begun, unless the
- * run was cancelled.
+ * Writes into a locked run what became of its tasks, and keeps their outputs. What may follow, or with `isWhole` whatever is
+ * left, is still to be begun, unless the run was cancelled.
  */
-export function noteEnds(run: LockedRun, version: WorkflowVersion, ended: readonly EndedTask[]): MappedRun {
+export function noteEnds(
+  run: LockedRun,
+  version: WorkflowVersion,
+  ended: readonly EndedTask[],
+  isWhole: boolean,
+): MappedRun {
   const tree = decodeRunTree(version.tasks, run.task_states);
   const facts = new RunFacts(tree);
   for (const task of ended) {
@@ -62,9 +68,11 @@ export function noteEnds(run: LockedRun, version: WorkflowVersion, ended: readon
       facts.addOutput(task.task_key!, task.path ?? '', task.output);
     }
   }
-  const nodes = ended.flatMap((task) =>
-    listUnlocked(tree, tree.plan.indexByKey.get(task.task_key!)!, parsePath(task.path ?? null)),
-  );
+  const nodes = isWhole
+    ? listAllNodes(tree)
+    : ended.flatMap((task) =>
+        listUnlocked(tree, tree.plan.indexByKey.get(task.task_key!)!, parsePath(task.path ?? null)),
+      );
   return { run, version, tree, facts, nodes: run.status === 'cancelled' ? [] : nodes };
 }
 
@@ -149,14 +157,14 @@ function advance(mapped: MappedRun, begun: BegunTimers, dueTimes: DueTimes): rea
         dueTimes.set(stored, due);
       }
       const isSkipped = due.kind !== 'due';
-      const timer = makeTimer(mapped, task, formatPath(path), due.kind === 'due' ? due.dueAt : anchorAt);
+      const timer = makeTaskTimer(run, version, task, formatPath(path), due.kind === 'due' ? due.dueAt : anchorAt);
       (isSkipped ? begun.skipped : begun.timers).push(timer);
       if (!isSkipped) continue;
       setTaskState(tree, stored.key, path, 'skipped');
       next.push(...listUnlocked(tree, task, path));
     }
     for (const { task, path, error } of steps.failed) {
-      begun.dead.push({ ...makeTimer(mapped, task, formatPath(path), anchorAt), error });
+      begun.dead.push({ ...makeTaskTimer(run, version, task, formatPath(path), anchorAt), error });
     }
     undecided.push(...steps.undecided);
     nodes = next;
@@ -164,7 +172,14 @@ function advance(mapped: MappedRun, begun: BegunTimers, dueTimes: DueTimes): rea
   return undecided;
 }
 
-function makeTimer({ run, version }: MappedRun, task: number, path: string | null, dueAt: number): NewTimer {
+/** The timer of a task's instance, which begins now. */
+export function makeTaskTimer(
+  run: BeginningRun,
+  version: WorkflowVersion,
+  task: number,
+  path: string | null,
+  dueAt: number,
+): NewTimer {
   const { key, timeoutMs, action, concurrency } = version.tasks[task]!;
   return {
     id: createId(),

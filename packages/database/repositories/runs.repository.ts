@@ -54,6 +54,17 @@ export async function readRunAge(database: Queryable, runId: string): Promise<nu
   return row.created_at;
 }
 
+const selectExternalId = nameStatement<{ external_id: string | null }>(
+  'read_external_id_of_run',
+  'SELECT external_id FROM runs WHERE id = $1',
+);
+
+/** The client's own id for a run, if it has one. */
+export async function readExternalIdOfRun(client: Queryable, runId: string): Promise<string | null> {
+  const [row] = await selectExternalId(client, [runId]);
+  return row?.external_id ?? null;
+}
+
 const selectWaiting = nameStatement<{ id: string }>(
   'read_waiting_timers_of_run',
   `SELECT id FROM timers WHERE run_id = $1 AND state IN ('scheduled', 'paused') ORDER BY id`,

@@ -12,6 +12,8 @@ export interface NewTenant {
   createdAt: number;
   requestsPerSecondMax?: number | null;
   liveTimersMax?: number | null;
+  /** Null, or absent: what the schedulers' setting says. */
+  retentionDays?: number | null;
 }
 
 /** Stores a tenant. */
@@ -25,6 +27,7 @@ export async function createTenant(database: Queryable, tenant: NewTenant): Prom
       created_at: toInstant(tenant.createdAt),
       requests_per_second_max: tenant.requestsPerSecondMax ?? null,
       live_timers_max: tenant.liveTimersMax ?? null,
+      retention_days: tenant.retentionDays ?? null,
     }),
   );
 }
@@ -38,7 +41,7 @@ export async function hasTenant(database: Queryable, id: string): Promise<boolea
 /** A tenant as lists show it: its secrets stay where they are. */
 export type TenantSummary = Omit<TenantRow, 'signing_secrets'> & { is_signed: boolean };
 
-const SUMMARY = ['id', 'name', 'created_at', 'requests_per_second_max', 'live_timers_max'] as const;
+const SUMMARY = ['id', 'name', 'created_at', 'requests_per_second_max', 'live_timers_max', 'retention_days'] as const;
 const IS_SIGNED = sql<boolean>`(cardinality(signing_secrets) > 0 OR EXISTS (SELECT FROM signing_secrets AS s
   WHERE s.tenant_id = tenants.id AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())))`.as('is_signed');
 
@@ -59,13 +62,15 @@ export async function listTenants(
 }
 
 /** What is undefined stays. */
-export type TenantChange = Partial<Pick<NewTenant, 'name' | 'requestsPerSecondMax' | 'liveTimersMax'>>;
+export type TenantChange = Partial<
+  Pick<NewTenant, 'name' | 'requestsPerSecondMax' | 'liveTimersMax' | 'retentionDays'>
+>;
 
 /** Changes a tenant. Returns it as it is now; undefined when there is none. At least one field must be given. */
 export async function changeTenant(
   database: Queryable,
   id: string,
-  { name, requestsPerSecondMax, liveTimersMax }: TenantChange,
+  { name, requestsPerSecondMax, liveTimersMax, retentionDays }: TenantChange,
 ): Promise<TenantSummary | undefined> {
   const [changed] = await runQuery(
     database,
@@ -75,6 +80,7 @@ export async function changeTenant(
         ...(name !== undefined && { name }),
         ...(requestsPerSecondMax !== undefined && { requests_per_second_max: requestsPerSecondMax }),
         ...(liveTimersMax !== undefined && { live_timers_max: liveTimersMax }),
+        ...(retentionDays !== undefined && { retention_days: retentionDays }),
       })
       .where('id', '=', id)
       .returning(SUMMARY)

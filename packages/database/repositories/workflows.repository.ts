@@ -21,6 +21,8 @@ export interface NewWorkflow {
   tasks: string;
   labels: string | null;
   createdAt: number;
+  /** Days; null, or absent: what its tenant keeps. */
+  retentionDays?: number | null;
 }
 
 /**
@@ -30,12 +32,12 @@ export interface NewWorkflow {
 const PAGE_TASK_BYTES_MAX = 4_194_304;
 
 const COLUMNS =
-  'w.id, w.tenant_id, w.name, w.status, w.version, w.labels, w.created_at, w.updated_at, v.time_zone, v.tasks';
+  'w.id, w.tenant_id, w.name, w.status, w.version, w.labels, w.created_at, w.updated_at, w.retention_days, v.time_zone, v.tasks';
 
 const insertWorkflow = nameStatement(
   'create_workflow',
-  `INSERT INTO workflows (id, tenant_id, name, labels, created_at, updated_at)
-   VALUES ($1, $2, $3, $4::jsonb, to_timestamp($5::float8 / 1000), to_timestamp($5::float8 / 1000))`,
+  `INSERT INTO workflows (id, tenant_id, name, labels, created_at, updated_at, retention_days)
+   VALUES ($1, $2, $3, $4::jsonb, to_timestamp($5::float8 / 1000), to_timestamp($5::float8 / 1000), $6)`,
 );
 
 // A statement of its own: row-level security lets a version in when its workflow is the tenant's, and looks for that one
@@ -48,8 +50,8 @@ const insertFirstVersion = nameStatement(
 
 /** Stores a workflow and its version 1. */
 export async function createWorkflow(client: Transaction, workflow: NewWorkflow): Promise<void> {
-  const { id, tenantId, name, labels, createdAt, timeZone, tasks } = workflow;
-  await insertWorkflow(client, [id, tenantId, name, labels, createdAt]);
+  const { id, tenantId, name, labels, createdAt, timeZone, tasks, retentionDays } = workflow;
+  await insertWorkflow(client, [id, tenantId, name, labels, createdAt, retentionDays ?? null]);
   await insertFirstVersion(client, [id, name, timeZone, tasks, createdAt]);
 }
 
@@ -73,7 +75,7 @@ export async function readWorkflow(
 // The row alone: joined with its version, a row that changed while this waited for the lock would not match any more.
 const lockRow = nameStatement<WorkflowRow>(
   'lock_workflow',
-  `SELECT id, tenant_id, name, status, version, labels, created_at, updated_at
+  `SELECT id, tenant_id, name, status, version, labels, created_at, updated_at, retention_days
    FROM workflows WHERE id = $1 AND tenant_id = $2 FOR UPDATE`,
 );
 
@@ -87,7 +89,7 @@ export async function lockWorkflow(client: Queryable, tenantId: string, id: stri
 const insertVersion = nameStatement<{ version: number; updated_at: number }>(
   'add_workflow_version',
   `WITH changed AS (
-     UPDATE workflows SET version = version + 1, name = $2, labels = $3::jsonb,
+     UPDATE workflows SET version = version + 1, name = $2, labels = $3::jsonb, retention_days = $7,
        updated_at = greatest(updated_at, to_timestamp($4::float8 / 1000))
      WHERE id = $1 RETURNING version, updated_at
    ), stored AS (
@@ -102,8 +104,8 @@ export async function addWorkflowVersion(
   client: Queryable,
   change: Omit<NewWorkflow, 'tenantId' | 'createdAt'> & { updatedAt: number },
 ): Promise<{ version: number; updated_at: number }> {
-  const { id, name, labels, updatedAt, timeZone, tasks } = change;
-  const [row] = await insertVersion(client, [id, name, labels, updatedAt, timeZone, tasks]);
+  const { id, name, labels, updatedAt, timeZone, tasks, retentionDays } = change;
+  const [row] = await insertVersion(client, [id, name, labels, updatedAt, timeZone, tasks, retentionDays ?? null]);
   if (!row) throw new Error(`workflow ${id} is gone although its row was locked`);
   return row;
 }
@@ -163,6 +165,7 @@ export async function listWorkflows(
       join.onRef('v.workflow_id', '=', 'w.id').onRef('v.version', '=', 'w.version'),
     )
     .select(['w.id', 'w.tenant_id', 'w.name', 'w.status', 'w.version', 'w.labels', 'w.created_at', 'w.updated_at'])
+    .select('w.retention_days')
     .select(['v.time_zone', 'v.tasks'])
     .where('w.tenant_id', '=', page.tenantId)
     .orderBy('w.created_at')

@@ -59,7 +59,7 @@ describe("the history's days", () => {
       expect(dropped).toEqual(expect.arrayContaining(nameDays(table, JUNE_2101, -3, -3)));
       expect(await listDays(table)).toEqual([...nameDays(table, JUNE_2101, -2, DAYS_AHEAD), `${table}_default`]);
     }
-    expect(await keep(JUNE_2101, 2)).toEqual({ created: [], dropped: [] });
+    expect(await keep(JUNE_2101, 2)).toEqual({ created: [], dropped: [], oldestDayAt: Date.UTC(2101, 5, 13) });
   });
 
   it('are days of UTC: the last millisecond of one and the first of the next go to different partitions', async () => {
@@ -80,6 +80,26 @@ describe("the history's days", () => {
     expect(await findHome(stray), 'within retention').toBe('finished_timers_default');
     await keep(JUNE_2103 + 5 * DAY_MS, 1);
     expect(await findHome(stray), 'past retention').toBeUndefined();
+  });
+
+  it('stay as long as some tenant or workflow keeps them, but for those of the audit log', async () => {
+    const at = JUNE_2103 + 90 * DAY_MS;
+    await keep(at - 3 * DAY_MS, 3);
+    const { id, tenantId } = makeTimer();
+    await db.database.ordinary.query('UPDATE tenants SET retention_days = 5 WHERE id = $1', [tenantId]);
+    const first = await keep(at + 2 * DAY_MS, 1);
+    expect(first.dropped.filter((name) => !name.startsWith('audit_log'))).toEqual([]);
+    expect(first.dropped).toEqual(expect.arrayContaining(nameDays('audit_log', at, -3, 0)));
+    await db.database.ordinary.query('UPDATE tenants SET retention_days = NULL WHERE id = $1', [tenantId]);
+    await db.database.ordinary.query(
+      `INSERT INTO workflows (id, tenant_id, name, created_at, updated_at, retention_days) VALUES ($1, $2, 'w', now(), now(), 3)`,
+      [id, tenantId],
+    );
+    expect((await keep(at + 2 * DAY_MS, 1)).dropped).toEqual(
+      expect.arrayContaining(nameDays('finished_timers', at, -3, -2)),
+    );
+    expect(await listDays('attempts')).toContain(nameDays('attempts', at, -1, -1)[0]);
+    await db.database.ordinary.query('DELETE FROM workflows WHERE id = $1', [id]);
   });
 
   it('are made once when several callers come at once, while timers go on ending', async () => {

@@ -25,6 +25,8 @@ export const AUDIT_ACTIONS = [
   'run.retry',
   'run.pause',
   'run.resume',
+  'run.erase',
+  'run.mend',
   'gate.pause',
   'gate.resume',
   'limit.set',
@@ -49,6 +51,6 @@ export const AUDIT_ACTIONS = [
 ] as const;
 export type AuditAction = (typeof AUDIT_ACTIONS)[number];
 
-/** By whom: an API key, the bootstrap key, or nobody who had to say so (`AUTH=off`). */
-export const ACTORS = ['key', 'bootstrap', 'nobody'] as const;
+/** By whom: an API key, the bootstrap key, nobody who had to say so (`AUTH=off`), or the schedulers' reviewer. */
+export const ACTORS = ['key', 'bootstrap', 'nobody', 'reviewer'] as const;
 export type Actor = (typeof ACTORS)[number];

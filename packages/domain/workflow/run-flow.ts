@@ -44,6 +44,19 @@ export function listFirstNodes(tree: RunTree): FlowNode[] {
   return listNodes(tree, 0, []);
 }
 
+/** Every task of every element that there is so far, and every scope: for a run of which nobody knows what it waits for. */
+export function listAllNodes(tree: RunTree): FlowNode[] {
+  const nodes: FlowNode[] = [];
+  const walk = (scope: number, instance: ScopeInstance, path: TaskPath) => {
+    nodes.push(...listNodes(tree, scope, path));
+    tree.plan.scopes[scope]!.children.forEach((child, slot) => {
+      instance.openings[slot]!.instances.forEach((inner, place) => void walk(child, inner, [...path, place]));
+    });
+  };
+  walk(0, tree.root, []);
+  return nodes;
+}
+
 /** The tasks that the end of an instance of a task may unlock. */
 export function listUnlocked(tree: RunTree, task: number, path: TaskPath): FlowNode[] {
   const { plan } = tree;

@@ -35,6 +35,7 @@ const COMMON: readonly CommonRefusal[] = [
   { status: 413, codes: ['body_too_large'], isOf: ({ readsBody }) => readsBody },
   { status: 414, codes: ['url_too_long'], isOf: ({ hasParams }) => hasParams },
   { status: 415, codes: ['unsupported_media_type'], isOf: ({ readsBody }) => readsBody },
+  { status: 410, codes: ['answer_erased'], isOf: ({ isKeyed }) => isKeyed },
   { status: 422, codes: ['idempotency_mismatch'], isOf: ({ isKeyed }) => isKeyed },
   {
     status: 429,

@@ -5,6 +5,7 @@ import {
   type IdempotencyKey,
   type IdempotentAnswer,
   inTransaction,
+  STATUS_ERASED,
   storeIdempotentAnswers,
   type Transaction,
   type TransactionPool,
@@ -120,6 +121,13 @@ function keepAnswer({ tenantId, key, requestHash }: KeyedRequest, answer: Answer
 }
 
 function repeatAnswer(answer: IdempotentAnswer, request: KeyedRequest): Answer | ProblemError {
+  if (answer.status === STATUS_ERASED) {
+    return new ProblemError(
+      STATUS_ERASED,
+      'answer_erased',
+      'It was done, and what it was answered was erased with a run.',
+    );
+  }
   if (!answer.requestHash.equals(request.requestHash)) {
     return new ProblemError(422, 'idempotency_mismatch', 'This idempotency key was used for another request.');
   }

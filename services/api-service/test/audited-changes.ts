@@ -213,6 +213,11 @@ export const CHANGES: Record<string, (api: TestApi) => Promise<Change>> = {
     const targets = [runId, ...Object.values(timerIds)];
     return { action: 'run.cancel', url: `/v1/runs/${runId}/cancel`, targets, idle };
   },
+  'DELETE /v1/runs/{id}': async (api) => {
+    const { id } = await createDeadRun(api);
+    const idle = [{ status: 404 }, { url: `/v1/runs/${UNKNOWN_ID}`, status: 404 }];
+    return { action: 'run.erase', url: `/v1/runs/${id}`, targets: [id], idle };
+  },
   'POST /v1/runs/{id}/retry': async (api) => {
     const { id, timerId } = await createDeadRun(api);
     const idle = [{ status: 409 }, { url: `/v1/runs/${UNKNOWN_ID}/retry`, status: 404 }];

@@ -1,4 +1,4 @@
-import { inTransaction, tryLockIdempotencyKeys } from '@punctual/database';
+import { eraseAnswersAbout, inTransaction, tryLockIdempotencyKeys } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
 import { fillPath, SENSIBLE_BODIES, SENSIBLE_QUERIES } from '@punctual/testkit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -72,6 +72,13 @@ const BY_STATUS: Readonly<Record<number, (operation: Operation) => Promise<TestA
     }),
   414: (operation) => send(operation, { url: fillPath(operation.path, LONG_ID) }),
   415: (operation) => send(operation, { body: 'a=1', headers: { 'content-type': 'text/plain' } }),
+  410: async (operation) => {
+    const key = newKey();
+    const body = { action: NOOP, delay: HOUR, externalId: key };
+    const timer = await api.request('POST', '/v1/timers', body, { 'idempotency-key': key });
+    await eraseAnswersAbout(api.testDatabase.database.hot, DEFAULT_TENANT_ID, timer.body.id);
+    return send(operation, { headers: { 'idempotency-key': key } });
+  },
   422: async (operation) => {
     const headers = { 'idempotency-key': newKey() };
     await api.request(
@@ -124,6 +131,11 @@ async function createFinishedRun(): Promise<string> {
     "UPDATE runs SET status = 'succeeded', finished_at = clock_timestamp() WHERE id = $1",
     [id],
   );
+  return id;
+}
+async function createCancelledRun(): Promise<string> {
+  const id = await createRun();
+  await api.request('POST', `/v1/runs/${id}/cancel`);
   return id;
 }
 async function createRunWithDeadTask(): Promise<string> {
@@ -219,6 +231,8 @@ const BY_OPERATION: Readonly<Record<string, () => Promise<string>>> = {
   'POST /v1/runs/{id}/cancel 409': createFinishedRun,
   'POST /v1/runs/{id}/retry 200': createRunWithDeadTask,
   'POST /v1/runs/{id}/retry 409': createRun,
+  'DELETE /v1/runs/{id} 204': createCancelledRun,
+  'DELETE /v1/runs/{id} 409': createRun,
   'DELETE /v1/api-keys/{id} 200': createApiKey,
   'PATCH /v1/tenants/{id} 200': async () => DEFAULT_TENANT_ID,
 };

@@ -13,6 +13,7 @@ export function renderWorkflow(workflow: StoredWorkflow): Workflow {
     timeZone: workflow.time_zone,
     tasks: showTasks(workflow.tasks),
     ...(workflow.labels && { labels: workflow.labels }),
+    retentionDays: workflow.retention_days,
     createdAt: new Date(workflow.created_at).toISOString(),
     updatedAt: new Date(workflow.updated_at).toISOString(),
   };

@@ -50,6 +50,7 @@ interface VersionContent {
   /** JSON text. */
   tasks: string;
   labels: Record<string, string> | null;
+  retentionDays: number | null;
 }
 
 /** Stores a new workflow as version 1. Throws ProblemError (400) with everything that is wrong with it. */
@@ -61,12 +62,12 @@ export async function addWorkflow(
   origin: ChangeOrigin,
 ): Promise<StoredWorkflow> {
   const createdAt = readAnchorAt(context);
-  const { name, timeZone, labels } = prepareVersion(context, request, createdAt);
+  const version = prepareVersion(context, request, createdAt);
   const tasks = encodeTasks(sealTasks(context, tenantId, request.tasks, []), '/tasks');
-  const content = { name, timeZone, labels, tasks };
+  const content = { ...version, tasks };
   const id = createId();
   await withTransaction(asTenant(context.database, tenantId).ordinary, client, async (transaction) => {
-    await createWorkflow(transaction, { ...content, id, tenantId, createdAt, labels: toJson(labels) });
+    await createWorkflow(transaction, { ...content, id, tenantId, createdAt, labels: toJson(content.labels) });
     await recordChanges(transaction, [{ targetId: id, tenantId, origin }]);
   });
   return {
@@ -78,6 +79,7 @@ export async function addWorkflow(
     labels: content.labels,
     created_at: createdAt,
     updated_at: createdAt,
+    retention_days: content.retentionDays,
     time_zone: content.timeZone,
     tasks: content.tasks,
   };
@@ -126,7 +128,8 @@ export async function addTask(
     // The others are sealed already.
     const sealed = sealTasks(context, target.tenantId, [task], [], '');
     const all = encodeTasks([...present.tasks, ...sealed], '');
-    return { name: present.name, timeZone: present.timeZone, tasks: all, labels: workflow.labels };
+    const { labels, retention_days: retentionDays } = workflow;
+    return { name: present.name, timeZone: present.timeZone, tasks: all, labels, retentionDays };
   });
 }
 
@@ -174,6 +177,7 @@ async function changeWorkflow(
       ...saved,
       name: content.name,
       labels: content.labels,
+      retention_days: content.retentionDays,
       time_zone: content.timeZone,
       tasks: content.tasks,
     };
@@ -185,7 +189,7 @@ function prepareVersion(context: ApiContext, request: WorkflowRequest, anchorAt:
   if ('fault' in zone) throw createInvalidRequest([zone.fault]);
   const timeZone = zone.timeZone ?? 'UTC';
   refuseFaults(prefix('/tasks', validateTasks(request.tasks, { context, timeZone, anchorAt })));
-  return { name: request.name, timeZone, labels: request.labels ?? null };
+  return { name: request.name, timeZone, labels: request.labels ?? null, retentionDays: request.retentionDays ?? null };
 }
 
 function encodeTasks(tasks: readonly StoredTask[], pointer: string): string {

@@ -1,14 +1,23 @@
 import { DatabaseClock, synchronizeClock } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
 import { createTestLogger, repeatUnderFaults, useTestDatabase, waitUntil } from '@punctual/testkit';
+import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
+import { createSchedulerMetrics } from '../metrics.ts';
 import { Pruner } from '../pruner.ts';
 
 const db = useTestDatabase(4);
 
 async function openPruner(clock = new DatabaseClock()): Promise<Pruner> {
   if (!clock.isKnown) await synchronizeClock(db.database.ordinary, clock);
-  return new Pruner({ database: db.service, clock, retentionDays: 30, logger: createTestLogger().logger });
+  return new Pruner({
+    database: db.service,
+    clock,
+    retentionDays: 30,
+    daysIntervalMs: 600_000,
+    metrics: createSchedulerMetrics(new Registry()),
+    logger: createTestLogger().logger,
+  });
 }
 
 const count = async (text: string) =>

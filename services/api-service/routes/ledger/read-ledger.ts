@@ -41,6 +41,10 @@ function renderLedger(report: LedgerReport) {
       status: state,
       wakeAt: new Date(wakeAt).toISOString(),
     })),
+    review: {
+      ...report.review,
+      endedAt: report.review.endedAt === null ? null : new Date(report.review.endedAt).toISOString(),
+    },
     stuckRuns: report.stuckRuns.map((run) => ({ ...run, createdAt: new Date(run.createdAt).toISOString() })),
   };
 }

@@ -3,6 +3,7 @@ import type { ApiContext } from '../../context.ts';
 import { registerCancelRun } from './cancel-run.ts';
 import { registerCreateRun } from './create-run.ts';
 import { registerCreateRunBatch } from './create-run-batch.ts';
+import { registerEraseRun } from './erase-run.ts';
 import { registerGetRun } from './get-run.ts';
 import { registerListRuns } from './list-runs.ts';
 import { registerPauseRun } from './pause-run.ts';
@@ -17,4 +18,5 @@ export function registerRunRoutes(app: ApiServer, context: ApiContext): void {
   registerCancelRun(app, context);
   registerRetryRun(app, context);
   registerPauseRun(app, context);
+  registerEraseRun(app, context);
 }

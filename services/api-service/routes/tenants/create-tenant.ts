@@ -23,14 +23,15 @@ const schema = {
 export function registerCreateTenant(app: ApiServer, context: ApiContext): void {
   const { hot, ordinary } = context.database;
   app.post('/v1/tenants', { schema, config: { scope: 'operator' } }, async (request, reply) => {
-    const { name, requestsPerSecondMax = null, liveTimersMax = null, signingSecret: wanted } = request.body;
+    const { name, signingSecret: wanted } = request.body;
+    const { requestsPerSecondMax = null, liveTimersMax = null, retentionDays = null } = request.body;
     const signingSecret = wanted === undefined ? undefined : chooseSigningSecret(wanted);
     const { keyring } = context;
     if (signingSecret !== undefined && keyring.primaryKeyId === undefined) throw createKeyMissing();
     const origin = describeOrigin(request, 'tenant.create', { isSigned: signingSecret !== undefined });
     let shown: CreatedTenant | undefined;
     const store = async (client?: Transaction) => {
-      const limits = { requestsPerSecondMax, liveTimersMax };
+      const limits = { requestsPerSecondMax, liveTimersMax, retentionDays };
       const tenant = { id: createId(), name, createdAt: readAnchorAt(context), ...limits };
       await withTransaction(ordinary, client, async (transaction) => {
         await createTenant(transaction, tenant);
@@ -48,6 +49,7 @@ export function registerCreateTenant(app: ApiServer, context: ApiContext): void 
         is_signed: signingSecret !== undefined,
         requests_per_second_max: requestsPerSecondMax,
         live_timers_max: liveTimersMax,
+        retention_days: retentionDays,
       });
       shown = { ...body, ...(signingSecret !== undefined && { signingSecret }) };
       // What is stored for repeats must not hold the secret.

@@ -9,6 +9,7 @@ export function renderTenant(tenant: TenantSummary): Tenant {
     isSigned: tenant.is_signed,
     requestsPerSecondMax: tenant.requests_per_second_max,
     liveTimersMax: tenant.live_timers_max,
+    retentionDays: tenant.retention_days,
     createdAt: new Date(tenant.created_at).toISOString(),
   };
 }

@@ -1,0 +1,112 @@
+import type { Queryable, Transaction } from '../connect.ts';
+import { nameStatement, toPlainArray } from '../statement.ts';
+
+/** An ended run that is about to be removed. `created_at` in epoch ms. */
+export interface EndedRun {
+  id: string;
+  tenant_id: string;
+  external_id: string | null;
+  created_at: number;
+}
+
+// Waits for nobody: a run that somebody has in hand is found at the next walk.
+const lockEnded = nameStatement<EndedRun>(
+  'lock_ended_runs',
+  `SELECT id, tenant_id, external_id, created_at FROM runs
+   WHERE id = ANY ($1::uuid[]) AND status IN ('succeeded', 'failed', 'cancelled') ORDER BY id FOR UPDATE SKIP LOCKED`,
+);
+
+// A statement of its own after the locks: its snapshot has what their last holders committed, and nobody adds to it.
+const selectHeld = nameStatement<{ run_id: string }>(
+  'read_runs_that_are_needed',
+  `SELECT run_id FROM timers WHERE run_id = ANY ($1::uuid[])
+   UNION SELECT run_id FROM dead_letters WHERE run_id = ANY ($1::uuid[])`,
+);
+
+/**
+ * Locks those of `ids` that are ended runs which nothing needs any more: no attempt of them is under way, and no dead letter
+ * waits for somebody who may send it again.
+ */
+export async function lockRemovableRuns(client: Transaction, ids: readonly string[]): Promise<EndedRun[]> {
+  const runs = await lockEnded(client, [ids]);
+  if (runs.length === 0) return [];
+  const held = new Set((await selectHeld(client, [runs.map(({ id }) => id)])).map((row) => row.run_id));
+  return runs.filter(({ id }) => !held.has(id));
+}
+
+// No timer of a run finished before the run was created, which spares the history's older days.
+const deleteTimers = nameStatement<{ id: string }>(
+  'remove_timers_of_runs',
+  `DELETE FROM finished_timers WHERE run_id = ANY ($1::uuid[]) AND finished_at >= to_timestamp($2::float8 / 1000) RETURNING id`,
+);
+const deleteAttempts = nameStatement(
+  'remove_attempts_of_timers',
+  `DELETE FROM attempts WHERE timer_id = ANY ($1::uuid[]) AND finished_at >= to_timestamp($2::float8 / 1000)`,
+);
+// They leave the ledger's books as somebody's dismissal would: what ended dead and is kept for nobody.
+const deleteLetters = nameStatement<{ id: string }>(
+  'remove_dead_letters_of_runs',
+  `WITH gone AS (DELETE FROM dead_letters WHERE run_id = ANY ($1::uuid[]) RETURNING id, tenant_id, partition), ledger AS (
+     INSERT INTO ledger_entries (tenant_id, partition, dismissed) SELECT tenant_id, partition, count(*) FROM gone
+     GROUP BY tenant_id, partition
+   )
+   SELECT id FROM gone`,
+);
+
+/** Removes the ended timers of locked runs, and their attempts; with `areLettersGone` their dead letters, too. */
+export async function removeHistoryOfRuns(
+  client: Transaction,
+  runs: readonly EndedRun[],
+  areLettersGone: boolean,
+): Promise<void> {
+  const runIds = runs.map(({ id }) => id);
+  const oldest = Math.min(...runs.map((run) => run.created_at));
+  const timers = await deleteTimers(client, [runIds, oldest]);
+  if (areLettersGone) timers.push(...(await deleteLetters(client, [runIds])));
+  if (timers.length > 0) await deleteAttempts(client, [toPlainArray(timers.map(({ id }) => id)), oldest]);
+}
+
+const deleteOutputs = nameStatement(
+  'remove_outputs_of_runs',
+  'DELETE FROM task_outputs WHERE run_id = ANY ($1::uuid[])',
+);
+// An external id may name another run by now.
+const deleteExternalIds = nameStatement(
+  'remove_external_ids_of_runs',
+  `DELETE FROM external_ids AS e USING unnest($1::uuid[], $2::text[], $3::uuid[]) AS r(tenant_id, external_id, id)
+   WHERE e.tenant_id = r.tenant_id AND e.kind = 'run' AND e.external_id = r.external_id AND e.target_id = r.id`,
+);
+const deleteRuns = nameStatement<{ id: string }>(
+  'remove_runs',
+  'DELETE FROM runs WHERE id = ANY ($1::uuid[]) RETURNING id',
+);
+
+/** Removes locked runs, their outputs and the external ids that name them. Returns how many. */
+export async function removeRuns(client: Transaction, runs: readonly EndedRun[]): Promise<number> {
+  const runIds = runs.map(({ id }) => id);
+  const named = runs.filter(({ external_id: externalId }) => externalId !== null);
+  if (named.length > 0) {
+    await deleteExternalIds(client, [
+      named.map((run) => run.tenant_id),
+      named.map((run) => run.external_id),
+      named.map((run) => run.id),
+    ]);
+  }
+  await deleteOutputs(client, [runIds]);
+  return (await deleteRuns(client, [runIds])).length;
+}
+
+/** What is kept as the status of an answer that was erased. No answer that is kept has it otherwise. */
+export const STATUS_ERASED = 410;
+
+// All keys of the tenant, of a day at most. The row stays, so that a repeat does not do again what was done; the hash of
+// a short request would tell it to who tries all that it may have been.
+const forgetBodies = nameStatement<{ key: string }>(
+  'erase_idempotent_answers',
+  `UPDATE idempotency_keys SET status = ${STATUS_ERASED}, request_hash = '', headers = '{}', body = '' WHERE tenant_id = $1 AND strpos(body, $2) > 0 RETURNING key`,
+);
+
+/** Forgets the answers to keyed requests that show a run, or a timer of it; whoever repeats one is told so. */
+export async function eraseAnswersAbout(client: Queryable, tenantId: string, runId: string): Promise<void> {
+  await forgetBodies(client, [tenantId, runId]);
+}

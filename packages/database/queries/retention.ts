@@ -1,0 +1,162 @@
+import type { Queryable } from '../connect.ts';
+import { nameStatement } from '../statement.ts';
+
+/** Days for which a workflow, a tenant or the whole installation may keep what has ended. */
+export const RETENTION_DAYS_MAX = 3_650;
+
+/**
+ * SQL: the instant by which something must have ended to be past a retention of so many days: the beginning of the UTC day so
+ * long ago. The history's days of before it are dropped, too.
+ */
+export const pastRetention = (days: string) =>
+  `(date_trunc('day', statement_timestamp(), 'UTC') - ${days} * interval '1 day')`;
+
+/** Workflows, or tenants, of which one statement says what they keep. */
+const KEEPERS_PER_PAGE_MAX = 500;
+
+const selectLongest = nameStatement<{ days: number }>(
+  'read_longest_retention',
+  `SELECT greatest($1::int, (SELECT max(retention_days) FROM tenants), (SELECT max(retention_days) FROM workflows)) AS days`,
+);
+
+/** The longest that anybody keeps what has ended (days); `days` is the installation's own retention. */
+export async function readLongestRetention(database: Queryable, days: number): Promise<number> {
+  const [row] = await selectLongest(database, [days]);
+  return row!.days;
+}
+
+/** A workflow, or a tenant, some of whose rows may be past its retention (days). */
+export interface Keeper {
+  id: string;
+  days: number;
+}
+
+/** A page of keepers, and behind which id the next one begins; undefined at the end. */
+export interface KeeperPage {
+  keepers: Keeper[];
+  next: string | undefined;
+}
+
+// For each workflow one step in the index of its runs, by age: a run that ended so long ago began before that. The page is
+// cut before anything is asked of it, so the statement is bounded however few have something to give.
+const selectWorkflows = nameStatement<Keeper & { has_old: boolean }>(
+  'read_keeping_workflows',
+  `WITH page AS MATERIALIZED (
+     SELECT w.id, coalesce(w.retention_days, t.retention_days, $2::int) AS days
+     FROM workflows AS w LEFT JOIN tenants AS t ON t.id = w.tenant_id
+     WHERE w.id > $1 ORDER BY w.id LIMIT ${KEEPERS_PER_PAGE_MAX}
+   )
+   SELECT p.id, p.days, r.one IS NOT NULL AS has_old FROM page AS p
+   LEFT JOIN LATERAL (
+     SELECT 1 AS one FROM runs AS r WHERE r.workflow_id = p.id AND r.created_at < ${pastRetention('p.days')} LIMIT 1
+   ) AS r ON true ORDER BY p.id`,
+);
+
+/** The next workflows behind the id `after` of which some run began before all that they keep. */
+export async function listKeepingWorkflows(
+  database: Queryable,
+  after: string,
+  retentionDays: number,
+): Promise<KeeperPage> {
+  const rows = await selectWorkflows(database, [after, retentionDays]);
+  const keepers = rows.filter((row) => row.has_old).map(({ id, days }) => ({ id, days }));
+  return { keepers, next: rows.length < KEEPERS_PER_PAGE_MAX ? undefined : rows.at(-1)!.id };
+}
+
+const selectTenants = nameStatement<Keeper>(
+  'read_keeping_tenants',
+  `SELECT id, coalesce(retention_days, $2::int) AS days FROM tenants
+   WHERE id > $1 AND coalesce(retention_days, $2::int) < $3::int ORDER BY id LIMIT ${KEEPERS_PER_PAGE_MAX}`,
+);
+
+/** The next tenants behind the id `after` that keep less than the history's days are kept. */
+export async function listKeepingTenants(
+  database: Queryable,
+  after: string,
+  retentionDays: number,
+  longestDays: number,
+): Promise<KeeperPage> {
+  const keepers = await selectTenants(database, [after, retentionDays, longestDays]);
+  return { keepers, next: keepers.length < KEEPERS_PER_PAGE_MAX ? undefined : keepers.at(-1)!.id };
+}
+
+/** Where a walk over the runs of a workflow stands. `createdAt` in epoch ms. */
+export interface RunCursor {
+  createdAt: number;
+  id: string;
+}
+
+/** Runs that one statement looks at. */
+export const RUNS_LOOKED_AT_MAX = 500;
+
+const selectOldRuns = nameStatement<{ id: string; created_at: number; is_past: boolean; weight: number }>(
+  'read_old_runs',
+  `SELECT id, created_at, coalesce(finished_at < ${pastRetention('$2::int')}, false) AS is_past, length(task_states) AS weight
+   FROM runs WHERE workflow_id = $1 AND created_at < ${pastRetention('$2::int')}
+     AND (created_at, id) > (to_timestamp($3::float8 / 1000)::timestamptz(3), $4::uuid)
+   ORDER BY created_at, id LIMIT ${RUNS_LOOKED_AT_MAX}`,
+);
+
+/**
+ * The next runs of a workflow behind `cursor` that ended before all that it keeps, each with about as many timers as its
+ * `weight`. Runs that live longer are passed over.
+ */
+export async function readPastRuns(database: Queryable, { id, days }: Keeper, cursor: RunCursor | undefined) {
+  const { createdAt, id: after } = cursor ?? { createdAt: 0, id: '00000000-0000-0000-0000-000000000000' };
+  const rows = await selectOldRuns(database, [id, days, createdAt, after]);
+  const last = rows.at(-1);
+  const next = rows.length < RUNS_LOOKED_AT_MAX || !last ? undefined : { createdAt: last.created_at, id: last.id };
+  return { runs: rows.filter((row) => row.is_past), next };
+}
+
+/** Timers that one statement removes. */
+export const TIMERS_REMOVED_MAX = 1_000;
+
+const selectOldTimers = nameStatement<{ id: string }>(
+  'read_old_timers',
+  `SELECT id FROM finished_timers WHERE tenant_id = $1 AND run_id IS NULL AND finished_at < ${pastRetention('$2::int')}
+   LIMIT ${TIMERS_REMOVED_MAX}`,
+);
+// No two rows of the history have one id, and an attempt ends before its timer does.
+const deleteTimers = nameStatement<{ id: string }>(
+  'remove_old_timers',
+  `DELETE FROM finished_timers WHERE id = ANY ($1::uuid[]) AND finished_at < ${pastRetention('$2::int')} RETURNING id`,
+);
+const deleteAttempts = nameStatement(
+  'remove_old_attempts',
+  `DELETE FROM attempts WHERE timer_id = ANY ($1::uuid[]) AND finished_at < ${pastRetention('$2::int')}`,
+);
+
+/** Removes finished timers without a run that are past a tenant's retention. Returns how many: fewer than TIMERS_REMOVED_MAX at the end. */
+export async function removePastTimers(client: Queryable, { id, days }: Keeper): Promise<number> {
+  const rows = await selectOldTimers(client, [id, days]);
+  if (rows.length === 0) return 0;
+  const ids = rows.map((row) => row.id);
+  const removed = await deleteTimers(client, [ids, days]);
+  await deleteAttempts(client, [ids, days]);
+  return removed.length;
+}
+
+/** Bulk operations that one transaction removes, each with BULK_FAILURES_MAX failures at most. */
+export const OPERATIONS_REMOVED_MAX = 5;
+
+const deleteOperations = nameStatement<{ id: string }>(
+  'remove_old_bulk_operations',
+  `WITH gone AS (
+     DELETE FROM bulk_operations WHERE id = ANY (ARRAY(
+       SELECT o.id FROM bulk_operations AS o LEFT JOIN tenants AS t ON t.id = o.tenant_id
+       WHERE o.finished_at < ${pastRetention('coalesce(t.retention_days, $1::int)')}
+       LIMIT ${OPERATIONS_REMOVED_MAX} FOR UPDATE OF o SKIP LOCKED
+     )) RETURNING id
+   ), portions AS (
+     DELETE FROM bulk_portions WHERE operation_id IN (SELECT id FROM gone)
+   ), failures AS (
+     DELETE FROM bulk_failures WHERE operation_id IN (SELECT id FROM gone)
+   )
+   SELECT id FROM gone`,
+);
+
+/** Removes bulk operations that ended before all that their tenants keep, with their failures. Returns how many. */
+export async function removePastOperations(database: Queryable, retentionDays: number): Promise<number> {
+  return (await deleteOperations(database, [retentionDays])).length;
+}
