@@ -134,6 +134,20 @@ export const BREAKAGES: readonly Breakage[] = [
     check: 'ledger',
   },
   {
+    name: 'review-of-the-living',
+    summary: 'the reviewer takes runs that move for stuck ones',
+    edits: [
+      { file: 'queries/run-review.ts', find: 'WHERE t.one IS NULL', replace: '' },
+      {
+        file: 'mend-runs.repository.ts',
+        find: "if (run?.status !== 'running' || (await hasLiveTimer(client, runId))) return undefined;",
+        replace: "if (run?.status !== 'running') return undefined;",
+      },
+    ],
+    case: 'review:all-the-time',
+    check: 'lost',
+  },
+  {
     name: 'patient-api',
     summary: 'the api waits for Postgres as long as it takes',
     edits: [

@@ -12,6 +12,7 @@ import { none } from './none.ts';
 import { pauses } from './pauses.ts';
 import { pullWorkers } from './pull-workers.ts';
 import { races } from './races.ts';
+import { reviews } from './reviews.ts';
 import { servers } from './servers.ts';
 
 /** The fault matrix. */
@@ -25,6 +26,7 @@ export const CASES: readonly ChaosCase[] = [
   ...network,
   ...clocks,
   ...races,
+  ...reviews,
   ...crowds,
   ...mappedRuns,
   ...pauses,
