@@ -97,9 +97,10 @@ export class ManagedService {
     return this.#running?.pid;
   }
 
-  /** What the next process is to be like. */
+  /** What the next process is to be like; a defect that was put in from the start stays. */
   tweak(tweaks: Tweaks | undefined): void {
-    this.#tweaks = tweaks;
+    const edits = this.#options.tweaks?.edits;
+    this.#tweaks = edits === undefined ? tweaks : { ...tweaks, edits };
   }
 
   /** Kills the process, if there is one; another will follow. */
