@@ -1,4 +1,14 @@
-import { DURATION_UNITS, LEAP_DAY_CHOICES, ON_PAST_CHOICES, WEEKDAYS, YEAR_MAX, YEAR_MIN } from '@punctual/domain';
+import {
+  DURATION_UNITS,
+  LEAP_DAY_CHOICES,
+  ON_PAST_CHOICES,
+  ON_TIMEOUT_CHOICES,
+  SIGNAL_NAME_LENGTH_MAX,
+  SIGNAL_NAME_PATTERN,
+  WEEKDAYS,
+  YEAR_MAX,
+  YEAR_MIN,
+} from '@punctual/domain';
 import { Type } from 'typebox';
 import { discriminatedUnion } from './discriminated-union.ts';
 import { CLOSED, Instant, TimeZone } from './primitives.ts';
@@ -49,6 +59,36 @@ export const UntilDelay = Type.Object(
 
 export const Delay = discriminatedUnion([DurationDelay, WeekdayDelay, DateDelay, UntilDelay], {
   description: 'How long to wait, counted from the anchor: when the timer or task begins to wait.',
+});
+
+export const SignalName = Type.String({
+  minLength: 1,
+  maxLength: SIGNAL_NAME_LENGTH_MAX,
+  pattern: SIGNAL_NAME_PATTERN.source,
+  description: 'Of the signals of one run.',
+});
+
+export const SignalDelay = Type.Object(
+  {
+    type: Type.Literal('signal'),
+    name: SignalName,
+    timeout: Type.Optional(Delay),
+    onTimeout: Type.Optional(
+      Type.Enum([...ON_TIMEOUT_CHOICES], {
+        description:
+          '`fail`, if not said otherwise: the task ends dead without being tried. `run`: it is tried all the same.',
+      }),
+    ),
+  },
+  {
+    ...CLOSED,
+    description: 'Until somebody sends the run this signal; without `timeout` for as long as the run lives.',
+  },
+);
+
+/** How a task of a workflow waits: by a rule, or for a signal. */
+export const TaskDelay = discriminatedUnion([DurationDelay, WeekdayDelay, DateDelay, UntilDelay, SignalDelay], {
+  description: 'How long the task waits, counted from when it begins to wait.',
 });
 
 export const DelayPreviewRequest = Type.Object(

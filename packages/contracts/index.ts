@@ -14,6 +14,9 @@ export {
   DelayPreviewAnswer,
   DelayPreviewRequest,
   DurationDelay,
+  SignalDelay,
+  SignalName,
+  TaskDelay,
   UntilDelay,
   WeekdayDelay,
 } from './delay.ts';
@@ -137,6 +140,7 @@ export {
   ScheduleRequest,
   TriggeredSchedule,
 } from './schedule.ts';
+export { SIGNAL_OUTCOMES, SignalAnswer, SignalParams, SignalRequest } from './signal.ts';
 export {
   Attempt,
   DeadLetter,

@@ -58,7 +58,12 @@ export const LeasedTask = Type.Object({
   runId: Type.Union([Id, Type.Null()]),
   taskKey: Type.Union([Type.String(), Type.Null()]),
   attempt: Type.Integer({ description: 'From 1. An attempt that was lost is offered again under its own number.' }),
-  payload: Type.Unknown({ description: "The timer's payload; null when it has none." }),
+  payload: Type.Unknown({
+    description: "The timer's payload, or that of the signal that it waited for; null when there is none.",
+  }),
+  timedOut: Type.Optional(
+    Type.Boolean({ description: 'Of a task that waited for a signal: it did not come in time.' }),
+  ),
   input: Type.Unknown({ description: "The run's input; null when it has none." }),
   inputs: Type.Record(Type.String(), Type.Unknown(), {
     description:

@@ -44,6 +44,7 @@ const progressFields = {
   status: Type.Enum([...RUN_TASK_STATUSES]),
   timerId: Type.Optional(Id),
   dueAt: Type.Optional(Instant),
+  waitsFor: Type.Optional(Type.String({ description: 'The signal that it waits for.' })),
   attempts: Type.Integer({ description: 'Attempts begun so far.' }),
   startedAt: Type.Optional(Type.String({ format: 'date-time', description: 'When its last attempt started.' })),
   finishedAt: Type.Optional(Instant),

@@ -73,6 +73,9 @@ export const Timer = Type.Object({
   createdAt: Instant,
   finishedAt: Type.Optional(Instant),
   nextAttemptAt: Type.Optional(Instant),
+  waitsFor: Type.Optional(
+    Type.String({ description: 'The signal that it waits for; `dueAt` is when its time-out passes.' }),
+  ),
   delay: Type.Optional(Delay),
   timeZone: Type.Optional(TimeZone),
   action: Type.Optional(Action),

@@ -1,7 +1,7 @@
 import { EXPRESSION_LENGTH_MAX, PARENTS_PER_TASK_MAX, TASKS_PER_WORKFLOW_MAX } from '@punctual/domain';
 import { type Static, Type } from 'typebox';
 import { Action, Concurrency, Retry } from './action.ts';
-import { Delay } from './delay.ts';
+import { TaskDelay } from './delay.ts';
 import { POINTER_LENGTH_MAX, RETENTION_DAYS_MAX } from './limits.ts';
 import { CLOSED, Id, Instant, Labels, Name, TimeoutMs, TimeZone } from './primitives.ts';
 
@@ -59,7 +59,7 @@ export const WorkflowTask = Type.Object(
     continueOnFailure: Type.Optional(
       Type.Boolean({ default: false, description: 'When it ends dead, the tasks behind it begin all the same.' }),
     ),
-    delay: Type.Optional(Delay),
+    delay: Type.Optional(TaskDelay),
     action: Action,
     retry: Type.Optional(Retry),
     timeoutMs: Type.Optional(TimeoutMs),

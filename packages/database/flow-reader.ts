@@ -66,6 +66,11 @@ function hasElement(timer: Pick<StartedTimer, 'path'>, { plan, task }: TaskFlow)
   return parsePath(timer.path).length === plan.scopes[plan.scopeOf[task]!]!.depth;
 }
 
+/** What an action may name of the signal that its task waited for. */
+function readSignal({ signal, waits_for: waitsFor }: StartedTimer): Pick<ExpressionValues, 'signal' | 'timedOut'> {
+  return { signal: signal === null ? null : JSON.parse(signal), timedOut: waitsFor !== null };
+}
+
 interface Wish {
   runId: string;
   taskKey: string;
@@ -118,7 +123,8 @@ export class FlowReader {
       : beginRunTree(version.tasks);
     const facts = new RunFacts(tree);
     facts.setInput(timer.input);
-    return this.#ask(timer, facts, () => facts.collectValues(task, parsePath(timer.path), needs));
+    const values = await this.#ask(timer, facts, () => facts.collectValues(task, parsePath(timer.path), needs));
+    return version.tasks[task]!.delay?.type === 'signal' ? { ...values, ...readSignal(timer) } : values;
   }
 
   // Reads what `answer` misses, until it has one.

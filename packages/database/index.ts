@@ -28,6 +28,7 @@ export {
   decideOutcome,
   giveUpLost,
   giveUpUnsent,
+  giveUpWaiting,
   hold,
   type Outcome,
   postpone,
@@ -104,7 +105,6 @@ export {
   createRequestedTimers,
   createSkippedTimers,
   createTimers,
-  type NewTimer,
   type RequestedTimer,
   TIMERS_PER_INSERT_MAX,
 } from './queries/create-timers.ts';
@@ -178,6 +178,7 @@ export {
   reletTimers,
   resumeLeases,
 } from './queries/lease-timers.ts';
+export type { NewTimer } from './queries/new-timer-columns.ts';
 export {
   acquirePartitionLeases,
   type HeldLease,
@@ -250,6 +251,13 @@ export {
   readRunReview,
   readStuckRunIds,
 } from './queries/run-review.ts';
+export {
+  deliverSignals,
+  SIGNAL_BYTES_PER_RUN_MAX,
+  SIGNALS_PER_RUN_MAX,
+  type SignalledTimer,
+  storeSignal,
+} from './queries/run-signals.ts';
 export {
   armSchedule,
   createSchedule,

@@ -23,6 +23,8 @@ const timer: StartedTimer = {
   timeout_ms: null,
   input: null,
   run_status: null,
+  waits_for: null,
+  signal: null,
 };
 const decide = (fields: Partial<AttemptResult>, attempt = 1) =>
   decideOutcome({ ...timer, attempt }, { outcome: 'succeeded', durationMs: 7, ...fields }, RETRY_DEFAULT, () => 0.5);

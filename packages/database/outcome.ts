@@ -1,7 +1,8 @@
-import { computeBackoffMs, type RetryPolicy } from '@punctual/domain';
+import { computeBackoffMs, type RetryPolicy, readOnTimeout } from '@punctual/domain';
 import type { AttemptOutcome, FinishedAttempt, RescheduledAttempt } from './queries/finish-timers.ts';
 import type { GateKey } from './queries/gates.ts';
 import type { StartedTimer } from './queries/start-timers.ts';
+import type { WorkflowVersion } from './workflow-versions.ts';
 
 /** What an outcome has to know of the timer that was started. */
 export type Started = Pick<StartedTimer, 'id' | 'version' | 'attempt' | 'wake_at' | 'started_at' | 'run_id'>;
@@ -66,7 +67,11 @@ export function postpone(timer: Started, waitMs: number): Outcome {
 }
 
 /** A timer whose request can not be made, now or later: it becomes a dead letter without being sent. */
-export function giveUpUnsent(timer: StartedTimer, error: string): Outcome {
+export function giveUpUnsent(
+  timer: StartedTimer,
+  error: string,
+  outcome: 'permanent' | 'timedOut' = 'permanent',
+): Outcome {
   return {
     kind: 'finished',
     runId: timer.run_id,
@@ -74,7 +79,7 @@ export function giveUpUnsent(timer: StartedTimer, error: string): Outcome {
       id: timer.id,
       version: timer.version,
       state: 'dead',
-      outcome: 'permanent',
+      outcome,
       startedAt: timer.started_at,
       latenessMs: timer.started_at - timer.wake_at,
       durationMs: 0,
@@ -83,6 +88,14 @@ export function giveUpUnsent(timer: StartedTimer, error: string): Outcome {
       responseBody: null,
     },
   };
+}
+
+/** The end of a started timer whose signal did not come in time, where its task is not to be tried then; undefined for all others. */
+export function giveUpWaiting(timer: StartedTimer, version: WorkflowVersion): Outcome | undefined {
+  if (timer.waits_for === null) return undefined;
+  const delay = version.tasks.find(({ key }) => key === timer.task_key)?.delay;
+  if (readOnTimeout(delay) !== 'fail') return undefined;
+  return giveUpUnsent(timer, `the signal "${timer.waits_for}" did not come in time`, 'timedOut');
 }
 
 /** A timer that was started and not sent, because one of these gates may hold it back: the database knows what becomes of it. */

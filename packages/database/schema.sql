@@ -146,6 +146,8 @@ CREATE TABLE dead_letters (
   response_body text,
   path text,
   concurrency json,
+  waits_for text,
+  signal integer,
   CONSTRAINT dead_letters_pkey PRIMARY KEY (id)
 );
 CREATE INDEX dead_letters_list ON public.dead_letters USING btree (tenant_id, due_at, id);
@@ -197,7 +199,9 @@ CREATE TABLE finished_timers (
   error text,
   response_body text,
   path text,
-  concurrency json
+  concurrency json,
+  waits_for text,
+  signal integer
 ) PARTITION BY RANGE (finished_at);
 CREATE INDEX finished_timers_id ON ONLY public.finished_timers USING btree (id);
 CREATE INDEX finished_timers_list ON ONLY public.finished_timers USING btree (tenant_id, due_at, id);
@@ -331,6 +335,20 @@ CREATE TABLE run_review (
   CONSTRAINT run_review_only_row_check CHECK (only_row),
   CONSTRAINT run_review_pkey PRIMARY KEY (only_row)
 ) WITH (fillfactor=50);
+
+CREATE TABLE run_signals (
+  run_id uuid NOT NULL,
+  number integer NOT NULL,
+  tenant_id uuid NOT NULL,
+  name text NOT NULL,
+  payload json NOT NULL,
+  created_at timestamp(3) with time zone NOT NULL DEFAULT clock_timestamp(),
+  delivered_at timestamp(3) with time zone,
+  CONSTRAINT run_signals_pkey PRIMARY KEY (run_id, number)
+);
+ALTER TABLE run_signals ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON run_signals FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
 CREATE TABLE runs (
   id uuid NOT NULL,
@@ -485,6 +503,8 @@ CREATE TABLE timers (
   lease_began_at timestamp(3) with time zone,
   concurrency json,
   lane text,
+  waits_for text,
+  signal integer,
   CONSTRAINT timers_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_insert_scale_factor=0.2, autovacuum_analyze_scale_factor=0.05, autovacuum_vacuum_cost_delay=0, fillfactor=70);
 CREATE INDEX timers_labels ON public.timers USING gin (labels jsonb_path_ops) WHERE (labels IS NOT NULL);
@@ -578,7 +598,9 @@ CREATE VIEW own_timers AS  SELECT id,
     lease_holder,
     lease_began_at,
     concurrency,
-    lane
+    lane,
+    waits_for,
+    signal
    FROM timers
   WHERE (tenant_id = (current_setting('punctual.tenant_id'::text))::uuid);
 
@@ -599,6 +621,7 @@ GRANT INSERT, SELECT ON ledger_entries TO punctual_tenant;
 GRANT SELECT ON ledger_totals TO punctual_tenant;
 GRANT SELECT ON own_audit_log TO punctual_tenant;
 GRANT SELECT ON own_timers TO punctual_tenant;
+GRANT DELETE, INSERT, SELECT, UPDATE ON run_signals TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT, UPDATE ON runs TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT, UPDATE ON schedules TO punctual_tenant;
 GRANT DELETE, INSERT (id, tenant_id, key_id, ciphertext, created_at), SELECT (id, tenant_id, created_at, expires_at), UPDATE (expires_at) ON signing_secrets TO punctual_tenant;

@@ -77,7 +77,8 @@ export interface RunRow {
   paused_at: number | null;
 }
 
-interface TimerColumns {
+/** What timers have, live or ended. */
+export interface TimerColumns {
   id: string;
   tenant_id: string;
   run_id: string | null;
@@ -100,6 +101,9 @@ interface TimerColumns {
   path: string | null;
   /** JSON text: its key and rule. */
   concurrency: string | null;
+  /** The signal that it waits for, or waited for in vain; the number of the one that it got. */
+  waits_for: string | null;
+  signal: number | null;
 }
 
 export interface TimerRow extends TimerColumns {
@@ -150,6 +154,16 @@ export interface TaskOutputRow {
   path: string;
   output: string;
   created_at: number;
+}
+
+export interface RunSignalRow {
+  run_id: string;
+  number: number;
+  tenant_id: string;
+  name: string;
+  payload: string;
+  created_at: number;
+  delivered_at: number | null;
 }
 
 export interface ExternalIdRow {
@@ -323,6 +337,7 @@ export interface Tables {
   dead_letters: FinishedTimerRow;
   attempts: AttemptRow;
   task_outputs: TaskOutputRow;
+  run_signals: RunSignalRow;
   external_ids: ExternalIdRow;
   idempotency_keys: IdempotencyKeyRow;
   audit_log: AuditLogRow;

@@ -1,11 +1,11 @@
-import type { Action, Concurrency, DelayRule, FlowTask, PartialRetryPolicy } from '@punctual/domain';
+import type { Action, Concurrency, FlowTask, PartialRetryPolicy, TaskDelay } from '@punctual/domain';
 import type { Queryable } from './connect.ts';
 import { nameStatement } from './statement.ts';
 
 /** A task as its workflow version stores it. */
 export interface StoredTask extends FlowTask {
   after?: string[];
-  delay?: DelayRule;
+  delay?: TaskDelay;
   action: Action;
   retry?: PartialRetryPolicy;
   timeoutMs?: number;

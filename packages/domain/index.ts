@@ -15,6 +15,18 @@ export {
 export { type Anchor, checkWait, computeDueAt, type DueTime } from './delay/due-time.ts';
 export { parseInstant } from './delay/instant.ts';
 export { type DelayPreview, previewDelay } from './delay/preview-delay.ts';
+export {
+  computeWait,
+  ON_TIMEOUT_CHOICES,
+  type OnTimeout,
+  readOnTimeout,
+  SIGNAL_NAME_LENGTH_MAX,
+  SIGNAL_NAME_PATTERN,
+  type SignalDelay,
+  type TaskDelay,
+  validateSignalDelay,
+  type Wait,
+} from './delay/signal-delay.ts';
 export { canonicalTimeZone, isKnownTimeZone } from './delay/time-zone.ts';
 export { FAULTS_MAX, validateDelay } from './delay/validate-delay.ts';
 export {
@@ -165,6 +177,7 @@ export {
   findOpening,
   formatPath,
   getTaskState,
+  mayBegin,
   OUTPUTS_PER_RUN_MAX,
   parsePath,
   type RunTree,

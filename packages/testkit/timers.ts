@@ -27,6 +27,7 @@ export function makeTimer(fields: Partial<NewTimer> = {}): NewTimer {
     timeoutMs: null,
     externalId: null,
     labels: null,
+    waitsFor: null,
     ...fields,
   };
 }

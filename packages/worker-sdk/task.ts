@@ -15,6 +15,8 @@ export interface Task<Payload = unknown, Input = unknown> {
   /** Of a task that runs once per element: the element, and its place among the others. */
   item?: unknown;
   index?: number;
+  /** Of a task that waited for a signal, whose payload is `payload`: it did not come in time. */
+  timedOut?: boolean;
   /** Aborted when the lease was lost: somebody else may be doing the task already. */
   signal: AbortSignal;
 }
@@ -45,4 +47,5 @@ export interface LeasedTask {
   inputs: Readonly<Record<string, unknown>>;
   item?: unknown;
   index?: number;
+  timedOut?: boolean;
 }

@@ -13,6 +13,9 @@ export interface ApiMetrics {
   /** `limit`: `rate` or `live_timers`. */
   requestsLimited: Counter<'limit'>;
   gatesHeededSeconds: Histogram;
+  /** `outcome`: `delivered`, `kept` or `too_late`. */
+  signals: Counter<'outcome'>;
+  signalsTimedOut: Counter;
   tasksLeased: Counter;
   /** `status`: as the task is shown then. */
   tasksEnded: Counter<'status'>;
@@ -87,6 +90,17 @@ export function createApiMetrics(registry: Registry, parts: MeasuredParts): ApiM
       name: 'api_gate_heeded_seconds',
       help: 'From the commit of a pause, or of a cancel of a whole workflow, until every worker heeds it.',
       buckets: LATENCY_BUCKETS_SECONDS,
+      registers,
+    }),
+    signals: new Counter({
+      name: 'api_signals_total',
+      help: 'Signals sent to runs, by what became of them: delivered, kept or too_late.',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    signalsTimedOut: new Counter({
+      name: 'api_signals_timed_out_total',
+      help: 'Tasks for pull workers that ended because their signal did not come in time.',
       registers,
     }),
     requestsLimited: new Counter({

@@ -23,6 +23,8 @@ const timer = {
   timeout_ms: null,
   input: null,
   run_status: 'running' as const,
+  waits_for: null,
+  signal: null,
 };
 
 type Perform = (request: AttemptRequest) => Promise<{ outcome: string; contact: string; [name: string]: unknown }>;

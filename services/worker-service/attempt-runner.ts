@@ -5,6 +5,7 @@ import {
   FlowReader,
   giveUpLost,
   giveUpUnsent,
+  giveUpWaiting,
   hold,
   type Outcome,
   postpone,
@@ -119,6 +120,7 @@ export class AttemptRunner {
       // Only a task of a run may have to wait for its workflow.
       let prepared = timer.workflow_id === null ? this.#preparer.prepare(timer, undefined) : await this.#prepare(timer);
       const { flow } = prepared;
+      if (timer.waits_for !== null && (await this.#endWaiting(timer, prepared))) return;
       let values: ExpressionValues | undefined;
       if (flow) {
         const version = await workflowVersions.read(database.hot, timer.workflow_id!, timer.workflow_version!);
@@ -158,6 +160,22 @@ export class AttemptRunner {
     }
   }
 
+  /** Of a timer whose signal did not come in time. True: it is not to be tried, and its outcome is known. */
+  async #endWaiting(timer: StartedTimer, prepared: PreparedTimer): Promise<boolean> {
+    const { database, workflowVersions, onOutcome, metrics } = this.#options;
+    const version = await workflowVersions.read(database.hot, timer.workflow_id!, timer.workflow_version!);
+    const end = giveUpWaiting(timer, version);
+    if (!end) return false;
+    const subject = describeSubject(timer, prepared.action);
+    // What is paused does not time out.
+    if (timer.run_status === 'paused' || !(await this.#mayBegin(subject, timer))) this.#hold(timer, subject);
+    else {
+      metrics.signalsTimedOut.inc();
+      onOutcome(end);
+    }
+    return true;
+  }
+
   async #prepare(timer: StartedTimer): Promise<PreparedTimer> {
     const { database, workflowVersions } = this.#options;
     const version = await workflowVersions.read(database.hot, timer.workflow_id!, timer.workflow_version!);
@@ -183,7 +201,8 @@ export class AttemptRunner {
         return this.#performHttp(timer, action, attempt);
       case 'noop':
         this.#observeLateness(timer, startedAt);
-        return performNoop(action.durationMs, prepared.timeoutMs, action.output);
+        // Without an output of its own it passes on the signal that it waited for.
+        return performNoop(action.durationMs, prepared.timeoutMs, action.output ?? timer.signal ?? undefined);
       case 'system':
         return this.#performSystem(timer, action);
       case 'pull':

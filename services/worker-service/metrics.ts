@@ -16,6 +16,7 @@ export interface WorkerMetrics {
   timersHeldByCircuit: Counter;
   timersHeld: Counter;
   laneWaits: Counter;
+  signalsTimedOut: Counter;
   gates: Gauge;
   bulkSeconds: Histogram;
   bulkTargets: Counter<'outcome'>;
@@ -68,6 +69,11 @@ export function createWorkerMetrics(registry: Registry): WorkerMetrics {
       name: 'worker_outcome_timers',
       help: 'Outcomes in one write.',
       buckets: COUNT_BUCKETS,
+      registers,
+    }),
+    signalsTimedOut: new Counter({
+      name: 'worker_signals_timed_out_total',
+      help: 'Tasks that ended because their signal did not come in time.',
       registers,
     }),
     hintsDropped: new Counter({

@@ -25,6 +25,8 @@ const makeStarted = (fields: Partial<StartedTimer>): StartedTimer => ({
   timeout_ms: null,
   input: null,
   run_status: null,
+  waits_for: null,
+  signal: null,
   ...fields,
 });
 

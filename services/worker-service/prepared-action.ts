@@ -134,7 +134,9 @@ export class ActionPreparer {
       const action = openAction(task.action, tenantId, this.#keyring);
       const plan = planRun(version.tasks);
       const hasItem = plan.scopeOf[plan.indexByKey.get(task.key)!] !== 0;
-      const template = task.hasTemplates ? compileAction(action, hasItem).template : undefined;
+      const template = task.hasTemplates
+        ? compileAction(action, hasItem, task.delay?.type === 'signal').template
+        : undefined;
       prepared = { action: this.#prepareAction(action), template };
       this.#taskActions.set(task, prepared);
     }
@@ -172,16 +174,19 @@ function measure(name: string, prepared: PreparedAction): number {
 }
 
 /**
- * The body of a request whose action has none: what the timer is, as JSON. `payload` and `input` stand as they were stored.
+ * The body of a request whose action has none: what the timer is, as JSON. `payload` and `input` stand as they were stored; the
+ * payload of a task that waited for a signal is that of the signal, unless the timer was given another.
  * `values`: what the flow of its run gives it.
  */
 export function describeTimer(timer: StartedTimer, values?: ExpressionValues): string {
-  const { id, attempt, payload, input } = timer;
+  const { id, attempt, signal, input } = timer;
+  const payload = timer.payload ?? signal;
+  const isLate = timer.waits_for === null ? '' : ',"timedOut":true';
   const runId = timer.run_id === null ? 'null' : `"${timer.run_id}"`;
   const workflowId = timer.workflow_id === null ? 'null' : `"${timer.workflow_id}"`;
   const taskKey = timer.task_key === null ? 'null' : JSON.stringify(timer.task_key);
   const dueAt = new Date(timer.due_at).toISOString();
-  return `{"timerId":"${id}","runId":${runId},"workflowId":${workflowId},"taskKey":${taskKey},"attempt":${attempt},"dueAt":"${dueAt}","payload":${payload ?? 'null'},"input":${input ?? 'null'}${describeValues(values)}}`;
+  return `{"timerId":"${id}","runId":${runId},"workflowId":${workflowId},"taskKey":${taskKey},"attempt":${attempt},"dueAt":"${dueAt}","payload":${payload ?? 'null'},"input":${input ?? 'null'}${isLate}${describeValues(values)}}`;
 }
 
 function describeValues(values: ExpressionValues | undefined): string {

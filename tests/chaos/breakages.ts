@@ -236,4 +236,17 @@ export const BREAKAGES: readonly Breakage[] = [
     case: 'pull:kills',
     check: 'lost',
   },
+  {
+    name: 'kept-signals-forgotten',
+    summary: 'a task that begins to wait does not look for signals that came before',
+    edits: [
+      {
+        file: 'run-progress.repository.ts',
+        find: 'await deliverSignals(client, listWishes([...timers, ...parked]));',
+        replace: '',
+      },
+    ],
+    case: 'none',
+    check: 'lost',
+  },
 ];

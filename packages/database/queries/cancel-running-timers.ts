@@ -1,6 +1,7 @@
 import type { Queryable } from '../connect.ts';
 import { nameStatement } from '../statement.ts';
 import type { CancelledTimer } from './cancel-timers.ts';
+import { CARRIED_COLUMNS, CARRIED_OF_TIMER } from './carried-columns.ts';
 import { type AttemptRecord, OUTCOMES_PER_STATEMENT_MAX } from './finish-timers.ts';
 
 /** A started timer that its outcome would send back to wait, while nobody wants it any more. */
@@ -12,12 +13,11 @@ export interface AbandonedAttempt {
   record: AttemptRecord | null;
 }
 
-const KEPT = `id, tenant_id, run_id, workflow_id, due_at, created_at, version, workflow_version, timeout_ms, partition, attempt,
-       task_key, time_zone, delay, action, payload, retry, external_id, labels, path, concurrency`;
+const KEPT = `${CARRIED_COLUMNS}, version, attempt`;
 const RECORD = 'started_at, lateness_ms, duration_ms, outcome, http_status, error, response_body';
 
 // Locks the timers in the order given (sorted by id); the caller holds the locks of their runs already. Only the
-// holder of the version that the start raised can match.
+// holder of the version that the start raised can match. An attempt that was never sent does not count.
 const cancelRows = nameStatement<CancelledTimer>(
   'cancel_running_timers',
   `WITH outcomes AS (
@@ -27,14 +27,8 @@ const cancelRows = nameStatement<CancelledTimer>(
    ), gone AS (
      DELETE FROM timers AS t USING outcomes AS o
      WHERE t.id = o.id AND t.version = o.version AND t.state = 'running'
-     RETURNING ${KEPT.split(',')
-       .map((column) => `t.${column.trim()}`)
-       .join(', ')
-       // An attempt that was never sent does not count.
-       .replace(
-         't.attempt,',
-         't.attempt - (o.outcome IS NULL)::int AS attempt,',
-       )}, to_timestamp(o.started / 1000) AS started_at, o.late_ms AS lateness_ms, o.took_ms AS duration_ms, o.outcome,
+     RETURNING ${CARRIED_OF_TIMER}, t.version, t.attempt - (o.outcome IS NULL)::int AS attempt,
+       to_timestamp(o.started / 1000) AS started_at, o.late_ms AS lateness_ms, o.took_ms AS duration_ms, o.outcome,
        o.status AS http_status, o.message AS error, o.response AS response_body
    ), history AS (
      INSERT INTO finished_timers (${KEPT}, ${RECORD}, state, finished_at)

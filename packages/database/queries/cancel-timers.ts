@@ -1,5 +1,6 @@
 import type { Queryable } from '../connect.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
+import { CARRIED_COLUMNS, CARRIED_OF_TIMER } from './carried-columns.ts';
 import { type ChangeOrigin, enterChanged, ORIGIN_PARAMETERS, originInput, toOriginColumns } from './record-changes.ts';
 import { ENDED_COLUMNS, omitLarge, shareAnswerBytes, type TimerRecord } from './timer-record.ts';
 
@@ -11,8 +12,7 @@ export interface CancelledTimer {
   path: string | null;
 }
 
-const COLUMNS = `id, tenant_id, run_id, workflow_id, due_at, created_at, version, workflow_version, timeout_ms, partition, attempt,
-       task_key, time_zone, delay, action, payload, retry, external_id, labels, path, concurrency`;
+const COLUMNS = `${CARRIED_COLUMNS}, version, attempt`;
 
 // Locks the timers in the order of their ids, whatever the plan: `wanted` sorts before it locks. A row that runs is not
 // touched: its attempt has started and the cancel comes too late. Run timers: the caller holds the locks of their runs
@@ -26,14 +26,12 @@ const writeCancel = (condition: string, shown: string) => `WITH wanted AS MATERI
      ORDER BY t.id FOR UPDATE OF t
    ), gone AS (
      DELETE FROM timers AS t USING wanted AS w WHERE t.id = w.id
-     RETURNING ${COLUMNS.split(',')
-       .map((c) => `t.${c.trim()}`)
-       .join(', ')}, w.entry, w.request_id
+     RETURNING ${CARRIED_OF_TIMER}, t.version, t.attempt, w.entry, w.request_id
    ), audit AS (
      ${enterChanged('gone', 3)}
    ), history AS (
      INSERT INTO finished_timers (${COLUMNS}, state, finished_at)
-     SELECT ${COLUMNS.replace('version,', 'version + 1,')}, 'cancelled', clock_timestamp() FROM gone
+     SELECT ${CARRIED_COLUMNS}, version + 1, attempt, 'cancelled', clock_timestamp() FROM gone
      RETURNING *
    ), ledger AS (
      INSERT INTO ledger_entries (tenant_id, partition, cancelled)

@@ -1,6 +1,7 @@
 import type { Queryable, Transaction } from '../connect.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
 import { type ChangeOrigin, recordChanges } from './record-changes.ts';
+import { shiftDue } from './shift-due.ts';
 
 // What bulk operations do to many timers at once. All of these lock the timers in the order of the ids they are given (callers
 // sort them), as a start does; only those that wait match, so an attempt that started first wins. Each returns the ids of
@@ -57,8 +58,8 @@ export async function rescheduleTimers(
 
 const shiftRows = nameStatement<{ id: string }>(
   'shift_timers',
-  `UPDATE timers AS t SET version = t.version + 1, due_at = t.due_at + $3::float8 * interval '1 millisecond', delay = NULL,
-     wake_at = CASE t.state WHEN 'scheduled' THEN greatest(t.due_at + $3::float8 * interval '1 millisecond', clock_timestamp()) ELSE t.wake_at END
+  `UPDATE timers AS t SET version = t.version + 1, due_at = ${shiftDue("$3::float8 * interval '1 millisecond'")}, delay = NULL,
+     wake_at = CASE t.state WHEN 'scheduled' THEN greatest(${shiftDue("$3::float8 * interval '1 millisecond'")}, clock_timestamp()) ELSE t.wake_at END
    FROM unnest($2::uuid[]) AS c(id) WHERE t.id = c.id AND ${WAITING}
    RETURNING t.id`,
 );
@@ -74,7 +75,9 @@ export async function shiftTimers(
 }
 
 // By the length of the pause, or of the part of it that the timer has waited through.
-const SHIFTED = `t.due_at + greatest(to_timestamp($4::float8 / 1000) - greatest(to_timestamp($3::float8 / 1000), t.created_at), '0')`;
+const SHIFTED = shiftDue(
+  `greatest(to_timestamp($4::float8 / 1000) - greatest(to_timestamp($3::float8 / 1000), t.created_at), '0')`,
+);
 const shiftByPauseRows = nameStatement<{ id: string }>(
   'shift_timers_by_pause',
   `UPDATE timers AS t SET version = t.version + 1, due_at = ${SHIFTED},

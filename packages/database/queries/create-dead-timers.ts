@@ -1,6 +1,7 @@
 import type { Queryable } from '../connect.ts';
 import { nameStatement } from '../statement.ts';
-import { INPUT_OF_NEW_TIMERS, type NewTimer, PARAMETER_AFTER_COLUMNS, toColumns } from './create-timers.ts';
+import { INPUT_OF_NEW_TIMERS } from './create-timers.ts';
+import { ENDED_NAMES, ENDED_VALUES, type NewTimer, PARAMETER_AFTER_COLUMNS, toColumns } from './new-timer-columns.ts';
 
 /** A task that ends dead before it could be tried. */
 export interface DeadTimer extends NewTimer {
@@ -14,12 +15,9 @@ const insertDead = nameStatement(
      SELECT i.*, e.error FROM ${INPUT_OF_NEW_TIMERS}
        JOIN unnest($1::uuid[], $${PARAMETER_AFTER_COLUMNS}::text[]) AS e(timer_id, error) ON e.timer_id = i.id
    ), stored AS (
-     INSERT INTO dead_letters (id, tenant_id, partition, due_at, created_at, finished_at, started_at, lateness_ms, duration_ms,
-       version, attempt, state, outcome, error, run_id, workflow_id, workflow_version, task_key, time_zone, delay, action,
-       payload, retry, timeout_ms, external_id, labels, path, concurrency)
-     SELECT id, tenant_id, partition, to_timestamp(due_at / 1000), to_timestamp(created_at / 1000), clock_timestamp(),
-       clock_timestamp(), 0, 0, 1, 1, 'dead', 'permanent', error, run_id, workflow_id, workflow_version, task_key, time_zone,
-       delay::json, action::json, payload::json, retry::json, timeout_ms, external_id, labels::jsonb, path, concurrency::json
+     INSERT INTO dead_letters (${ENDED_NAMES}, finished_at, started_at, lateness_ms, duration_ms, version, attempt, state,
+       outcome, error)
+     SELECT ${ENDED_VALUES}, clock_timestamp(), clock_timestamp(), 0, 0, 1, 1, 'dead', 'permanent', error
      FROM input
    )
    INSERT INTO ledger_entries (tenant_id, partition, created, dead)

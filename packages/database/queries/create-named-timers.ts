@@ -3,12 +3,11 @@ import { nameStatement } from '../statement.ts';
 import {
   bookCreated,
   INPUT_OF_REQUESTED_TIMERS,
-  PARAMETER_AFTER_COLUMNS,
   type RequestedTimer,
   storeTimers,
   TIMERS_PER_INSERT_MAX,
-  toColumns,
 } from './create-timers.ts';
+import { PARAMETER_AFTER_COLUMNS, toColumns } from './new-timer-columns.ts';
 import { enterChanged, toOriginColumns } from './record-changes.ts';
 
 // External ids are taken in their own order, so that two statements wait for each other in one direction only. A

@@ -1,13 +1,8 @@
 import type { Queryable } from '../connect.ts';
 import { nameStatement } from '../statement.ts';
-import {
-  INPUT_OF_NEW_TIMERS,
-  type NewTimer,
-  PARAMETER_AFTER_COLUMNS,
-  TIMERS_PER_INSERT_MAX,
-  toColumns,
-} from './create-timers.ts';
+import { INPUT_OF_NEW_TIMERS, TIMERS_PER_INSERT_MAX } from './create-timers.ts';
 import { LIMITED_TENANTS } from './lane-limits.ts';
+import { type NewTimer, PARAMETER_AFTER_COLUMNS, STORED_NAMES, STORED_VALUES, toColumns } from './new-timer-columns.ts';
 import { STARTED_TIMER, type StartedTimer } from './start-timers.ts';
 
 /** The version of a new timer that is stored as started: created as 1, and started. */
@@ -20,11 +15,8 @@ const insertStarted = nameStatement<StartedTimer>(
   `WITH input AS MATERIALIZED (
      SELECT *, to_timestamp(due_at / 1000) <= clock_timestamp() AND tenant_id <> ALL (${LIMITED_TENANTS}) AS is_due FROM ${INPUT_OF_NEW_TIMERS}
    ), t AS (
-     INSERT INTO timers (id, tenant_id, partition, due_at, wake_at, created_at, run_id, workflow_id, workflow_version,
-       task_key, time_zone, delay, action, payload, retry, timeout_ms, external_id, labels, path, state, version, attempt, lease_ends_at)
-     SELECT id, tenant_id, partition, to_timestamp(due_at / 1000), greatest(to_timestamp(due_at / 1000), date_trunc('milliseconds', clock_timestamp())),
-       to_timestamp(created_at / 1000), run_id, workflow_id, workflow_version, task_key, time_zone, delay::json,
-       action::json, payload::json, retry::json, timeout_ms, external_id, labels::jsonb, path,
+     INSERT INTO timers (${STORED_NAMES}, wake_at, state, version, attempt, lease_ends_at)
+     SELECT ${STORED_VALUES}, greatest(to_timestamp(due_at / 1000), date_trunc('milliseconds', clock_timestamp())),
        CASE WHEN is_due THEN 'running'::timer_state ELSE 'scheduled' END, CASE WHEN is_due THEN ${VERSION_STARTED_AT_ONCE} ELSE 1 END, is_due::int,
        CASE WHEN is_due THEN clock_timestamp() + (coalesce(timeout_ms, $${PARAMETER_AFTER_COLUMNS}::int) + $${PARAMETER_AFTER_COLUMNS + 1}::int) * interval '1 millisecond' END
      FROM input

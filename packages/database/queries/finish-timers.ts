@@ -1,5 +1,6 @@
 import type { Queryable } from '../connect.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
+import { CARRIED_COLUMNS, CARRIED_OF_TIMER } from './carried-columns.ts';
 
 export type AttemptOutcome = 'succeeded' | 'retryable' | 'permanent' | 'timedOut' | 'blocked' | 'lost';
 
@@ -31,9 +32,8 @@ export interface RescheduledAttempt extends AttemptRecord {
 /** Outcomes that one statement may carry. */
 export const OUTCOMES_PER_STATEMENT_MAX = 1000;
 
-const FINISHED_COLUMNS = `id, tenant_id, run_id, workflow_id, due_at, created_at, finished_at, started_at, lateness_ms, version,
-       workflow_version, timeout_ms, duration_ms, state, outcome, partition, attempt, http_status, task_key, time_zone, delay,
-       action, payload, retry, external_id, labels, path, concurrency, error, response_body`;
+const FINISHED_COLUMNS = `${CARRIED_COLUMNS}, version, attempt, finished_at, started_at, lateness_ms, duration_ms, state, outcome,
+       http_status, error, response_body`;
 
 // Locks the timers in the order given (sorted by id). Only the holder of the version that the start raised can
 // match, so an outcome of a lapsed lease changes nothing. The row leaves `timers` and enters the history, or the
@@ -53,10 +53,9 @@ const finishRows = nameStatement<{
    ), gone AS (
      DELETE FROM timers AS t USING outcomes AS o
      WHERE t.id = o.id AND t.version = o.version AND t.state = 'running'
-     RETURNING t.id, t.tenant_id, t.run_id, t.workflow_id, t.due_at, t.created_at, clock_timestamp()::timestamptz(3) AS finished_at,
-       to_timestamp(o.started / 1000) AS started_at, o.late_ms AS lateness_ms, t.version, t.workflow_version, t.timeout_ms,
-       o.took_ms AS duration_ms, o.new_state AS state, o.outcome, t.partition, t.attempt, o.status AS http_status, t.task_key,
-       t.time_zone, t.delay, t.action, t.payload, t.retry, t.external_id, t.labels, t.path, t.concurrency, o.message AS error, o.response AS response_body
+     RETURNING ${CARRIED_OF_TIMER}, t.version, t.attempt, clock_timestamp()::timestamptz(3) AS finished_at,
+       to_timestamp(o.started / 1000) AS started_at, o.late_ms AS lateness_ms, o.took_ms AS duration_ms, o.new_state AS state,
+       o.outcome, o.status AS http_status, o.message AS error, o.response AS response_body
    ), history AS (
      INSERT INTO finished_timers (${FINISHED_COLUMNS}) SELECT ${FINISHED_COLUMNS} FROM gone WHERE state <> 'dead'
    ), letters AS (

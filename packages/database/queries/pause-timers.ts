@@ -1,14 +1,9 @@
 import type { Queryable } from '../connect.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
-import {
-  bookCreated,
-  INPUT_OF_NEW_TIMERS,
-  type NewTimer,
-  PARAMETER_AFTER_COLUMNS,
-  TIMERS_PER_INSERT_MAX,
-  toColumns,
-} from './create-timers.ts';
+import { bookCreated, INPUT_OF_NEW_TIMERS, TIMERS_PER_INSERT_MAX } from './create-timers.ts';
+import { type NewTimer, PARAMETER_AFTER_COLUMNS, STORED_NAMES, STORED_VALUES, toColumns } from './new-timer-columns.ts';
 import { type ChangeOrigin, enterChanged, originInput, toOriginColumns } from './record-changes.ts';
+import { shiftDue } from './shift-due.ts';
 import { LIVE_COLUMNS, type TimerRecord } from './timer-record.ts';
 
 /** Timers that one pause, resume or release may name. */
@@ -65,7 +60,7 @@ const writeResume = (condition: string, shown: string) => `WITH wanted AS MATERI
      WHERE t.tenant_id IS NOT DISTINCT FROM $1::uuid AND t.state = 'paused' AND ${condition}
      ORDER BY t.id FOR UPDATE OF t
    ), shifted AS (
-     SELECT *, CASE WHEN $11::boolean THEN due_at + greatest(clock_timestamp() - greatest(paused_at, created_at), '0') ELSE due_at END AS new_due_at
+     SELECT *, CASE WHEN $11::boolean THEN ${shiftDue("greatest(clock_timestamp() - greatest(paused_at, created_at), '0')", 'due_at')} ELSE due_at END AS new_due_at
      FROM wanted
    ), placed AS (
      SELECT *, row_number() OVER (ORDER BY new_due_at, id) - 1 AS place FROM shifted
@@ -166,12 +161,8 @@ const insertParked = nameStatement(
   `WITH input AS (
      SELECT * FROM ${INPUT_OF_NEW_TIMERS}
    ), stored AS (
-     INSERT INTO timers (id, tenant_id, partition, due_at, wake_at, created_at, run_id, workflow_id, workflow_version, task_key,
-       time_zone, delay, action, payload, retry, timeout_ms, external_id, labels, path, pull_queue, concurrency, lane, state,
-       parked_for, paused_at)
-     SELECT id, tenant_id, partition, to_timestamp(due_at / 1000), 'infinity', to_timestamp(created_at / 1000), run_id, workflow_id,
-       workflow_version, task_key, time_zone, delay::json, action::json, payload::json, retry::json, timeout_ms, external_id,
-       labels::jsonb, path, pull_queue, concurrency::json, concurrency::json ->> 'key', 'paused', $${PARAMETER_AFTER_COLUMNS}, clock_timestamp()
+     INSERT INTO timers (${STORED_NAMES}, wake_at, state, parked_for, paused_at)
+     SELECT ${STORED_VALUES}, 'infinity', 'paused', $${PARAMETER_AFTER_COLUMNS}, clock_timestamp()
      FROM input
    )
    ${bookCreated('input')}`,

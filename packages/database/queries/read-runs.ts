@@ -9,6 +9,8 @@ export interface RunTimer {
   path: string | null;
   state: 'scheduled' | 'running' | 'paused' | 'succeeded' | 'dead' | 'cancelled' | 'skipped';
   dueAt: number;
+  /** The signal that a live one waits for. */
+  waitsFor: string | null;
   attempt: number;
   startedAt: number | null;
   finishedAt: number | null;
@@ -32,10 +34,11 @@ export const INSTANCES_OF_RUN_READ_MAX = 1_000;
 const RUNS_PER_READ_MAX = 1000;
 
 const epochMs = (column: string) => `(date_part('epoch', ${column}) * 1000)::bigint`;
-const timerFields = (startedAt: string, finishedAt: string, responseBody: string) =>
-  `id, task_key AS "taskKey", path, state, ${epochMs('due_at')} AS "dueAt", attempt, ${startedAt} AS "startedAt",
+const timerFields = (waitsFor: string, startedAt: string, finishedAt: string, responseBody: string) =>
+  `id, task_key AS "taskKey", path, state, ${epochMs('due_at')} AS "dueAt", ${waitsFor} AS "waitsFor", attempt, ${startedAt} AS "startedAt",
      ${finishedAt} AS "finishedAt", ${responseBody} AS "responseBody"`;
-const ENDED_FIELDS = timerFields(epochMs('started_at'), epochMs('finished_at'), 'response_body');
+const WAITS_FOR = `CASE WHEN state <> 'running' AND attempt = 0 THEN waits_for END`;
+const ENDED_FIELDS = timerFields('NULL', epochMs('started_at'), epochMs('finished_at'), 'response_body');
 
 // One statement is one snapshot: a timer that moves to the history meanwhile is seen exactly once.
 // No timer of a run finished before the run was created, which spares the history's older days.
@@ -50,7 +53,7 @@ const selectRuns = nameStatement<RunRow & { timers: string | null }>(
           SELECT a.*, CASE WHEN a.path IS NULL THEN 1
             ELSE row_number() OVER (PARTITION BY a."taskKey" ORDER BY a.path COLLATE "C") END AS place
           FROM (
-            SELECT ${timerFields('NULL::bigint', 'NULL::bigint', 'NULL')} FROM timers WHERE run_id = r.id
+            SELECT ${timerFields(WAITS_FOR, 'NULL::bigint', 'NULL::bigint', 'NULL')} FROM timers WHERE run_id = r.id
             UNION ALL
             SELECT ${ENDED_FIELDS} FROM finished_timers WHERE run_id = r.id AND finished_at >= r.created_at
             UNION ALL

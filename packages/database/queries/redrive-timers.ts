@@ -1,5 +1,6 @@
 import type { Queryable, Transaction } from '../connect.ts';
 import { nameStatement } from '../statement.ts';
+import { CARRIED_COLUMNS } from './carried-columns.ts';
 import { PARKED_FOR_RUN } from './pause-timers.ts';
 
 /** A dead letter that is a live timer again. */
@@ -8,13 +9,12 @@ export interface RedrivenTimer {
   runId: string | null;
   taskKey: string | null;
   path: string | null;
+  /** The signal that it waited for in vain. */
+  waitsFor: string | null;
 }
 
 /** Dead letters that one statement makes live again. A redrive of more takes several. */
 export const DEAD_LETTERS_PER_REDRIVE_MAX = 1000;
-
-const KEPT = `id, tenant_id, run_id, workflow_id, due_at, created_at, workflow_version, timeout_ms, partition, task_key,
-       time_zone, delay, action, payload, retry, external_id, labels, path, concurrency`;
 
 // SQL: the queue that a dead letter's action names. That of a task of a run stands in the workflow version, unless the timer was
 // given another.
@@ -39,8 +39,8 @@ const redriveRows = nameStatement<RedrivenTimer>(
      CROSS JOIN LATERAL json_array_elements(v.tasks) AS task
      WHERE task -> 'action' ->> 'type' = 'pull' AND task ->> 'key' IN (SELECT task_key FROM gone)
    ), live AS (
-     INSERT INTO timers (${KEPT}, version, attempt, lane, pull_queue, parked_for, paused_at, state, wake_at)
-     SELECT ${KEPT}, version + 1, 0, concurrency ->> 'key', ${PULL_QUEUE}, CASE WHEN run_id = ANY ($3::uuid[]) THEN '${PARKED_FOR_RUN}' END,
+     INSERT INTO timers (${CARRIED_COLUMNS}, version, attempt, lane, pull_queue, parked_for, paused_at, state, wake_at)
+     SELECT ${CARRIED_COLUMNS}, version + 1, 0, concurrency ->> 'key', ${PULL_QUEUE}, CASE WHEN run_id = ANY ($3::uuid[]) THEN '${PARKED_FOR_RUN}' END,
        CASE WHEN run_id = ANY ($3::uuid[]) THEN clock_timestamp() END,
        CASE WHEN run_id = ANY ($3::uuid[]) THEN 'paused'::timer_state ELSE 'scheduled'::timer_state END,
        CASE WHEN run_id = ANY ($3::uuid[]) THEN 'infinity' ELSE clock_timestamp() END
@@ -56,7 +56,7 @@ const redriveRows = nameStatement<RedrivenTimer>(
      INSERT INTO ledger_entries (tenant_id, partition, dead)
      SELECT tenant_id, partition, -count(*) FROM gone GROUP BY tenant_id, partition
    )
-   SELECT id, run_id AS "runId", task_key AS "taskKey", path FROM gone`,
+   SELECT id, run_id AS "runId", task_key AS "taskKey", path, waits_for AS "waitsFor" FROM gone`,
 );
 
 /**

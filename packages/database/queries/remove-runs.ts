@@ -70,6 +70,10 @@ const deleteOutputs = nameStatement(
   'remove_outputs_of_runs',
   'DELETE FROM task_outputs WHERE run_id = ANY ($1::uuid[])',
 );
+const deleteSignals = nameStatement(
+  'remove_signals_of_runs',
+  'DELETE FROM run_signals WHERE run_id = ANY ($1::uuid[])',
+);
 // An external id may name another run by now.
 const deleteExternalIds = nameStatement(
   'remove_external_ids_of_runs',
@@ -81,7 +85,7 @@ const deleteRuns = nameStatement<{ id: string }>(
   'DELETE FROM runs WHERE id = ANY ($1::uuid[]) RETURNING id',
 );
 
-/** Removes locked runs, their outputs and the external ids that name them. Returns how many. */
+/** Removes locked runs, their outputs, their signals and the external ids that name them. Returns how many. */
 export async function removeRuns(client: Transaction, runs: readonly EndedRun[]): Promise<number> {
   const runIds = runs.map(({ id }) => id);
   const named = runs.filter(({ external_id: externalId }) => externalId !== null);
@@ -93,6 +97,7 @@ export async function removeRuns(client: Transaction, runs: readonly EndedRun[])
     ]);
   }
   await deleteOutputs(client, [runIds]);
+  await deleteSignals(client, [runIds]);
   return (await deleteRuns(client, [runIds])).length;
 }
 

@@ -37,6 +37,10 @@ export interface StartedTimer {
   payload: string | null;
   retry: string | null;
   timeout_ms: number | null;
+  /** The signal that it waited for in vain; null for one that waited for none, or got it. */
+  waits_for: string | null;
+  /** The payload of the signal that it got, JSON text. */
+  signal: string | null;
   /** The run's input as JSON text. */
   input: string | null;
   /** The run's status at the start: of a cancelled one nothing is sent any more. */
@@ -47,6 +51,8 @@ export interface StartedTimer {
 export const STARTED_TIMER = `t.id, t.tenant_id, t.version, t.attempt, t.lost, date_part('epoch', t.wake_at) * 1000 AS wake_at,
        date_part('epoch', clock_timestamp()) * 1000 AS started_at, date_part('epoch', t.due_at) * 1000 AS due_at,
        t.run_id, t.workflow_id, t.workflow_version, t.task_key, t.path, t.action, t.payload, t.retry, t.timeout_ms,
+       t.waits_for, CASE WHEN t.signal IS NOT NULL THEN (
+         SELECT s.payload FROM run_signals AS s WHERE s.run_id = t.run_id AND s.number = t.signal) END AS signal,
        (SELECT r.input FROM runs AS r WHERE r.id = t.run_id) AS input,
        (SELECT r.status FROM runs AS r WHERE r.id = t.run_id) AS run_status`;
 

@@ -1,5 +1,5 @@
 import { choosePartition, createId, SYSTEM_TENANT_ID, type SystemAction } from '@punctual/domain';
-import type { NewTimer } from './create-timers.ts';
+import type { NewTimer } from './new-timer-columns.ts';
 
 /** A timer of the system, to be stored with the rights of our own user. `dueAt` in epoch ms; in the past: at once. */
 export function makeSystemTimer(
@@ -25,5 +25,6 @@ export function makeSystemTimer(
     timeoutMs,
     externalId: null,
     labels: null,
+    waitsFor: null,
   };
 }

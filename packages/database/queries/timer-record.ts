@@ -11,6 +11,8 @@ export interface TimerRecord {
   /** Of a live timer that does not run: when a scheduler must look at it; infinity while it is paused. */
   wakeAt: number | null;
   finishedAt: number | null;
+  /** The signal that a live timer waits for. */
+  waitsFor: string | null;
   runId: string | null;
   workflowId: string | null;
   workflowVersion: number | null;
@@ -64,11 +66,12 @@ export function omitLarge(columns: string, bytesMax: string): string {
 }
 
 /** What to select from `timers` for a TimerRecord. */
-export const LIVE_COLUMNS = `${SHARED_COLUMNS}, wake_at AS "wakeAt", NULL::timestamptz(3) AS "finishedAt",
+export const LIVE_COLUMNS = `${SHARED_COLUMNS}, wake_at AS "wakeAt",
+  CASE WHEN state <> 'running' AND attempt = 0 THEN waits_for END AS "waitsFor", NULL::timestamptz(3) AS "finishedAt",
   NULL::timestamptz(3) AS "startedAt", NULL::float8 AS "latenessMs", NULL::int AS "durationMs",
   NULL::attempt_outcome AS outcome, NULL::smallint AS "httpStatus", NULL::text AS error, NULL::text AS "responseBody"`;
 
 /** What to select from `finished_timers` and `dead_letters` for a TimerRecord. */
-export const ENDED_COLUMNS = `${SHARED_COLUMNS}, NULL::timestamptz(3) AS "wakeAt", finished_at AS "finishedAt",
+export const ENDED_COLUMNS = `${SHARED_COLUMNS}, NULL::timestamptz(3) AS "wakeAt", NULL::text AS "waitsFor", finished_at AS "finishedAt",
   started_at AS "startedAt", lateness_ms AS "latenessMs", duration_ms AS "durationMs", outcome,
   http_status AS "httpStatus", error, response_body AS "responseBody"`;

@@ -1,4 +1,4 @@
-import { checkWait, computeDueAt, type DelayRule } from '@punctual/domain';
+import { checkWait, computeDueAt, type DelayRule, LAST_INSTANT_MS } from '@punctual/domain';
 import type { Transaction } from '../connect.ts';
 import {
   type BulkPlan,
@@ -258,6 +258,8 @@ async function findTooFar(
 ): Promise<BulkFailure[]> {
   const timers = await readWaitingTimers(client, tenantId, ids);
   return timers.flatMap(({ id, dueAt, readAt }) => {
+    // It waits for a signal without a time-out, which no shift gives it.
+    if (dueAt === LAST_INSTANT_MS) return [];
     const fault = checkWait(undefined, { anchorAt: readAt, dueAt: dueAt + shiftMs }, maxWaitMs);
     return fault ? [{ id, code: 'wait_too_long', detail: fault.detail }] : [];
   });

@@ -1,8 +1,8 @@
 import type { Queryable } from '../connect.ts';
+import { CARRIED_COLUMNS } from '../queries/carried-columns.ts';
 
-const COLUMNS = `id, tenant_id, run_id, workflow_id, due_at, created_at, started_at, lateness_ms, version, workflow_version,
-  timeout_ms, duration_ms, state, outcome, partition, attempt, http_status, task_key, time_zone, delay, action, payload, retry,
-  external_id, labels, path, concurrency, error, response_body`;
+const COLUMNS = `${CARRIED_COLUMNS}, version, attempt, started_at, lateness_ms, duration_ms, state, outcome, http_status, error,
+  response_body`;
 
 /**
  * Puts a dead letter with the finished timers, where retention will drop it: nobody needs to look at it any more. It

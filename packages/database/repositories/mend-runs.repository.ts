@@ -44,7 +44,11 @@ export async function mendRun(
       const path = formatPath(place);
       const end = traces.get(name(key, path));
       ended.push({ run_id: runId, task_key: key, path, state: end ?? 'dead' });
-      if (end === undefined) lost.push({ ...makeTaskTimer(run, version, task, path, run.locked_at), error: LOST });
+      if (end === undefined)
+        lost.push({
+          ...makeTaskTimer(run, version, task, path, { dueAt: run.locked_at, waitsFor: null }),
+          error: LOST,
+        });
     });
     await nameLanes(client, lost);
     for (let start = 0; start < lost.length; start += TIMERS_PER_INSERT_MAX) {

@@ -1,8 +1,9 @@
-import { computeDueAt, decodeTaskStates, encodeTaskStates, planRun } from '@punctual/domain';
+import { computeWait, decodeTaskStates, encodeTaskStates, planRun } from '@punctual/domain';
 import type { Transaction } from '../connect.ts';
 import type { BulkFailure } from '../queries/bulk-portions.ts';
 import { recordBulkChanges } from '../queries/change-many-timers.ts';
 import type { ChangeOrigin } from '../queries/record-changes.ts';
+import { deliverSignals } from '../queries/run-signals.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
 import type { StoredTask, WorkflowVersion, WorkflowVersions } from '../workflow-versions.ts';
 import { nameLanes } from './name-lanes.ts';
@@ -15,13 +16,15 @@ interface LiveTimer {
   state: 'scheduled' | 'running' | 'paused';
   attempt: number;
   created_at: number;
+  signal: number | null;
 }
 
-/** What a timer is told of the new version. `dueAt` null: it keeps its due time. */
+/** What a timer is told of the new version. `dueAt` null: it keeps its due time, and what it waits for. */
 interface MovedTimer {
   id: string;
   runId: string;
   dueAt: number | null;
+  waitsFor: string | null;
   timeoutMs: number | null;
   pullQueue: string | null;
   /** JSON text. */
@@ -31,7 +34,7 @@ interface MovedTimer {
 // In the order of their ids, as everybody locks them; the runs are locked already.
 const lockTimers = nameStatement<LiveTimer>(
   'lock_timers_of_moving_runs',
-  `SELECT id, run_id, task_key, state, attempt, created_at FROM timers WHERE run_id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE`,
+  `SELECT id, run_id, task_key, state, attempt, created_at, signal FROM timers WHERE run_id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE`,
 );
 // SQL: it waits for a place, for which it may have another key in the new version, or none: it tries again.
 const IN_LANE = `(t.state = 'scheduled' AND coalesce(t.parked_for LIKE 'lane:%', false))`;
@@ -44,12 +47,14 @@ const moveTimers = nameStatement(
      wake_at = CASE WHEN ${IN_LANE} THEN greatest(coalesce(to_timestamp(m.due_at / 1000), t.due_at), clock_timestamp())
        WHEN m.due_at IS NULL OR t.state <> 'scheduled' THEN t.wake_at ELSE greatest(to_timestamp(m.due_at / 1000), clock_timestamp()) END,
      delay = CASE WHEN m.due_at IS NULL THEN t.delay END,
+     waits_for = CASE WHEN m.due_at IS NULL THEN t.waits_for ELSE m.waits_for END,
      timeout_ms = CASE t.state WHEN 'running' THEN t.timeout_ms ELSE m.timeout_ms END,
      pull_queue = CASE WHEN t.action IS NULL THEN m.pull_queue ELSE t.pull_queue END,
      parked_for = CASE WHEN ${IN_LANE} THEN NULL ELSE t.parked_for END,
      concurrency = CASE t.state WHEN 'running' THEN t.concurrency ELSE m.concurrency::json END,
      lane = CASE t.state WHEN 'running' THEN t.lane ELSE m.concurrency::json ->> 'key' END
-   FROM unnest($2::uuid[], $3::float8[], $4::int[], $5::text[], $6::text[]) AS m(id, due_at, timeout_ms, pull_queue, concurrency) WHERE t.id = m.id`,
+   FROM unnest($2::uuid[], $3::float8[], $4::int[], $5::text[], $6::text[], $7::text[])
+     AS m(id, due_at, timeout_ms, pull_queue, concurrency, waits_for) WHERE t.id = m.id`,
 );
 const moveRows = nameStatement(
   'move_runs',
@@ -75,7 +80,7 @@ class CannotMove extends Error {
 /**
  * Moves runs, and what sleeps in them, to a version of their workflow: each task that has begun to wait gets the due time
  * that the new rule gives it from its own anchor; one that waits for a retry keeps its wait, and one that runs is left to
- * finish. Tasks that are new begin when their parents let them, which may be at once. A run in which a task that the new
+ * finish. One that waits for a signal waits for what the new version says. Tasks that are new begin when their parents let them, which may be at once. A run in which a task that the new
  * version does not have waits, runs or is a dead letter keeps its version, and is a failure; so is one with elements, conditions
  * or outputs whose tasks hang together otherwise in the new version.
  */
@@ -116,10 +121,18 @@ export async function moveRuns(
         toPlainArray(some.map(({ id }) => id)),
         toPlainArray(some.map(({ dueAt }) => dueAt)),
         toPlainArray(some.map(({ timeoutMs }) => timeoutMs)),
-        toPlainArray(some.map(({ pullQueue }) => pullQueue)),
+        some.map(({ pullQueue }) => pullQueue),
         some.map(({ concurrency }) => concurrency),
+        some.map(({ waitsFor }) => waitsFor),
       ]);
     }
+    // They may wait for what was kept until now.
+    await deliverSignals(
+      client,
+      timers.flatMap(({ runId, dueAt, waitsFor }) =>
+        dueAt === null || waitsFor === null ? [] : [{ runId, name: waitsFor }],
+      ),
+    );
     await moveRows(client, [number, movedIds, moving.map((run) => run.task_states)]);
     await advanceRuns(client, versions, moving, []);
     await recordBulkChanges(client, tenantId, movedIds, origin);
@@ -167,8 +180,10 @@ function moveTimer(timer: LiveTimer, version: WorkflowVersion): MovedTimer {
   const pullQueue = task.action.type === 'pull' ? task.action.queue : null;
   const concurrency = task.concurrency ? JSON.stringify(task.concurrency) : null;
   const moved = { id: timer.id, runId: timer.run_id, timeoutMs: task.timeoutMs ?? null, pullQueue, concurrency };
-  if (timer.state === 'running' || timer.attempt > 0) return { ...moved, dueAt: null };
-  const due = computeDueAt(task.delay, { anchorAt: timer.created_at, timeZone: version.timeZone });
-  if (due.kind === 'due') return { ...moved, dueAt: due.dueAt };
+  // One that got its signal waits for nothing more.
+  const hasWaited = timer.state === 'running' || timer.attempt > 0 || timer.signal !== null;
+  if (hasWaited) return { ...moved, dueAt: null, waitsFor: null };
+  const { due, waitsFor } = computeWait(task.delay, { anchorAt: timer.created_at, timeZone: version.timeZone });
+  if (due.kind === 'due') return { ...moved, dueAt: due.dueAt, waitsFor };
   throw new CannotMove('date_past', `The date of its task "${task.key}" is past, and the rule gives no due time then.`);
 }

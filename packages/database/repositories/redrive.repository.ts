@@ -1,4 +1,4 @@
-import { decodeRunTree, encodeRunTree, parsePath, setTaskState } from '@punctual/domain';
+import { computeWait, decodeRunTree, encodeRunTree, parsePath, readOnTimeout, setTaskState } from '@punctual/domain';
 import type { Transaction } from '../connect.ts';
 import {
   DEAD_LETTERS_PER_REDRIVE_MAX,
@@ -7,7 +7,8 @@ import {
   redriveTimers,
   reviveRuns,
 } from '../queries/redrive-timers.ts';
-import type { WorkflowVersions } from '../workflow-versions.ts';
+import { deliverSignals, waitForSignals } from '../queries/run-signals.ts';
+import type { WorkflowVersion, WorkflowVersions } from '../workflow-versions.ts';
 import { type LockedRun, lockRuns } from './run-progress.repository.ts';
 
 /** Which of the dead letters named are live again, and which are not because their run was cancelled. */
@@ -19,7 +20,8 @@ export interface Redriven {
 }
 
 /**
- * Makes dead letters live timers again, due now, with all their attempts before them; runs that failed by them go on.
+ * Makes dead letters live timers again, due now, with all their attempts before them; runs that failed by them go on. One whose
+ * signal did not come in time waits for it anew.
  * `admit` is told of how many there are, once all locks of runs are held: it returns how many of them may be, or throws.
  */
 export async function redriveDeadLetters(
@@ -60,12 +62,17 @@ async function revive(
   redriven: readonly RedrivenTimer[],
 ): Promise<void> {
   const revived: { id: string; taskStates: string; status: 'running' | 'paused' }[] = [];
+  const waiting: { id: string; dueAt: number; runId: string; name: string }[] = [];
   for (const [runId, tasks] of Map.groupBy(redriven, (timer) => timer.runId)) {
     const run = runId === null ? undefined : runs.get(runId);
     if (!run) continue;
     const version = await versions.read(client, run.workflow_id, run.workflow_version);
     const tree = decodeRunTree(version.tasks, run.task_states);
-    for (const { taskKey, path } of tasks) setTaskState(tree, taskKey, parsePath(path), 'live');
+    for (const timer of tasks) {
+      setTaskState(tree, timer.taskKey, parsePath(timer.path), 'live');
+      const wait = waitAgain(timer, version, run.locked_at);
+      if (wait) waiting.push({ ...wait, id: timer.id, runId: run.id });
+    }
     revived.push({
       id: run.id,
       taskStates: encodeRunTree(tree),
@@ -73,4 +80,15 @@ async function revive(
     });
   }
   await reviveRuns(client, revived);
+  await waitForSignals(client, waiting);
+  await deliverSignals(client, waiting);
+}
+
+/** How a task waits that is dead because its signal did not come: anew, as at first. */
+function waitAgain({ taskKey, waitsFor }: RedrivenTimer, version: WorkflowVersion, lockedAt: number) {
+  if (waitsFor === null) return undefined;
+  const delay = version.tasks.find(({ key }) => key === taskKey)?.delay;
+  if (readOnTimeout(delay) !== 'fail') return undefined;
+  const { due } = computeWait(delay, { anchorAt: Math.ceil(lockedAt), timeZone: version.timeZone });
+  return due.kind === 'due' ? { dueAt: due.dueAt, name: waitsFor } : undefined;
 }

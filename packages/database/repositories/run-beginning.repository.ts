@@ -11,7 +11,8 @@ import {
 import type { Transaction } from '../connect.ts';
 import { createDeadTimers, type DeadTimer } from '../queries/create-dead-timers.ts';
 import { createRuns, type NewRun } from '../queries/create-runs.ts';
-import { createSkippedTimers, createTimers, type NewTimer, TIMERS_PER_INSERT_MAX } from '../queries/create-timers.ts';
+import { createSkippedTimers, createTimers, TIMERS_PER_INSERT_MAX } from '../queries/create-timers.ts';
+import type { NewTimer } from '../queries/new-timer-columns.ts';
 import { createParkedTimers, PARKED_FOR_RUN } from '../queries/pause-timers.ts';
 import type { ChangeOrigin } from '../queries/record-changes.ts';
 import type { WorkflowVersion } from '../workflow-versions.ts';

@@ -1,6 +1,6 @@
 import { beginTaskStates, createId, DEFAULT_TENANT_ID } from '@punctual/domain';
 import { describe, expect, it } from 'vitest';
-import type { NewTimer } from '../queries/create-timers.ts';
+import type { NewTimer } from '../queries/new-timer-columns.ts';
 import type { StoredTask } from '../workflow-versions.ts';
 import { beginReadyTasks } from './run-progress.repository.ts';
 

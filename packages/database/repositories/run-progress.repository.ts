@@ -1,8 +1,7 @@
 import {
-  computeDueAt,
   computeRunStatus,
+  computeWait,
   createId,
-  type DueTime,
   decodeTaskStates,
   encodeTaskStates,
   findReadyChildren,
@@ -11,12 +10,15 @@ import {
   planRun,
   type RunStatus,
   type TaskState,
+  type Wait,
 } from '@punctual/domain';
 import { inTransaction, type Transaction, type TransactionPool } from '../connect.ts';
 import { createDeadTimers } from '../queries/create-dead-timers.ts';
 import { createStartedTimers } from '../queries/create-started-timers.ts';
-import { createSkippedTimers, createTimers, type NewTimer, TIMERS_PER_INSERT_MAX } from '../queries/create-timers.ts';
+import { createSkippedTimers, createTimers, TIMERS_PER_INSERT_MAX } from '../queries/create-timers.ts';
+import type { NewTimer } from '../queries/new-timer-columns.ts';
 import { createParkedTimers, PARKED_FOR_RUN } from '../queries/pause-timers.ts';
+import { deliverSignals, type SignalWish } from '../queries/run-signals.ts';
 import type { StartedTimer } from '../queries/start-timers.ts';
 import { nameStatement } from '../statement.ts';
 import type { StoredTask, WorkflowVersion, WorkflowVersions } from '../workflow-versions.ts';
@@ -132,13 +134,15 @@ export async function advanceRuns(
   const mapped: { run: LockedRun; progress: MappedRun }[] = [];
   const begin = (run: LockedRun, begun: readonly NewTimer[]) => {
     for (const timer of begun) {
-      // Those that workers of the customer lease are not ours to start, and those with a lane have to wait for their turn.
+      // Those that workers of the customer lease are not ours to start, and those with a lane have to wait for their turn. For a
+      // signal's time-out it is too early before the signals that are kept were looked through.
       const isStartable =
         run.status === 'running' &&
         timer.dueAt <= anchorAt &&
         startable.length < startableMax &&
         timer.pullQueue == null &&
-        timer.concurrency == null;
+        timer.concurrency == null &&
+        timer.waitsFor === null;
       (isStartable ? startable : run.status === 'paused' ? parked : timers).push(timer);
     }
   };
@@ -193,6 +197,7 @@ export async function advanceRuns(
     await createTimers(client, timers.slice(start, start + TIMERS_PER_INSERT_MAX));
   }
   await createParkedTimers(client, parked, PARKED_FOR_RUN);
+  await deliverSignals(client, listWishes([...timers, ...parked]));
   for (let start = 0; start < skipped.length; start += TIMERS_PER_INSERT_MAX) {
     await createSkippedTimers(client, skipped.slice(start, start + TIMERS_PER_INSERT_MAX));
   }
@@ -209,8 +214,13 @@ export async function advanceRuns(
   return createStartedTimers(client, startable, startHere.timeoutMsDefault, startHere.leaseMarginMs);
 }
 
-/** Due times of tasks, reckoned from one anchor. */
-export type DueTimes = Map<StoredTask, DueTime>;
+/** The signals for which these timers wait. */
+function listWishes(timers: readonly NewTimer[]): SignalWish[] {
+  return timers.flatMap(({ runId, waitsFor }) => (waitsFor === null ? [] : [{ runId: runId!, name: waitsFor }]));
+}
+
+/** How tasks wait, reckoned from one anchor. */
+export type DueTimes = Map<StoredTask, Wait>;
 
 /** What of a run its tasks' timers carry. `locked_at` is their anchor. */
 export type BeginningRun = Pick<LockedRun, 'id' | 'tenant_id' | 'partition' | 'locked_at'>;
@@ -233,11 +243,12 @@ export function beginReadyTasks(
   for (let index = ready.pop(); index !== undefined; index = ready.pop()) {
     if (states[index] !== 'pending') continue;
     const task = version.tasks[index]!;
-    let due = dueTimes.get(task);
-    if (!due) {
-      due = computeDueAt(task.delay, { anchorAt, timeZone: version.timeZone });
-      dueTimes.set(task, due);
+    let wait = dueTimes.get(task);
+    if (!wait) {
+      wait = computeWait(task.delay, { anchorAt, timeZone: version.timeZone });
+      dueTimes.set(task, wait);
     }
+    const { due, waitsFor } = wait;
     // `reject` refuses a date that is past when the workflow is created; one that passes later is left out.
     const isSkipped = due.kind !== 'due';
     states[index] = isSkipped ? 'skipped' : 'live';
@@ -262,6 +273,7 @@ export function beginReadyTasks(
       labels: null,
       pullQueue: task.action.type === 'pull' ? task.action.queue : null,
       concurrency: task.concurrency ? JSON.stringify(task.concurrency) : null,
+      waitsFor,
     });
   }
 }

@@ -1,7 +1,7 @@
 import {
   advanceTree,
-  computeDueAt,
   computeTreeStatus,
+  computeWait,
   createId,
   decodeRunTree,
   encodeRunTree,
@@ -18,8 +18,8 @@ import {
 } from '@punctual/domain';
 import type { Transaction } from '../connect.ts';
 import type { DeadTimer } from '../queries/create-dead-timers.ts';
-import type { NewTimer } from '../queries/create-timers.ts';
 import type { FinishedAttempt } from '../queries/finish-timers.ts';
+import type { NewTimer } from '../queries/new-timer-columns.ts';
 import {
   readRunInputs,
   readTaskKeys,
@@ -151,20 +151,25 @@ function advance(mapped: MappedRun, begun: BegunTimers, dueTimes: DueTimes): rea
     const next: FlowNode[] = [];
     for (const { task, path } of steps.begun) {
       const stored = version.tasks[task]!;
-      let due = dueTimes.get(stored);
-      if (!due) {
-        due = computeDueAt(stored.delay, { anchorAt, timeZone: version.timeZone });
-        dueTimes.set(stored, due);
+      let wait = dueTimes.get(stored);
+      if (!wait) {
+        wait = computeWait(stored.delay, { anchorAt, timeZone: version.timeZone });
+        dueTimes.set(stored, wait);
       }
+      const { due, waitsFor } = wait;
       const isSkipped = due.kind !== 'due';
-      const timer = makeTaskTimer(run, version, task, formatPath(path), due.kind === 'due' ? due.dueAt : anchorAt);
+      const dueAt = due.kind === 'due' ? due.dueAt : anchorAt;
+      const timer = makeTaskTimer(run, version, task, formatPath(path), { dueAt, waitsFor });
       (isSkipped ? begun.skipped : begun.timers).push(timer);
       if (!isSkipped) continue;
       setTaskState(tree, stored.key, path, 'skipped');
       next.push(...listUnlocked(tree, task, path));
     }
     for (const { task, path, error } of steps.failed) {
-      begun.dead.push({ ...makeTaskTimer(run, version, task, formatPath(path), anchorAt), error });
+      begun.dead.push({
+        ...makeTaskTimer(run, version, task, formatPath(path), { dueAt: anchorAt, waitsFor: null }),
+        error,
+      });
     }
     undecided.push(...steps.undecided);
     nodes = next;
@@ -178,14 +183,14 @@ export function makeTaskTimer(
   version: WorkflowVersion,
   task: number,
   path: string | null,
-  dueAt: number,
+  wait: Pick<NewTimer, 'dueAt' | 'waitsFor'>,
 ): NewTimer {
   const { key, timeoutMs, action, concurrency } = version.tasks[task]!;
   return {
     id: createId(),
     tenantId: run.tenant_id,
     partition: run.partition,
-    dueAt,
+    ...wait,
     createdAt: Math.ceil(run.locked_at),
     runId: run.id,
     workflowId: version.workflowId,

@@ -3,7 +3,8 @@ import type { Transaction } from '../connect.ts';
 import { claimRunExternalIds, findRunsByExternalId } from '../queries/claim-run-external-ids.ts';
 import { claimTimerExternalIds, findTimersByExternalId } from '../queries/claim-timer-external-ids.ts';
 import { readWorkflowHeads, type WorkflowHead } from '../queries/create-runs.ts';
-import { createTimers, type NewTimer } from '../queries/create-timers.ts';
+import { createTimers } from '../queries/create-timers.ts';
+import type { NewTimer } from '../queries/new-timer-columns.ts';
 import { openOccurrences, readSpec, saveSchedule } from '../queries/schedules.ts';
 import type { TimerVersion } from '../queries/start-timers.ts';
 import { countLiveTimers } from '../queries/tenant-limits.ts';
@@ -271,6 +272,7 @@ export function makeScheduledTimer(
     externalId: name,
     labels: row.labels && JSON.stringify(row.labels),
     pullQueue: type === 'pull' ? queue! : null,
+    waitsFor: null,
   };
 }
 

@@ -27,6 +27,7 @@ export const AUDIT_ACTIONS = [
   'run.resume',
   'run.erase',
   'run.mend',
+  'run.signal',
   'gate.pause',
   'gate.resume',
   'limit.set',

@@ -41,15 +41,15 @@ export interface CompiledAction {
   checked: Action;
 }
 
-/** Compiles the templates in an action. `hasItem`: whether its task runs once per element. */
-export function compileAction(action: Action, hasItem: boolean): CompiledAction {
+/** Compiles the templates in an action. `hasItem`: whether its task runs once per element; `hasSignal`: whether it waits for a signal. */
+export function compileAction(action: Action, hasItem: boolean, hasSignal = false): CompiledAction {
   const faults: Fault[] = [];
   const expressions: Expression[] = [];
   let isFull = false;
   const compile = (text: string, pointer: string): Template | undefined => {
     if (isFull || !hasOpening(text)) return undefined;
     try {
-      const template = parseTemplate(text, hasItem);
+      const template = parseTemplate(text, hasItem, hasSignal);
       for (const part of template?.parts ?? []) if (typeof part === 'object') expressions.push(part);
       if (expressions.length > EXPRESSIONS_PER_ACTION_MAX) {
         isFull = true;

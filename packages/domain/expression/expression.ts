@@ -22,12 +22,18 @@ const CALENDAR_COST = 500;
  */
 const REFUSED_FUNCTIONS: ReadonlySet<string> = new Set(['matches']);
 
-/** What an expression may name. `item` and `index` are there for a task that runs once per element. */
+/**
+ * What an expression may name. `item` and `index` are there for a task that runs once per element, `signal` and `timedOut` in the
+ * action of one that waits for a signal.
+ */
 export interface ExpressionValues {
   input: unknown;
   inputs: Record<string, unknown>;
   item?: unknown;
   index?: number;
+  /** Of a task that waited for a signal: its payload, or null; and whether it did not come in time. */
+  signal?: unknown;
+  timedOut?: boolean;
 }
 
 /** Says in one line why an expression can not be compiled or evaluated. */
@@ -96,7 +102,17 @@ const MIXED_OPERATORS: Readonly<Record<string, (a: number, b: number) => number>
 };
 
 const outside = createEnvironment();
-const inside = outside.clone().registerVariable('item', 'dyn').registerVariable('index', 'int');
+const inside = withItem(outside);
+const afterSignal = withSignal(outside);
+const insideAfterSignal = withItem(afterSignal);
+
+function withItem(environment: Environment): Environment {
+  return environment.clone().registerVariable('item', 'dyn').registerVariable('index', 'int');
+}
+
+function withSignal(environment: Environment): Environment {
+  return environment.clone().registerVariable('signal', 'dyn').registerVariable('timedOut', 'bool');
+}
 
 function createEnvironment(): Environment {
   const environment = new Environment({
@@ -119,26 +135,26 @@ const compiled = new Map<string, Expression>();
 const COMPILED_MAX = 2_000;
 
 /**
- * Compiles an expression of the Common Expression Language. `hasItem`: whether the task runs once per element. Throws
- * ExpressionError: syntax, unknown names, size.
+ * Compiles an expression of the Common Expression Language. `hasItem`: whether the task runs once per element; `hasSignal`:
+ * whether the expression is evaluated after a signal was waited for. Throws ExpressionError: syntax, unknown names, size.
  */
-export function compileExpression(source: string, hasItem: boolean): Expression {
-  const name = `${hasItem ? 'i' : 'o'}${source}`;
+export function compileExpression(source: string, hasItem: boolean, hasSignal = false): Expression {
+  const name = `${hasItem ? 'i' : 'o'}${hasSignal ? 's' : 'n'}${source}`;
   let expression = compiled.get(name);
   if (!expression) {
-    expression = compile(source, hasItem);
+    const environment = hasSignal ? (hasItem ? insideAfterSignal : afterSignal) : hasItem ? inside : outside;
+    expression = compile(source, environment);
     if (compiled.size >= COMPILED_MAX) compiled.delete(compiled.keys().next().value!);
     compiled.set(name, expression);
   }
   return expression;
 }
 
-function compile(source: string, hasItem: boolean): Expression {
+function compile(source: string, environment: Environment): Expression {
   if (source.length > EXPRESSION_LENGTH_MAX) {
     throw new ExpressionError(`the expression is longer than ${EXPRESSION_LENGTH_MAX} characters`);
   }
   if (source.trim() === '') throw new ExpressionError('the expression is empty');
-  const environment = hasItem ? inside : outside;
   let run: ReturnType<Environment['parse']>;
   try {
     run = environment.parse(source);

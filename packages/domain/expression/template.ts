@@ -51,7 +51,7 @@ export function hasOpening(text: string): boolean {
 }
 
 /** Reads the expressions in a text; undefined when there is none. Throws ExpressionError. */
-export function parseTemplate(text: string, hasItem: boolean): Template | undefined {
+export function parseTemplate(text: string, hasItem: boolean, hasSignal = false): Template | undefined {
   if (!hasOpening(text)) return undefined;
   const parts: (string | Expression)[] = [];
   let at = 0;
@@ -62,7 +62,7 @@ export function parseTemplate(text: string, hasItem: boolean): Template | undefi
     if (parts.length > EXPRESSIONS_PER_TEXT_MAX * 2) {
       throw new ExpressionError(`there are more than ${EXPRESSIONS_PER_TEXT_MAX} expressions in one text`);
     }
-    parts.push(compileExpression(text.slice(open + OPENING.length, close).trim(), hasItem));
+    parts.push(compileExpression(text.slice(open + OPENING.length, close).trim(), hasItem, hasSignal));
     at = close + CLOSING.length;
   }
   if (at < text.length) parts.push(text.slice(at));

@@ -1,5 +1,5 @@
 import { decodeTaskState, encodeTaskState, type RunStatus, type TaskState } from './run-progress.ts';
-import { type FlowTask, planRun, type RunPlan } from './task-flow.ts';
+import { type FlowTask, isAround, planRun, type RunPlan } from './task-flow.ts';
 
 /** Elements that all scopes of one run may have together: a place in a path has four digits. */
 export const ELEMENTS_PER_RUN_MAX = 10_000;
@@ -260,4 +260,18 @@ export function viewOutputs(
     return opening.instances.map((inner, place) => view(inner, child, level + 1, [...here, place]));
   };
   return view(findInstance(tree, from, path), from, 0, path);
+}
+
+/** Whether a task that is meant may still begin to wait: an instance of it is pending, or the scope in which it would be one. */
+export function mayBegin(tree: RunTree, isMeant: (task: number) => boolean): boolean {
+  const { plan } = tree;
+  const tasks = plan.tasks.flatMap((_, task) => (isMeant(task) ? [task] : []));
+  let found = false;
+  visitStates(tree, (task, state, _path, isOpening) => {
+    if (state !== 'pending' || found) return;
+    found = isOpening
+      ? tasks.some((meant) => isAround(plan, plan.opens[task]!, plan.scopeOf[meant]!))
+      : tasks.includes(task);
+  });
+  return found;
 }

@@ -1,10 +1,18 @@
-import { asTenant, describeFlow, FlowReader, giveUpUnsent, type Outcome, type StartedTimer } from '@punctual/database';
+import {
+  asTenant,
+  describeFlow,
+  FlowReader,
+  giveUpUnsent,
+  giveUpWaiting,
+  type Outcome,
+  type StartedTimer,
+} from '@punctual/database';
 import { createLeaseToken, type ExpressionValues, planRun } from '@punctual/domain';
 import type { ApiContext } from '../context.ts';
 import { giveBackTasks, UNDELIVERED_PAUSE_MS } from './give-back-tasks.ts';
 import { writeOutcomes } from './write-outcomes.ts';
 
-type RenderContext = Pick<ApiContext, 'database' | 'workflowVersions' | 'leaseKey' | 'logger'>;
+type RenderContext = Pick<ApiContext, 'database' | 'workflowVersions' | 'leaseKey' | 'logger' | 'metrics'>;
 
 /**
  * What one answer may hold (characters): a task may carry its payload, its run's input and the outputs of many others. The first task
@@ -34,8 +42,8 @@ export async function renderTasks(
     if (read.status === 'rejected') {
       context.logger.warn({ err: read.reason, timerId: timer.id }, 'a task could not be handed out; it is given back');
       unread.push(timer);
-    } else if ('bar' in read.value) {
-      unfit.push(giveUpUnsent(timer, read.value.bar));
+    } else if ('end' in read.value) {
+      unfit.push(read.value.end);
     } else if (length >= LEASE_ANSWER_LENGTH_MAX) {
       roomless.push(timer);
     } else {
@@ -60,25 +68,32 @@ export async function renderTasks(
 }
 
 async function readValues(
-  { database, workflowVersions }: RenderContext,
+  { database, workflowVersions, metrics }: RenderContext,
   tenantId: string,
   flows: FlowReader,
   timer: StartedTimer,
-): Promise<{ values: ExpressionValues | undefined } | { bar: string }> {
+): Promise<{ values: ExpressionValues | undefined } | { end: Outcome }> {
   if (timer.workflow_id === null) return { values: undefined };
   const { hot } = asTenant(database, tenantId);
   const version = await workflowVersions.read(hot, timer.workflow_id, timer.workflow_version!);
+  const end = giveUpWaiting(timer, version);
+  if (end) {
+    metrics.signalsTimedOut.inc();
+    return { end };
+  }
   const index = planRun(version.tasks).indexByKey.get(timer.task_key!);
   const flow = index === undefined ? undefined : describeFlow(version, index, undefined, true);
   if (!flow) return { values: undefined };
   const bar = await flows.findBar(timer, version, flow);
-  if (bar !== undefined) return { bar };
+  if (bar !== undefined) return { end: giveUpUnsent(timer, bar) };
   return { values: flow.needs && (await flows.read(timer, version, flow)) };
 }
 
 // Made of the texts that were stored.
 function renderTask(leaseKey: Buffer, timer: StartedTimer, values: ExpressionValues | undefined): string {
-  const { id, attempt, version, payload, input } = timer;
+  const { id, attempt, version, signal, input } = timer;
+  const payload = timer.payload ?? signal;
+  const isLate = timer.waits_for === null ? '' : ',"timedOut":true';
   const token = createLeaseToken(leaseKey, timer.tenant_id, id, {
     version,
     attempt,
@@ -91,5 +106,5 @@ function renderTask(leaseKey: Buffer, timer: StartedTimer, values: ExpressionVal
   const inputs = JSON.stringify(values?.inputs ?? {});
   const ofElement =
     values?.index === undefined ? '' : `,"item":${JSON.stringify(values.item ?? null)},"index":${values.index}`;
-  return `{"id":"${id}","leaseToken":"${token}","runId":${runId},"taskKey":${taskKey},"attempt":${attempt},"payload":${payload ?? 'null'},"input":${input ?? 'null'},"inputs":${inputs}${ofElement}}`;
+  return `{"id":"${id}","leaseToken":"${token}","runId":${runId},"taskKey":${taskKey},"attempt":${attempt},"payload":${payload ?? 'null'},"input":${input ?? 'null'},"inputs":${inputs}${ofElement}${isLate}}`;
 }

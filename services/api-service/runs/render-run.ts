@@ -68,6 +68,7 @@ function renderProgress(status: RunTask['status'], timer: RunTimer | undefined) 
   return {
     status,
     ...(timer && { timerId: timer.id, dueAt: new Date(timer.dueAt).toISOString() }),
+    ...(timer?.waitsFor != null && { waitsFor: timer.waitsFor }),
     attempts: timer?.attempt ?? 0,
     ...(timer?.startedAt != null && { startedAt: new Date(timer.startedAt).toISOString() }),
     ...(timer?.finishedAt != null && { finishedAt: new Date(timer.finishedAt).toISOString() }),

@@ -32,13 +32,14 @@ export function showBegunRun({ run, timers, skipped, dead }: BegunRun, version: 
 }
 
 function showTimer(timer: NewTimer, state: 'scheduled' | 'paused' | 'skipped' | 'dead'): RunTimer {
-  const { id, dueAt, createdAt } = timer;
+  const { id, dueAt, waitsFor, createdAt } = timer;
   return {
     id,
     taskKey: timer.taskKey!,
     path: timer.path ?? null,
     state,
     dueAt,
+    waitsFor: state === 'scheduled' || state === 'paused' ? waitsFor : null,
     attempt: state === 'dead' ? 1 : 0,
     startedAt: null,
     finishedAt: state === 'scheduled' || state === 'paused' ? null : createdAt,

@@ -207,6 +207,20 @@ export const CHANGES: Record<string, (api: TestApi) => Promise<Change>> = {
       idle: [{ status: 207 }, { body: { workflowId: UNKNOWN_ID, runs: [{}] }, status: 404 }],
     };
   },
+  'POST /v1/runs/{id}/signals/{name}': async (api) => {
+    const delay = { type: 'signal', name: 'go' };
+    const workflow = { name: 'w', tasks: [{ key: 'a', action: NOOP, delay }] };
+    const { body: made } = await api.request('POST', '/v1/workflows', workflow);
+    const { body: run } = await api.request('POST', '/v1/runs', { workflowId: made.id });
+    return {
+      action: 'run.signal',
+      url: `/v1/runs/${run.id}/signals/go`,
+      body: { payload: { canary: 1 } },
+      targets: [run.id, run.tasks[0].timerId],
+      details: { name: 'go' },
+      idle: [{ status: 409 }, { url: `/v1/runs/${run.id}/signals/gone`, status: 404 }],
+    };
+  },
   'POST /v1/runs/{id}/cancel': async (api) => {
     const { runId, timerIds } = await createRunByHand(api, [{ key: 'a' }, { key: 'b' }]);
     const idle = [{ status: 200 }, { url: `/v1/runs/${UNKNOWN_ID}/cancel`, status: 404 }];

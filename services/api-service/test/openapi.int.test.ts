@@ -237,6 +237,13 @@ const BY_OPERATION: Readonly<Record<string, () => Promise<string>>> = {
   'PATCH /v1/tenants/{id} 200': async () => DEFAULT_TENANT_ID,
 };
 
+async function createSignalPath(): Promise<string> {
+  const tasks = [{ key: 'a', action: NOOP, delay: { type: 'signal', name: 'go' } }];
+  const workflow = await api.request('POST', '/v1/workflows', { name: 'w', tasks });
+  const run = await api.request('POST', '/v1/runs', { workflowId: workflow.body.id });
+  return `/v1/runs/${run.body.id}/signals/go`;
+}
+
 const SECRETS = `/v1/tenants/${DEFAULT_TENANT_ID}/signing-secrets`;
 
 /** URLs of what has more than an id of its own. */
@@ -244,6 +251,7 @@ const URLS: Readonly<Record<string, () => Promise<string>>> = {
   'GET /v1/tenants/{id}/signing-secrets 200': async () => SECRETS,
   'POST /v1/tenants/{id}/signing-secrets 201': async () => SECRETS,
   'DELETE /v1/limits 204': async () => '/v1/limits?kind=tenant',
+  'POST /v1/runs/{id}/signals/{name} 200': createSignalPath,
   'DELETE /v1/tenants/{id}/signing-secrets/{secretId} 204': async () =>
     `${SECRETS}/${(await api.request('POST', SECRETS, {})).body.id}`,
 };

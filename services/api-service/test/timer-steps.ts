@@ -75,6 +75,7 @@ export async function countEverything(api: TestApi): Promise<Record<string, numb
     'workflow_versions',
     'runs',
     'task_outputs',
+    'run_signals',
     'tenants',
     'api_keys',
     'signing_secrets',

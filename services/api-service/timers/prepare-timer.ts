@@ -57,6 +57,7 @@ export function prepareTimer(
       labels: request.labels === undefined ? null : JSON.stringify(request.labels),
       pullQueue: request.action.type === 'pull' ? request.action.queue : null,
       concurrency: request.concurrency === undefined ? null : JSON.stringify(request.concurrency),
+      waitsFor: null,
       origin,
     },
   };

@@ -43,6 +43,7 @@ function render(timer: Omit<ShownTimer, 'tenantId' | 'partition'>): string {
   if (state === 'scheduled' && attempt > 0 && wakeAt != null && Number.isFinite(wakeAt)) {
     text += `,"nextAttemptAt":"${toText(wakeAt)}"`;
   }
+  if (timer.waitsFor !== null) text += `,"waitsFor":${JSON.stringify(timer.waitsFor)}`;
   if (timer.delay !== null) text += `,"delay":${timer.delay}`;
   if (timer.timeZone !== null) text += `,"timeZone":"${timer.timeZone}"`;
   if (timer.action !== null) text += `,"action":${maskActionText(timer.action)}`;

@@ -24,7 +24,8 @@ export interface CompiledTask {
 export function compileTask(task: WorkflowTask): CompiledTask {
   const stored = task as StoredTask;
   const hasItem = stored.forEach !== undefined || stored.in !== undefined;
-  const { template, faults, expressionCount, checked } = compileAction(stored.action, hasItem);
+  const hasSignal = stored.delay?.type === 'signal';
+  const { template, faults, expressionCount, checked } = compileAction(stored.action, hasItem, hasSignal);
   const reads = new Set(template?.reads);
   const all = faults.map((fault) => ({ ...fault, pointer: `/action${fault.pointer}` }));
   if (stored.when !== undefined) {

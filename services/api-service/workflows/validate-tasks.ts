@@ -4,6 +4,8 @@ import {
   EXPRESSIONS_PER_WORKFLOW_MAX,
   FAULTS_MAX,
   type Fault,
+  type TaskDelay,
+  validateSignalDelay,
   validateTaskFlow,
   validateTaskGraph,
 } from '@punctual/domain';
@@ -65,12 +67,21 @@ export function validateTask(
   { context, timeZone, anchorAt }: TaskChecks,
   compiled = compileTask(task),
 ): Fault[] {
-  const due = chooseDueTime({ delay: task.delay as DelayRule | undefined, timeZone }, anchorAt, context);
+  const delay = task.delay as TaskDelay | undefined;
+  const signal = delay?.type === 'signal' ? delay : undefined;
+  const rule = signal ? signal.timeout : (delay as DelayRule | undefined);
+  const due = chooseDueTime({ delay: rule, timeZone }, anchorAt, context);
+  const dueFaults = due.kind === 'fault' ? due.faults : [];
   // Templates are checked as templates, and what they stand in with something in their place.
   const { checked: action, faults } = compiled;
   return [
     ...faults,
-    ...(due.kind === 'fault' ? due.faults : []),
+    ...(signal
+      ? [
+          ...prefix('/delay', validateSignalDelay(signal)),
+          ...dueFaults.map((fault) => ({ ...fault, pointer: fault.pointer.replace(/^\/delay/, '/delay/timeout') })),
+        ]
+      : dueFaults),
     ...prefix('/action', findActionFaults(action, JSON.stringify(action), context)),
   ];
 }

@@ -1,10 +1,12 @@
 import {
   closeGate,
+  deliverSignals,
   type GateKey,
   inTransaction,
   listBulkFailures,
   pauseTimers,
   setBulkStatus,
+  storeSignal,
 } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
 import { beginRuns, storeWorkflow, TEST_ORIGIN, useTestDatabase, waitUntil } from '@punctual/testkit';
@@ -168,6 +170,36 @@ describe('runs that are moved to a new version', () => {
       [runIds[0]],
     );
     expect(rows).toEqual([{ workflow_version: 2, task_states: 'llp', status: 'running' }]);
+  });
+
+  it('wait for the signals that the new version says, and get what is kept for them; who got one keeps it', async () => {
+    const noop = { type: 'noop' as const };
+    const until = (name: string) => ({ type: 'signal' as const, name });
+    const workflowId = await storeWorkflow(db.database, [
+      { key: 'a', delay: until('one'), action: noop },
+      { key: 'b', delay: hours(1), action: noop },
+      { key: 'c', delay: until('three'), action: noop },
+      { key: 'd', delay: until('four'), action: noop },
+    ]);
+    const [runId] = await beginRuns(db.database, versions, workflowId, 1);
+    await inTransaction(db.database.hot, async (client) => {
+      for (const name of ['four', 'two']) await storeSignal(client, { runId: runId!, tenantId, name, payload: '1' });
+      expect(await deliverSignals(client, [{ runId: runId!, name: 'four' }])).toHaveLength(1);
+    });
+    await addVersion(workflowId, [
+      { key: 'a', delay: { ...until('uno'), timeout: hours(2) }, action: noop },
+      { key: 'b', delay: until('two'), action: noop },
+      { key: 'c', delay: hours(3), action: noop },
+      { key: 'd', delay: { ...until('quattro'), timeout: hours(4) }, action: noop },
+    ]);
+    expect(await move(workflowId, [runId!])).toMatchObject({ done: 1, failed: 0 });
+    const [a, b, c, d] = await readTimers(runId!);
+    expect(a).toMatchObject({ waits_for: 'uno', signal: null, due_at: a.created_at + 2 * HOUR_MS });
+    expect(b).toMatchObject({ waits_for: null, signal: 2 });
+    expect(b.wake_at).toBeLessThanOrEqual(Date.now() + 1);
+    expect(c).toMatchObject({ waits_for: null, signal: null, due_at: c.created_at + 3 * HOUR_MS });
+    expect(d).toMatchObject({ waits_for: null, signal: 1 });
+    expect(d.due_at).toBeLessThanOrEqual(Date.now() + 1);
   });
 
   it('stay where they are when a task waits that the new version does not have', async () => {

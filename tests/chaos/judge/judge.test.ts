@@ -193,6 +193,21 @@ describe('the judge notices', () => {
     expect(find({}, 'succeeded', [], unsent)).toEqual(['lost']);
   });
 
+  it('lost: a signal that was taken and did not come with its task, or was refused and came', () => {
+    const answers = { requests: 1, refused: 0, unanswered: 0, beyondLimit: 0, slowestMs: 1, slow: [], wrong: [] };
+    const tasks = [{ key: 'second', status: 'succeeded', timerId: ID }];
+    const runs = [{ id: 'run', status: 'succeeded', tasks }];
+    const judgeSignal = (signal: 'taken' | 'refused', payload: { n: number } | null) => {
+      const book = { timers: [], runs: [{ n: 7, id: 'run', signal }], answers };
+      const request = receive();
+      return find({}, 'succeeded', [{ ...request, body: { ...request.body, payload } }], { book, timers: [], runs });
+    };
+    expect(judgeSignal('taken', { n: 7 })).toEqual([]);
+    expect(judgeSignal('refused', null)).toEqual([]);
+    for (const payload of [null, { n: 8 }]) expect(judgeSignal('taken', payload)).toEqual(['lost']);
+    expect(judgeSignal('refused', { n: 7 })).toEqual(['lost']);
+  });
+
   it('answers: what took too long or made no sense', () => {
     const answers = {
       requests: 1,

@@ -5,6 +5,8 @@ import type { EndedTimer, Evidence, Offence } from './evidence.ts';
 
 /** Attempts that a timer gets from its receiver: the third succeeds; four are all that there are by default. */
 const ATTEMPTS = { good: 1, flaky: 3, failing: 4 } as const;
+/** The task of a run that waits for a signal; see `traffic.ts`. */
+const SIGNALLED = 'second';
 /** Of the first retry, without jitter (ms); see `traffic.ts`. */
 const BACKOFF_MS = 300;
 
@@ -205,7 +207,7 @@ function judgeRuns(
   accuse: Accuse,
 ): void {
   const ended = new Map(runs.map((run) => [run.id, run]));
-  for (const { id } of book.runs) {
+  for (const { id, n, signal } of book.runs) {
     if (id === undefined) continue;
     const run = ended.get(id);
     // One of its tasks may have become a dead letter.
@@ -220,6 +222,13 @@ function judgeRuns(
       if (first === undefined) accuse('lost', `task ${key} of run ${id} was never sent`);
       else if (first.receivedAt < beforeAt) accuse('early', `task ${key} of run ${id} came before the one it follows`);
       beforeAt = first?.receivedAt ?? beforeAt;
+      if (key !== SIGNALLED || signal === undefined) continue;
+      const told = signal === 'taken' ? n : undefined;
+      if ((received.get(timerId ?? '') ?? []).some(({ body }) => body.payload?.n !== told))
+        accuse(
+          'lost',
+          `task ${key} of run ${id} was sent ${signal === 'taken' ? 'without' : 'with'} its signal, which was ${signal}`,
+        );
     }
   }
 }

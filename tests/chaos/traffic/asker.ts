@@ -68,8 +68,9 @@ export class Asker {
     let pauseMs = REPEAT_PAUSE_MS;
     for (let isRepeated = false; !this.#isOver && Date.now() < deadline; ) {
       const answer = await this.#askOnce<Body>(method, path, body, key);
-      if (answer !== undefined && expected.includes(answer.status)) return { ...answer, isRepeated };
-      if (answer !== undefined && answer.status !== 503) {
+      const isUnderWay = (answer?.body as { code?: string } | undefined)?.code === 'idempotency_in_progress';
+      if (answer !== undefined && expected.includes(answer.status) && !isUnderWay) return { ...answer, isRepeated };
+      if (answer !== undefined && answer.status !== 503 && !isUnderWay) {
         this.#tell(this.figures.wrong, `${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
         return undefined;
       }

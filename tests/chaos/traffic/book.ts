@@ -40,10 +40,12 @@ export interface BookedTimer {
   isFireRepeated?: boolean;
 }
 
-/** One run of three tasks. */
+/** One run of three tasks, of which the second waits for a signal, and is sent all the same when that does not come in time. */
 export interface BookedRun {
   n: number;
   id?: string;
+  /** How the signal was answered. */
+  signal?: 'taken' | 'refused';
 }
 
 /** How the API answered. */

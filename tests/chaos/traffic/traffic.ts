@@ -28,6 +28,10 @@ export interface TrafficOptions {
 const TICK_MS = 50;
 /** One run for so many timers. */
 const TIMERS_PER_RUN = 40;
+/** A run is sent its signal within this time (ms): before the task begins to wait, or after. */
+const SIGNAL_AFTER_MS_MAX = 3_000;
+/** Shorter than some faults last: then the time-out may come first. */
+const SIGNAL_TIMEOUT_SECONDS = 10;
 const HOUR_MS = 3_600_000;
 /** Schedules that occur each second. */
 const SCHEDULES = 8;
@@ -71,11 +75,12 @@ export class Traffic {
 
   async start(): Promise<void> {
     const action = { type: 'http', url: this.#options.targets.good };
+    const timeout = { type: 'duration', value: SIGNAL_TIMEOUT_SECONDS, unit: 'seconds' };
     const answer = await this.asker.ask<{ id: string }>('POST', '/v1/workflows', [201], {
       name: this.#options.label,
       tasks: [
         { key: 'first', delay: { type: 'duration', value: 1, unit: 'seconds' }, action },
-        { key: 'second', after: ['first'], action },
+        { key: 'second', after: ['first'], delay: { type: 'signal', name: 'go', timeout, onTimeout: 'run' }, action },
         { key: 'third', after: ['second'], action },
       ],
     });
@@ -295,6 +300,12 @@ export class Traffic {
       externalId: `${this.#options.label}-run-${n}`,
       input: {},
     });
-    if (answer !== undefined) run.id = answer.body.id;
+    if (answer === undefined) return;
+    run.id = answer.body.id;
+    await sleep(this.#options.random() * SIGNAL_AFTER_MS_MAX);
+    const key = `${this.#options.label}-signal-${n}`;
+    const path = `/v1/runs/${run.id}/signals/go`;
+    const signalled = await this.asker.ask('POST', path, [200, 409], { payload: { n } }, key);
+    if (signalled !== undefined) run.signal = signalled.status === 200 ? 'taken' : 'refused';
   }
 }

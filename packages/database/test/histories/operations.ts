@@ -97,6 +97,7 @@ export function createOne(tenantId: string, fields: NonNullable<Operation['creat
     timeoutMs: fields.timeoutMs,
     externalId: null,
     labels: null,
+    waitsFor: null,
     origin: TEST_ORIGIN,
   };
   const run = runAlone((client) => (isNamed ? createNamedTimers : createRequestedTimers)(client, [timer]));

@@ -8,6 +8,7 @@ import { registerGetRun } from './get-run.ts';
 import { registerListRuns } from './list-runs.ts';
 import { registerPauseRun } from './pause-run.ts';
 import { registerRetryRun } from './retry-run.ts';
+import { registerSignalRun } from './signal-run.ts';
 
 /** Every route of runs. */
 export function registerRunRoutes(app: ApiServer, context: ApiContext): void {
@@ -19,4 +20,5 @@ export function registerRunRoutes(app: ApiServer, context: ApiContext): void {
   registerRetryRun(app, context);
   registerPauseRun(app, context);
   registerEraseRun(app, context);
+  registerSignalRun(app, context);
 }

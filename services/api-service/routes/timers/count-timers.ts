@@ -1,5 +1,6 @@
 import { COUNT_MAX, HISTOGRAM_BUCKETS_MAX, Instant, TimerFilterQuery, WITH_LABELS } from '@punctual/contracts';
 import { asTenant, countTimers, readTimerHistogram } from '@punctual/database';
+import { LAST_INSTANT_MS } from '@punctual/domain';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
@@ -75,7 +76,10 @@ export function registerTimerHistogram(app: ApiServer, context: ApiContext): voi
       }
       return {
         bucketSeconds,
-        buckets: buckets.map(({ from, count }) => ({ from: toText(from), to: toText(from + bucketMs), count })),
+        buckets: buckets.map(({ from, count }) => {
+          // What waits for a signal without a time-out is due at the last instant that can be written.
+          return { from: toText(from), to: toText(Math.min(from + bucketMs, LAST_INSTANT_MS)), count };
+        }),
       };
     },
   );
