@@ -9,6 +9,7 @@ import {
   type RunPlan,
 } from '@punctual/domain';
 import type { Queryable } from './connect.ts';
+import { giveUpUnsent, leaveOut, type Outcome } from './outcome.ts';
 import { VERSION_STARTED_AT_ONCE } from './queries/create-started-timers.ts';
 import type { StartedTimer } from './queries/start-timers.ts';
 import { haveAttemptsFailedBy, readRunStates, readTaskOutputs, type TaskOutput } from './queries/task-outputs.ts';
@@ -55,9 +56,6 @@ export function describeFlow(
   return { plan, task, isKept: plan.isKept[task]!, needs };
 }
 
-/** Said of a task whose condition could not be told at first, and says no by now: what stands as dead can not be left out. */
-const HOLDS_NO_MORE = `${WHEN_ERROR}by now the condition can be told, and it does not hold.`;
-
 /** Said of a timer that stands for the opening of a scope that failed, and was sent again. */
 const NO_ELEMENT = 'The task still has no elements to run for: see the attempt before this one.';
 
@@ -94,12 +92,13 @@ export class FlowReader {
   }
 
   /**
-   * Why a started timer must not be tried; undefined for almost all. It may stand for a scope that could not be opened, or for a
-   * task whose condition could not be told, which is asked again then: the dead letters of both can be sent again.
+   * The end of a started timer that must not be tried; undefined for almost all. It may stand for a scope that could not be
+   * opened, or for a task whose condition could not be told, which is asked again then: the dead letters of both can be sent
+   * again.
    */
-  async findBar(timer: StartedTimer, version: WorkflowVersion, flow: TaskFlow): Promise<string | undefined> {
+  async findEnd(timer: StartedTimer, version: WorkflowVersion, flow: TaskFlow): Promise<Outcome | undefined> {
     const { plan, task } = flow;
-    if (!hasElement(timer, flow)) return NO_ELEMENT;
+    if (!hasElement(timer, flow)) return giveUpUnsent(timer, NO_ELEMENT);
     // A timer that was started for the first time has just been decided about.
     if (plan.tasks[task]!.when === undefined || timer.version <= VERSION_STARTED_AT_ONCE) return undefined;
     if (!(await haveAttemptsFailedBy(this.#database.hot, timer.id, WHEN_ERROR))) return undefined;
@@ -107,8 +106,8 @@ export class FlowReader {
     const facts = new RunFacts(tree);
     facts.setInput(timer.input);
     const answer = await this.#ask(timer, facts, () => facts.decide(task, parsePath(timer.path)));
-    if (typeof answer === 'object') return answer.error;
-    return answer ? undefined : HOLDS_NO_MORE;
+    if (typeof answer === 'object') return giveUpUnsent(timer, answer.error);
+    return answer ? undefined : leaveOut(timer);
   }
 
   /** The values that a task's instance may name. Rejects when the database does not answer. */

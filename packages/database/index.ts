@@ -344,6 +344,7 @@ export { RunFacts, WHEN_COST_PER_RUN_MAX } from './repositories/run-facts.ts';
 export {
   advanceRuns,
   type BeginningRun,
+  describeEnd,
   type EndedTask,
   endRunTimers,
   type LockedRun,

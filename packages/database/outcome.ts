@@ -90,6 +90,26 @@ export function giveUpUnsent(
   };
 }
 
+/** A task that was sent again, and that its condition leaves out by now: it ends as skipped without being sent. */
+export function leaveOut(timer: StartedTimer): Outcome {
+  return {
+    kind: 'finished',
+    runId: timer.run_id,
+    record: {
+      id: timer.id,
+      version: timer.version,
+      state: 'skipped',
+      outcome: null,
+      startedAt: timer.started_at,
+      latenessMs: timer.started_at - timer.wake_at,
+      durationMs: 0,
+      httpStatus: null,
+      error: null,
+      responseBody: null,
+    },
+  };
+}
+
 /** The end of a started timer whose signal did not come in time, where its task is not to be tried then; undefined for all others. */
 export function giveUpWaiting(timer: StartedTimer, version: WorkflowVersion): Outcome | undefined {
   if (timer.waits_for === null) return undefined;

@@ -124,8 +124,11 @@ export class AttemptRunner {
       let values: ExpressionValues | undefined;
       if (flow) {
         const version = await workflowVersions.read(database.hot, timer.workflow_id!, timer.workflow_version!);
-        const bar = await this.#flows.findBar(timer, version, flow);
-        if (bar !== undefined) throw new ExpressionError(bar);
+        const end = await this.#flows.findEnd(timer, version, flow);
+        if (end) {
+          onOutcome(end);
+          return;
+        }
         if (flow.needs) values = await this.#flows.read(timer, version, flow);
         if (prepared.template) prepared = { ...prepared, action: this.#preparer.render(prepared.template, values!) };
       }

@@ -55,7 +55,7 @@ export function createWorkerMetrics(registry: Registry): WorkerMetrics {
     }),
     timersEnded: new Counter({
       name: 'worker_timers_ended_total',
-      help: 'Timers that ended, by status: succeeded, dead, or cancelled with their run while an attempt was under way.',
+      help: 'Timers that ended, by status: succeeded, dead, cancelled with their run while an attempt was under way, or skipped by a condition that was asked again.',
       labelNames: ['status'],
       registers,
     }),

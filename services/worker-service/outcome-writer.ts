@@ -1,6 +1,7 @@
 import {
   admitOutputs,
   type Database,
+  describeEnd,
   endRunTimers,
   type FinishedAttempt,
   finishTimers,
@@ -182,7 +183,7 @@ export class OutcomeWriter {
             client,
             admitted.map((item) => item.record),
           );
-          return ended.map((timer) => ({ ...timer, output: outputs.get(timer.id) }));
+          return ended.map((timer) => describeEnd(timer, outputs));
         },
         {
           countMax: places,
@@ -224,14 +225,15 @@ export class OutcomeWriter {
     for (const outcome of batch) {
       if (outcome.kind !== 'finished' && outcome.kind !== 'retry') continue;
       const name = outcome.record.outcome;
+      if (name === null) continue;
       counts.set(name, (counts.get(name) ?? 0) + 1);
     }
     for (const [outcome, count] of counts) this.#options.metrics.outcomes.inc({ outcome }, count);
   }
 
-  #countEnded(ended: readonly { state: 'succeeded' | 'dead' | 'cancelled' }[]): number {
-    for (const status of ['succeeded', 'dead', 'cancelled'] as const) {
-      const count = ended.filter((timer) => timer.state === status).length;
+  #countEnded(ended: readonly { state: 'succeeded' | 'dead' | 'cancelled' | 'skipped' | 'excluded' }[]): number {
+    for (const status of ['succeeded', 'dead', 'cancelled', 'skipped'] as const) {
+      const count = ended.filter(({ state }) => (state === 'excluded' ? 'skipped' : state) === status).length;
       if (count > 0) this.#options.metrics.timersEnded.inc({ status }, count);
     }
     return ended.length;

@@ -15,11 +15,15 @@ export interface AttemptRecord {
   responseBody: string | null;
 }
 
-/** A timer that ends by its attempt's outcome. `version` is the one that its start returned. */
-export interface FinishedAttempt extends AttemptRecord {
+/**
+ * A timer that ends by its attempt's outcome. `version` is the one that its start returned. `skipped`: it was sent again, and
+ * its condition leaves it out by now; nothing was sent, so it has no outcome and the attempt does not count.
+ */
+export interface FinishedAttempt extends Omit<AttemptRecord, 'outcome'> {
   id: string;
   version: number;
-  state: 'succeeded' | 'dead';
+  state: 'succeeded' | 'dead' | 'skipped';
+  outcome: AttemptOutcome | null;
 }
 
 /** A timer that its outcome sends back to wait: for a retry, or postponed without having been tried. */
@@ -43,7 +47,7 @@ const finishRows = nameStatement<{
   run_id: string | null;
   task_key: string | null;
   path: string | null;
-  state: 'succeeded' | 'dead';
+  state: FinishedAttempt['state'];
 }>(
   'finish_timers',
   `WITH outcomes AS (
@@ -53,7 +57,7 @@ const finishRows = nameStatement<{
    ), gone AS (
      DELETE FROM timers AS t USING outcomes AS o
      WHERE t.id = o.id AND t.version = o.version AND t.state = 'running'
-     RETURNING ${CARRIED_OF_TIMER}, t.version, t.attempt, clock_timestamp()::timestamptz(3) AS finished_at,
+     RETURNING ${CARRIED_OF_TIMER}, t.version, t.attempt - (o.outcome IS NULL)::int AS attempt, clock_timestamp()::timestamptz(3) AS finished_at,
        to_timestamp(o.started / 1000) AS started_at, o.late_ms AS lateness_ms, o.took_ms AS duration_ms, o.new_state AS state,
        o.outcome, o.status AS http_status, o.message AS error, o.response AS response_body
    ), history AS (
@@ -61,8 +65,9 @@ const finishRows = nameStatement<{
    ), letters AS (
      INSERT INTO dead_letters (${FINISHED_COLUMNS}) SELECT ${FINISHED_COLUMNS} FROM gone WHERE state = 'dead'
    ), ledger AS (
-     INSERT INTO ledger_entries (tenant_id, partition, succeeded, dead)
-     SELECT tenant_id, partition, count(*) FILTER (WHERE state = 'succeeded'), count(*) FILTER (WHERE state = 'dead')
+     INSERT INTO ledger_entries (tenant_id, partition, succeeded, dead, skipped)
+     SELECT tenant_id, partition, count(*) FILTER (WHERE state = 'succeeded'), count(*) FILTER (WHERE state = 'dead'),
+       count(*) FILTER (WHERE state = 'skipped')
      FROM gone GROUP BY tenant_id, partition
    )
    SELECT id, run_id, task_key, path, state FROM gone`,
@@ -141,7 +146,9 @@ function sortById<T extends { id: string }>(items: readonly T[]): T[] {
   return items.toSorted((a, b) => (a.id < b.id ? -1 : 1));
 }
 
-function recordColumns(records: readonly AttemptRecord[]): unknown[] {
+function recordColumns(
+  records: readonly (Omit<AttemptRecord, 'outcome'> & { outcome: AttemptOutcome | null })[],
+): unknown[] {
   return [
     toPlainArray(records.map((o) => o.outcome)),
     toPlainArray(records.map((o) => o.startedAt)),

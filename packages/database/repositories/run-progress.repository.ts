@@ -16,6 +16,7 @@ import { inTransaction, type Transaction, type TransactionPool } from '../connec
 import { createDeadTimers } from '../queries/create-dead-timers.ts';
 import { createStartedTimers } from '../queries/create-started-timers.ts';
 import { createSkippedTimers, createTimers, TIMERS_PER_INSERT_MAX } from '../queries/create-timers.ts';
+import type { FinishedAttempt } from '../queries/finish-timers.ts';
 import type { NewTimer } from '../queries/new-timer-columns.ts';
 import { createParkedTimers, PARKED_FOR_RUN } from '../queries/pause-timers.ts';
 import { deliverSignals, type SignalWish } from '../queries/run-signals.ts';
@@ -48,6 +49,15 @@ export interface EndedTask {
   state: Exclude<TaskState, 'pending' | 'live'>;
   /** JSON text, if others may need it. */
   output?: string | null | undefined;
+}
+
+/** What a run is told of a timer that `finishTimers` ended. One that is skipped was left out by its condition. */
+export function describeEnd<Ended extends { id: string; state: FinishedAttempt['state'] }>(
+  timer: Ended,
+  outputs: ReadonlyMap<string, string | undefined>,
+) {
+  const state = timer.state === 'skipped' ? ('excluded' as const) : timer.state;
+  return { ...timer, state, output: outputs.get(timer.id) };
 }
 
 // Locks the runs in the order of their ids. Every transaction that touches runs and timers takes the runs first.

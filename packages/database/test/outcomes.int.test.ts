@@ -1,4 +1,5 @@
 import {
+  type AttemptOutcome,
   cancelTimers,
   createTimers,
   type FinishedAttempt,
@@ -32,7 +33,8 @@ async function startNew(count: number, fields: Parameters<typeof makeTimer>[0] =
   return started;
 }
 
-function finish(timer: { id: string; version: number }, fields: Partial<FinishedAttempt> = {}): FinishedAttempt {
+type Tried = FinishedAttempt & { outcome: AttemptOutcome };
+function finish(timer: { id: string; version: number }, fields: Partial<Tried> = {}): Tried {
   return {
     id: timer.id,
     version: timer.version,

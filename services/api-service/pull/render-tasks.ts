@@ -1,12 +1,4 @@
-import {
-  asTenant,
-  describeFlow,
-  FlowReader,
-  giveUpUnsent,
-  giveUpWaiting,
-  type Outcome,
-  type StartedTimer,
-} from '@punctual/database';
+import { asTenant, describeFlow, FlowReader, giveUpWaiting, type Outcome, type StartedTimer } from '@punctual/database';
 import { createLeaseToken, type ExpressionValues, planRun } from '@punctual/domain';
 import type { ApiContext } from '../context.ts';
 import { giveBackTasks, UNDELIVERED_PAUSE_MS } from './give-back-tasks.ts';
@@ -84,8 +76,8 @@ async function readValues(
   const index = planRun(version.tasks).indexByKey.get(timer.task_key!);
   const flow = index === undefined ? undefined : describeFlow(version, index, undefined, true);
   if (!flow) return { values: undefined };
-  const bar = await flows.findBar(timer, version, flow);
-  if (bar !== undefined) return { end: giveUpUnsent(timer, bar) };
+  const barred = await flows.findEnd(timer, version, flow);
+  if (barred) return { end: barred };
   return { values: flow.needs && (await flows.read(timer, version, flow)) };
 }
 

@@ -71,8 +71,10 @@ export async function writeEnds(
     const ended = missing.length > 0 ? await findRepeated(context, tenantId, missing, client) : new Set();
     for (const end of group) {
       const id = readId(end);
-      const status =
-        statuses.get(id) ?? (ended.has(id) && end.outcome.kind === 'finished' ? end.outcome.record.state : undefined);
+      const wanted = end.outcome.kind === 'finished' ? end.outcome.record.state : undefined;
+      // Nobody can ask for `skipped`.
+      const repeated = ended.has(id) && wanted !== 'skipped' ? wanted : undefined;
+      const status = statuses.get(id) ?? repeated;
       if (statuses.has(id)) context.metrics.tasksEnded.inc({ status: status! });
       results.set(end, status === undefined ? createLeaseLost() : { id, status });
     }

@@ -2,6 +2,7 @@ import {
   admitOutputs,
   advanceRuns,
   asTenant,
+  describeEnd,
   endRunTimers,
   type FinishedAttempt,
   finishTimers,
@@ -68,8 +69,9 @@ export async function writeOutcomes(
   const note = (ids: readonly { id: string }[], status: TaskStatus) => {
     for (const { id } of ids) statuses.set(id, status);
   };
-  const noteEnded = (ended: readonly { id: string; state: 'succeeded' | 'dead' }[]) => {
-    for (const { id, state } of ended) statuses.set(id, state);
+  const noteEnded = (ended: readonly { id: string; state: 'succeeded' | 'dead' | 'skipped' | 'excluded' }[]) => {
+    // What is left out was given to nobody, so nobody asks.
+    for (const { id, state } of ended) if (state === 'succeeded' || state === 'dead') statuses.set(id, state);
   };
   const noteReturned = ({ waiting: waits, cancelled }: { waiting: string[]; cancelled: string[] }) => {
     for (const id of waits) statuses.set(id, 'scheduled');
@@ -142,5 +144,5 @@ async function endTasks(
     client,
     admitted.map(({ record }) => record),
   );
-  return ended.map((timer) => ({ ...timer, output: outputs.get(timer.id) }));
+  return ended.map((timer) => describeEnd(timer, outputs));
 }
