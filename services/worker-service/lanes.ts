@@ -1,5 +1,7 @@
 import {
   type Database,
+  isDatabaseUnavailable,
+  isStatementTimeout,
   type LanedTimer,
   type LaneKey,
   type LaneWish,
@@ -35,6 +37,20 @@ export interface LaneStarts {
   waiting: number;
 }
 
+/** Hints of one chunk whose timers need places. */
+interface PendingStart {
+  wishes: readonly LaneWish[];
+  resolve: (started: StartedTimer[]) => void;
+  reject: (error: unknown) => void;
+}
+
+/**
+ * Timers that ask for places together, and transactions that do at once: many chunks may want one lane, whose lock one of them
+ * has, and each that waits for it has a connection that the starts of all others need.
+ */
+const STARTS_PER_TRANSACTION_MAX = 256;
+const QUICK_STARTS_MAX = 1;
+const STARTS_MAX = 2;
 /** Timers whose lanes are looked at together after their outcomes. */
 const WAKES_PER_STATEMENT_MAX = 500;
 const QUICK_WAKES_MAX = 1;
@@ -47,12 +63,21 @@ const WAKES_MAX = 2;
  */
 export class Lanes {
   readonly #options: LanesOptions;
+  readonly #starts: Batcher<PendingStart>;
   readonly #wakes: Batcher<LaneKey>;
   /** The lanes of timers that were started here, until their outcomes are written. */
   readonly #held = new Map<string, readonly LaneKey[]>();
 
   constructor(options: LanesOptions) {
     this.#options = options;
+    this.#starts = new Batcher({
+      run: (parts) => this.#startParts(parts),
+      windowMs: 0,
+      weigh: ({ wishes }) => wishes.length,
+      weightMax: STARTS_PER_TRANSACTION_MAX,
+      quickMax: QUICK_STARTS_MAX,
+      batchesMax: STARTS_MAX,
+    });
     this.#wakes = new Batcher({
       run: (lanes) => this.#wake(lanes),
       windowMs: 0,
@@ -65,9 +90,38 @@ export class Lanes {
 
   /** Starts, of hints that did not start without, those whose lanes have places for them. */
   async start(hints: readonly TimerVersion[]): Promise<LaneStarts> {
-    const { database, leaseMarginMs, metrics } = this.#options;
+    const { database, metrics } = this.#options;
     const wishes = await readLaneWishes(database.hot, hints);
     if (wishes.length === 0) return { started: [], waiting: 0 };
+    const started = await new Promise<StartedTimer[]>((resolve, reject) => {
+      this.#starts.add({ wishes, resolve, reject });
+    });
+    metrics.laneWaits.inc(wishes.length - started.length);
+    return { started, waiting: wishes.length - started.length };
+  }
+
+  async #startParts(parts: readonly PendingStart[]): Promise<void> {
+    // Two chunks may name one timer: the later knows its version better.
+    const wishes = new Map(parts.flatMap((part) => part.wishes).map((wish) => [wish.id, wish]));
+    let started: StartedTimer[];
+    try {
+      started = await this.#startWishes([...wishes.values()]);
+    } catch (error) {
+      const isOfOnePart = !isDatabaseUnavailable(error) || isStatementTimeout(error);
+      if (parts.length > 1 && isOfOnePart) for (const part of parts) await this.#startParts([part]);
+      else for (const { reject } of parts) reject(error);
+      return;
+    }
+    const left = new Map(started.map((timer) => [timer.id, timer]));
+    for (const part of parts) {
+      const own = part.wishes.flatMap(({ id }) => left.get(id) ?? []);
+      for (const { id } of own) left.delete(id);
+      part.resolve(own);
+    }
+  }
+
+  async #startWishes(wishes: readonly LaneWish[]): Promise<StartedTimer[]> {
+    const { database, leaseMarginMs } = this.#options;
     const limits = await readLimits(database.hot, [...new Set(wishes.map(({ tenantId }) => tenantId))]);
     const asksOrigin = limits.some(({ kind }) => kind === 'origin');
     const timers: LanedTimer[] = [];
@@ -84,8 +138,7 @@ export class Lanes {
       timers.map(({ id, tenantId, lanes }) => [id, lanes.map(({ name }) => ({ tenantId, name }))]),
     );
     for (const { id } of started) this.#held.set(id, lanesById.get(id)!);
-    metrics.laneWaits.inc(wishes.length - started.length);
-    return { started, waiting: wishes.length - started.length };
+    return started;
   }
 
   /** The outcomes of these timers are written: what places they had are given back. */

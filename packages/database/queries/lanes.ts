@@ -49,16 +49,21 @@ export function lockLanes(client: Transaction, lanes: readonly (LaneKey & LaneRu
   ]);
 }
 
-const lockWaitingRows = nameStatement<LockedLane>(
+// Also those in which nobody waits as far as can be seen: whoever has the lock of one may be about to let somebody wait there.
+const lockThereRows = nameStatement<LockedLane & { isWaiting: boolean }>(
   'lock_waiting_lanes',
-  `SELECT ${COLUMNS} FROM lanes AS l
-   WHERE (tenant_id, name) IN (SELECT * FROM unnest($1::uuid[], $2::text[])) AND is_waiting
+  `SELECT ${COLUMNS}, is_waiting AS "isWaiting" FROM lanes AS l
+   WHERE (tenant_id, name) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
    ORDER BY l.tenant_id, l.name FOR UPDATE`,
 );
 
-/** Locks those of these lanes in which somebody may wait. */
-export function lockWaitingLanes(client: Transaction, lanes: readonly LaneKey[]): Promise<LockedLane[]> {
-  return lockWaitingRows(client, [toPlainArray(lanes.map(({ tenantId }) => tenantId)), lanes.map(({ name }) => name)]);
+/** Locks these lanes, where they are, and returns those in which somebody may wait. */
+export async function lockWaitingLanes(client: Transaction, lanes: readonly LaneKey[]): Promise<LockedLane[]> {
+  const there = await lockThereRows(client, [
+    toPlainArray(lanes.map(({ tenantId }) => tenantId)),
+    lanes.map(({ name }) => name),
+  ]);
+  return there.filter(({ isWaiting }) => isWaiting);
 }
 
 const lockNeglectedRows = nameStatement<LockedLane>(
@@ -118,6 +123,12 @@ export async function countUsedPlaces(
 
 // A timer that could not be sent at once, for want of room or of an answer of Postgres, and is back so soon keeps its turn.
 const SHORTLY = `interval '2 seconds'`;
+/**
+ * Entries of a key's lane, those due first, that a look passes to find who has a turn: more than may run, and the comers of a
+ * transaction. Behind so many that are paused or wait for a retry only those have turns that were parked for the lane.
+ */
+const PASSED_MAX = 2_500;
+const TURN = 't.id, t.due_at, t.wake_at, t.parked_for';
 
 // In the order of turns. What is parked for another lane keeps its turn in that of its key: nobody with the same key overtakes
 // it. In the lane of a limit only those have turns that were parked for it.
@@ -127,16 +138,21 @@ const selectWaiting = nameStatement<WaitingTurn & LaneKey>(
      w.wake_at = 'infinity' AND w.parked_for = '${PARKED_PREFIX}' || l.name AS "isParked"
    FROM unnest($1::uuid[], $2::text[], $3::int[]) AS l(tenant_id, name, rows_max)
    CROSS JOIN LATERAL (
-     (SELECT t.id, t.due_at, t.wake_at, t.parked_for FROM timers AS t
-     WHERE starts_with(l.name, '${KEY_LANE_PREFIX}') AND t.tenant_id = l.tenant_id AND t.lane = substr(l.name, ${KEY_LANE_PREFIX.length + 1})
-       AND t.due_at <= statement_timestamp() AND t.state = 'scheduled'
-       AND (t.wake_at <= clock_timestamp() OR t.parked_for LIKE '${PARKED_PREFIX}%' OR t.attempt = 0 AND t.wake_at <= statement_timestamp() + ${SHORTLY})
-     ORDER BY t.tenant_id, t.lane, t.due_at, t.id LIMIT l.rows_max)
-     UNION ALL
-     (SELECT t.id, t.due_at, t.wake_at, t.parked_for FROM timers AS t
-     WHERE NOT starts_with(l.name, '${KEY_LANE_PREFIX}') AND t.tenant_id = l.tenant_id AND t.parked_for = '${PARKED_PREFIX}' || l.name
-       AND t.due_at <= statement_timestamp() AND t.state = 'scheduled'
-     ORDER BY t.tenant_id, t.parked_for, t.due_at, t.id LIMIT l.rows_max)
+     (SELECT ${TURN} FROM (
+        SELECT ${TURN}, t.state, t.attempt FROM timers AS t
+        WHERE starts_with(l.name, '${KEY_LANE_PREFIX}') AND t.tenant_id = l.tenant_id
+          AND t.lane = substr(l.name, ${KEY_LANE_PREFIX.length + 1}) AND t.due_at <= statement_timestamp()
+        ORDER BY t.tenant_id, t.lane, t.due_at, t.id LIMIT ${PASSED_MAX}
+      ) AS t
+      WHERE t.state = 'scheduled' AND (t.wake_at <= clock_timestamp() OR t.parked_for LIKE '${PARKED_PREFIX}%'
+        OR t.attempt = 0 AND t.wake_at <= statement_timestamp() + ${SHORTLY})
+      ORDER BY t.due_at, t.id LIMIT l.rows_max)
+     UNION
+     (SELECT ${TURN} FROM timers AS t
+      WHERE t.tenant_id = l.tenant_id AND t.parked_for = '${PARKED_PREFIX}' || l.name
+        AND t.due_at <= statement_timestamp() AND t.state = 'scheduled'
+      ORDER BY t.tenant_id, t.parked_for, t.due_at, t.id LIMIT l.rows_max)
+     ORDER BY due_at, id LIMIT l.rows_max
    ) AS w
    ORDER BY l.tenant_id, l.name, w.due_at, w.id`,
 );

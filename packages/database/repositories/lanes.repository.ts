@@ -141,13 +141,15 @@ async function decide(
 ): Promise<LaneDecision> {
   const used = new Map((await countUsedPlaces(client, lanes)).map((lane) => [nameLane(lane), lane.used]));
   const usedOf = (lane: LaneKey) => used.get(nameLane(lane)) ?? 0;
+  const comers = new Map<string, number>();
+  for (const name of candidates.flatMap((candidate) => candidate.lanes)) comers.set(name, (comers.get(name) ?? 0) + 1);
   const asked = lanes.map((lane) => {
     const { tenantId, name, limitMax } = lane;
     const turns = Math.min(
       limitMax === null ? WAKES_PER_LANE_MAX : Math.max(0, limitMax - usedOf(lane)),
       WAKES_PER_LANE_MAX,
     );
-    return { tenantId, name, rowsMax: turns + candidates.length + 1 };
+    return { tenantId, name, rowsMax: turns + (comers.get(nameLane(lane)) ?? 0) + 1 };
   });
   const waiting = Map.groupBy(await readLaneTurns(client, asked), nameLane);
   const views = lanes.map((lane) => ({

@@ -7,9 +7,15 @@ import { readRunInputs } from '../queries/task-outputs.ts';
  * it, which only a version can bring that the run was moved to, stands as it is written: those timers share one lane.
  */
 export function nameLane(concurrency: string, input: string | null): string {
+  return nameLaneBy(concurrency, parseInput(input));
+}
+
+const parseInput = (input: string | null): unknown => (input === null ? null : JSON.parse(input));
+
+function nameLaneBy(concurrency: string, input: unknown): string {
   const rule = JSON.parse(concurrency) as Concurrency;
   try {
-    return JSON.stringify({ ...rule, key: renderKey(rule.key, input === null ? null : JSON.parse(input)) });
+    return JSON.stringify({ ...rule, key: renderKey(rule.key, input) });
   } catch (error) {
     if (error instanceof ExpressionError) return concurrency;
     throw error;
@@ -22,10 +28,20 @@ interface Laned {
   concurrency?: string | null;
 }
 
-/** Renders the keys of timers that are about to be stored for tasks of runs. */
+/**
+ * Renders the keys of timers that are about to be stored for tasks of runs. The elements of a mapped task are thousands, and their
+ * run's input may have a megabyte: it is parsed once, and each key of a run is rendered once.
+ */
 export async function nameLanes(client: Queryable, timers: readonly Laned[]): Promise<void> {
   const laned = timers.filter(({ concurrency }) => concurrency?.includes('{{'));
   if (laned.length === 0) return;
-  const inputs = await readRunInputs(client, [...new Set(laned.map(({ runId }) => runId!))]);
-  for (const timer of laned) timer.concurrency = nameLane(timer.concurrency!, inputs.get(timer.runId!) ?? null);
+  const byRun = Map.groupBy(laned, ({ runId }) => runId!);
+  const inputs = await readRunInputs(client, [...byRun.keys()]);
+  for (const [runId, ofRun] of byRun) {
+    const input = parseInput(inputs.get(runId) ?? null);
+    for (const [concurrency, alike] of Map.groupBy(ofRun, (timer) => timer.concurrency!)) {
+      const named = nameLaneBy(concurrency, input);
+      for (const timer of alike) timer.concurrency = named;
+    }
+  }
 }

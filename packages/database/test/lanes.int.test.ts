@@ -3,17 +3,21 @@ import {
   dropIdleLanes,
   finishTimers,
   listTimerLanes,
+  postponeTimers,
   readLaneWishes,
+  retryTimers,
   type StartedTimer,
   startInLanes,
   startLanedTimers,
   startTimers,
+  WorkflowVersions,
   wakeLanes,
   wakeNeglectedLanes,
 } from '@punctual/database';
 import { createId, DEFAULT_TENANT_ID } from '@punctual/domain';
-import { makeTimer, useTestDatabase, waitUntil, waitUntilDue } from '@punctual/testkit';
+import { beginRuns, makeTimer, storeWorkflow, useTestDatabase, waitUntil, waitUntilDue } from '@punctual/testkit';
 import { describe, expect, it } from 'vitest';
+import { nameLanes } from '../repositories/name-lanes.ts';
 
 const TIMEOUT_MS = 10_000;
 const MARGIN_MS = 15_000;
@@ -135,6 +139,90 @@ describe('a timer with a key', () => {
       return left.rows.length === 0;
     });
   });
+
+  it('keeps its turn when it is given back unsent for a moment, and not when it waits for a retry', async () => {
+    const key = createId();
+    const ids = await store(key, 2);
+    const [first] = await start([ids[0]!]);
+    await postponeTimers(db.database.hot, [{ id: first!.id, version: first!.version, waitMs: 1_500 }]);
+    expect(await start([ids[1]!])).toEqual([]);
+    await db.database.ordinary.query('UPDATE timers SET wake_at = clock_timestamp() WHERE id = $1', [first!.id]);
+    await waitUntilDue(db.database, [first!.id]);
+    const [again] = await start([ids[0]!]);
+    expect(again!.attempt).toBe(1);
+    await retryTimers(db.database.hot, [
+      {
+        id: again!.id,
+        version: again!.version,
+        waitMs: 60_000,
+        outcome: 'retryable',
+        startedAt: 0,
+        latenessMs: 0,
+        durationMs: 1,
+        httpStatus: 500,
+        error: null,
+        responseBody: null,
+      },
+    ]);
+    await wake(key);
+    expect((await readHints(ids)).map(({ id }) => id)).toEqual([ids[1]]);
+  });
+
+  it('is woken by who frees its place at the very moment in which it is told to wait', async () => {
+    const key = createId();
+    const [firstId] = await store(key, 1);
+    const [first] = await start([firstId!]);
+    const [secondId] = await store(key, 1);
+    const [wish] = await readLaneWishes(db.database.hot, await readHints([secondId!]));
+    let woken: Promise<void> | undefined;
+    await startInLanes(db.database.hot, [{ ...wish!, lanes: listTimerLanes(wish!, []) }], async () => {
+      await finish(first!);
+      woken = wake(key);
+      await Promise.race([
+        woken,
+        waitUntil('the wake waits for the lane', async () => {
+          const { rows } = await db.database.ordinary.query('SELECT FROM pg_locks WHERE NOT granted');
+          return rows.length > 0;
+        }),
+      ]);
+      return [];
+    });
+    await woken;
+    expect((await readHints([secondId!])).map(({ id }) => id)).toEqual([secondId]);
+  });
+
+  it('has its turn behind any number of others that are paused or wait for a retry, which are passed over', async () => {
+    const key = createId();
+    const ids = await store(key, 1_000);
+    for (let more = 0; more < 5; more += 1) ids.push(...(await store(key, 1_000)));
+    const asleep = ids.slice(0, -2);
+    await db.database.ordinary.query(
+      `UPDATE timers SET wake_at = clock_timestamp() + interval '1 hour', attempt = 1, state = CASE WHEN id < $2 THEN 'paused'::timer_state ELSE state END
+       WHERE id = ANY ($1)`,
+      [asleep, asleep[3_000]],
+    );
+    const [first, second] = ids.slice(-2);
+    expect((await start([second!, first!])).map(({ id }) => id)).toEqual([first]);
+    const [running] = await db.database.ordinary
+      .query<StartedTimer>('SELECT id, version FROM timers WHERE id = $1', [first])
+      .then(({ rows }) => rows);
+    await finish(running!);
+    await wake(key);
+    expect((await readHints(ids)).map(({ id }) => id)).toEqual([second]);
+  });
+
+  it('is told its key with thousands of others of its run, whose input is large and read once', async () => {
+    const versions = new WorkflowVersions();
+    const workflowId = await storeWorkflow(db.database, [{ key: 'only', action: { type: 'noop' } }]);
+    const input = JSON.stringify({ customerId: 7, items: Array.from({ length: 40_000 }, (_, index) => ({ index })) });
+    const [runId] = await beginRuns(db.database, versions, workflowId, 1, input);
+    const timers = Array.from({ length: 10_000 }, () => ({
+      runId: runId!,
+      concurrency: '{"key":"customer-{{input.customerId}}"}',
+    }));
+    await nameLanes(db.database.hot, timers);
+    expect(new Set(timers.map(({ concurrency }) => concurrency))).toEqual(new Set(['{"key":"customer-7"}']));
+  }, 20_000);
 
   it('never runs beside another of its key, whoever asks, ends and dies at once, and all of them end', async () => {
     const keys = [createId(), createId(), createId()];
