@@ -218,7 +218,7 @@ it('with its workflow archived a schedule ends, and says why', async () => {
 });
 
 it('many turns share few connections', async () => {
-  const database = connectDatabase({ connectionString: db.url, applicationName: 'punctual-test', poolSizeMax: 2 });
+  const database = connectDatabase({ connectionString: db.url, applicationName: 'punctual-test', poolSizeMax: 3 });
   try {
     const schedules = await Promise.all(Array.from({ length: 30 }, () => store()));
     const timers = await Promise.all(schedules.map(start));
