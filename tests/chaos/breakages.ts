@@ -242,7 +242,7 @@ export const BREAKAGES: readonly Breakage[] = [
     edits: [
       {
         file: 'run-progress.repository.ts',
-        find: 'await deliverSignals(client, listWishes([...timers, ...parked]));',
+        find: 'await deliverSignals(client, await listWishes(client, versions, [...timers, ...parked]));',
         replace: '',
       },
     ],

@@ -165,6 +165,12 @@ describe.each(BACKENDS)('tasks that wait for signals, with the queue on %s', (ba
       const [trying] = await begin([
         { key: 'ship', delay: { ...paid(until(1)), onTimeout: 'run' }, action: call('late') },
       ]);
+      // Nobody looks into that queue.
+      const pull = { type: 'pull', queue: `nobody-${backend}` };
+      const [pulled] = await begin([
+        { key: 'sign', delay: paid(until(1)), action: pull },
+        { key: 'remind', onFailure: ['sign'], action: call('remind') },
+      ]);
       await waitUntil('the branch has begun', () => bodiesOf(failing!, '/remind').length > 0, TEST_LIMIT_MS);
       expect(await signal(failing!, {})).toMatchObject({ status: 409, body: { code: 'signal_too_late' } });
       const run = await waitForEnd(failing!);
@@ -175,6 +181,8 @@ describe.each(BACKENDS)('tasks that wait for signals, with the queue on %s', (ba
         'wait succeeded',
       ]);
       expect([bodiesOf(failing!, '/ship'), bodiesOf(failing!, '/pack')]).toEqual([[], []]);
+      expect(find(await waitForEnd(pulled!), 'sign').status).toBe('dead');
+      expect(bodiesOf(pulled!, '/remind')).toHaveLength(1);
       await waitForEnd(trying!);
       expect(bodiesOf(trying!, '/late')).toMatchObject([{ payload: null, timedOut: true }]);
       await expectBalance();

@@ -1,7 +1,7 @@
 import type { Queryable, Transaction } from '../connect.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
 import { type ChangeOrigin, recordChanges } from './record-changes.ts';
-import { shiftDue } from './shift-due.ts';
+import { shiftDue, shiftDueByPause } from './shift-due.ts';
 
 // What bulk operations do to many timers at once. All of these lock the timers in the order of the ids they are given (callers
 // sort them), as a start does; only those that wait match, so an attempt that started first wins. Each returns the ids of
@@ -75,7 +75,7 @@ export async function shiftTimers(
 }
 
 // By the length of the pause, or of the part of it that the timer has waited through.
-const SHIFTED = shiftDue(
+const SHIFTED = shiftDueByPause(
   `greatest(to_timestamp($4::float8 / 1000) - greatest(to_timestamp($3::float8 / 1000), t.created_at), '0')`,
 );
 const shiftByPauseRows = nameStatement<{ id: string }>(

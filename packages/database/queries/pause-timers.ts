@@ -3,7 +3,7 @@ import { nameStatement, toPlainArray } from '../statement.ts';
 import { bookCreated, INPUT_OF_NEW_TIMERS, TIMERS_PER_INSERT_MAX } from './create-timers.ts';
 import { type NewTimer, PARAMETER_AFTER_COLUMNS, STORED_NAMES, STORED_VALUES, toColumns } from './new-timer-columns.ts';
 import { type ChangeOrigin, enterChanged, originInput, toOriginColumns } from './record-changes.ts';
-import { shiftDue } from './shift-due.ts';
+import { shiftDueByPause } from './shift-due.ts';
 import { LIVE_COLUMNS, type TimerRecord } from './timer-record.ts';
 
 /** Timers that one pause, resume or release may name. */
@@ -55,12 +55,12 @@ export function pauseTimers(
 // Of those that are overdue the first is due now, and each next one $12 milliseconds later. `wake_at` is never behind the
 // schedulers' cursors.
 const writeResume = (condition: string, shown: string) => `WITH wanted AS MATERIALIZED (
-     SELECT t.id, t.due_at, t.created_at, t.paused_at, c.entry, c.request_id
+     SELECT t.id, t.due_at, t.created_at, t.paused_at, t.signal, c.entry, c.request_id
      FROM unnest($2::uuid[], ${originInput(3)}) AS c(id, entry, request_id) JOIN timers AS t ON t.id = c.id
      WHERE t.tenant_id IS NOT DISTINCT FROM $1::uuid AND t.state = 'paused' AND ${condition}
      ORDER BY t.id FOR UPDATE OF t
    ), shifted AS (
-     SELECT *, CASE WHEN $11::boolean THEN ${shiftDue("greatest(clock_timestamp() - greatest(paused_at, created_at), '0')", 'due_at')} ELSE due_at END AS new_due_at
+     SELECT *, CASE WHEN $11::boolean THEN ${shiftDueByPause("greatest(clock_timestamp() - greatest(paused_at, created_at), '0')", '')} ELSE due_at END AS new_due_at
      FROM wanted
    ), placed AS (
      SELECT *, row_number() OVER (ORDER BY new_due_at, id) - 1 AS place FROM shifted

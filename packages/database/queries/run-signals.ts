@@ -1,5 +1,8 @@
+import { planRun } from '@punctual/domain';
 import type { Transaction } from '../connect.ts';
+import { choosePullQueue } from '../pull-queue.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
+import type { WorkflowVersion } from '../workflow-versions.ts';
 
 /** Signals of one run, delivered or not: far more than a workflow has tasks that could wait for them. */
 export const SIGNALS_PER_RUN_MAX = 1_000;
@@ -39,6 +42,8 @@ export async function storeSignal(client: Transaction, signal: NewSignal): Promi
 export interface SignalWish {
   runId: string;
   name: string;
+  /** That which the run follows. */
+  version: WorkflowVersion;
 }
 
 /** A timer that got its signal. */
@@ -49,6 +54,10 @@ export interface SignalledTimer {
 
 interface Delivery extends SignalledTimer {
   number: number;
+  taskKey: string;
+  /** It was given an action of its own, with this queue. */
+  hasAction: boolean;
+  queue: string | null;
 }
 
 // THE decision between a signal and its time-out. Locks the timers in the order of their ids; the caller holds the locks of
@@ -56,7 +65,8 @@ interface Delivery extends SignalledTimer {
 // version for a start that comes after it.
 const lockWaiting = nameStatement<Delivery>(
   'lock_timers_for_signals',
-  `SELECT t.id, s.run_id AS "runId", s.number
+  `SELECT t.id, s.run_id AS "runId", s.number, t.task_key AS "taskKey", t.action IS NOT NULL AS "hasAction",
+     CASE WHEN t.action ->> 'type' = 'pull' THEN t.action ->> 'queue' END AS queue
    FROM (
      SELECT DISTINCT ON (s.run_id, s.name) s.run_id, s.name, s.number
      FROM unnest($1::uuid[], $2::text[]) AS w(run_id, name)
@@ -70,9 +80,9 @@ const lockWaiting = nameStatement<Delivery>(
 // The rows are locked. A paused one stays paused.
 const signalTimers = nameStatement(
   'signal_timers',
-  `UPDATE timers AS t SET waits_for = NULL, signal = d.number, version = t.version + 1, due_at = least(t.due_at, clock_timestamp()),
+  `UPDATE timers AS t SET waits_for = NULL, signal = d.number, version = t.version + 1, due_at = least(t.due_at, clock_timestamp()), pull_queue = d.queue,
      wake_at = CASE t.state WHEN 'scheduled' THEN clock_timestamp() ELSE t.wake_at END
-   FROM unnest($1::uuid[], $2::int[]) AS d(id, number) WHERE t.id = d.id`,
+   FROM unnest($1::uuid[], $2::int[], $3::text[]) AS d(id, number, queue) WHERE t.id = d.id`,
 );
 const markDelivered = nameStatement(
   'mark_signals_delivered',
@@ -92,11 +102,15 @@ export async function deliverSignals(client: Transaction, wishes: readonly Signa
     distinct.map(({ name }) => name),
   ]);
   if (deliveries.length === 0) return [];
+  const versions = new Map(distinct.map(({ runId, version }) => [runId, version]));
   for (let start = 0; start < deliveries.length; start += TIMERS_PER_DELIVERY_MAX) {
     const some = deliveries.slice(start, start + TIMERS_PER_DELIVERY_MAX);
     await signalTimers(client, [
       toPlainArray(some.map(({ id }) => id)),
       toPlainArray(some.map(({ number }) => number)),
+      some.map(({ runId, taskKey, hasAction, queue }) =>
+        hasAction ? queue : readQueue(versions.get(runId)!, taskKey),
+      ),
     ]);
   }
   const delivered = [...new Map(deliveries.map((signal) => [`${signal.runId} ${signal.number}`, signal])).values()];
@@ -107,18 +121,31 @@ export async function deliverSignals(client: Transaction, wishes: readonly Signa
   return deliveries.map(({ id, runId }) => ({ id, runId }));
 }
 
+/** The queue of a task that waits for nothing any more. */
+function readQueue({ tasks }: WorkflowVersion, taskKey: string): string | null {
+  const task = tasks[planRun(tasks).indexByKey.get(taskKey) ?? -1];
+  return task ? choosePullQueue(task, null) : null;
+}
+
 const waitAgain = nameStatement(
   'wait_again_for_signals',
-  `UPDATE timers AS t SET due_at = to_timestamp(w.due_at / 1000),
+  `UPDATE timers AS t SET due_at = to_timestamp(w.due_at / 1000), waits_for = w.name, pull_queue = NULL,
      wake_at = CASE t.state WHEN 'scheduled' THEN greatest(to_timestamp(w.due_at / 1000), clock_timestamp()) ELSE t.wake_at END
-   FROM unnest($1::uuid[], $2::float8[]) AS w(id, due_at) WHERE t.id = w.id`,
+   FROM unnest($1::uuid[], $2::float8[], $3::text[]) AS w(id, due_at, name) WHERE t.id = w.id`,
 );
 
-/** Has timers that this transaction made live again wait for their signals until then (epoch ms). */
-export async function waitForSignals(
-  client: Transaction,
-  timers: readonly { id: string; dueAt: number }[],
-): Promise<void> {
+/** A task that is to wait for a signal until then (epoch ms), and ends when it does not come. */
+export interface RenewedWait extends SignalWish {
+  id: string;
+  dueAt: number;
+}
+
+/** Has timers that this transaction made live again wait for their signals. */
+export async function waitForSignals(client: Transaction, timers: readonly RenewedWait[]): Promise<void> {
   if (timers.length === 0) return;
-  await waitAgain(client, [toPlainArray(timers.map(({ id }) => id)), toPlainArray(timers.map(({ dueAt }) => dueAt))]);
+  await waitAgain(client, [
+    toPlainArray(timers.map(({ id }) => id)),
+    toPlainArray(timers.map(({ dueAt }) => dueAt)),
+    timers.map(({ name }) => name),
+  ]);
 }

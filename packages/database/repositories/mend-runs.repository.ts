@@ -40,15 +40,14 @@ export async function mendRun(
     const lost: Parameters<typeof createDeadTimers>[1][number][] = [];
     visitStates(tree, (task, state: TaskState | 'open', place) => {
       if (state !== 'live') return;
-      const { key } = version.tasks[task]!;
+      const { key, delay } = version.tasks[task]!;
       const path = formatPath(place);
       const end = traces.get(name(key, path));
       ended.push({ run_id: runId, task_key: key, path, state: end ?? 'dead' });
-      if (end === undefined)
-        lost.push({
-          ...makeTaskTimer(run, version, task, path, { dueAt: run.locked_at, waitsFor: null }),
-          error: LOST,
-        });
+      if (end !== undefined) return;
+      // Sent again it waits anew: whether its signal had come is not known either.
+      const wait = { dueAt: run.locked_at, waitsFor: delay?.type === 'signal' ? delay.name : null };
+      lost.push({ ...makeTaskTimer(run, version, task, path, wait), error: LOST });
     });
     await nameLanes(client, lost);
     for (let start = 0; start < lost.length; start += TIMERS_PER_INSERT_MAX) {

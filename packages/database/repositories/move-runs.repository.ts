@@ -1,5 +1,6 @@
 import { computeWait, decodeTaskStates, encodeTaskStates, planRun } from '@punctual/domain';
 import type { Transaction } from '../connect.ts';
+import { choosePullQueue } from '../pull-queue.ts';
 import type { BulkFailure } from '../queries/bulk-portions.ts';
 import { recordBulkChanges } from '../queries/change-many-timers.ts';
 import type { ChangeOrigin } from '../queries/record-changes.ts';
@@ -16,6 +17,7 @@ interface LiveTimer {
   state: 'scheduled' | 'running' | 'paused';
   attempt: number;
   created_at: number;
+  waits_for: string | null;
   signal: number | null;
 }
 
@@ -34,7 +36,7 @@ interface MovedTimer {
 // In the order of their ids, as everybody locks them; the runs are locked already.
 const lockTimers = nameStatement<LiveTimer>(
   'lock_timers_of_moving_runs',
-  `SELECT id, run_id, task_key, state, attempt, created_at, signal FROM timers WHERE run_id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE`,
+  `SELECT id, run_id, task_key, state, attempt, created_at, waits_for, signal FROM timers WHERE run_id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE`,
 );
 // SQL: it waits for a place, for which it may have another key in the new version, or none: it tries again.
 const IN_LANE = `(t.state = 'scheduled' AND coalesce(t.parked_for LIKE 'lane:%', false))`;
@@ -130,7 +132,7 @@ export async function moveRuns(
     await deliverSignals(
       client,
       timers.flatMap(({ runId, dueAt, waitsFor }) =>
-        dueAt === null || waitsFor === null ? [] : [{ runId, name: waitsFor }],
+        dueAt === null || waitsFor === null ? [] : [{ runId, name: waitsFor, version: target }],
       ),
     );
     await moveRows(client, [number, movedIds, moving.map((run) => run.task_states)]);
@@ -177,13 +179,13 @@ function hasSameFlow(from: WorkflowVersion, to: WorkflowVersion): boolean {
 
 function moveTimer(timer: LiveTimer, version: WorkflowVersion): MovedTimer {
   const task = version.tasks.find(({ key }) => key === timer.task_key) as StoredTask;
-  const pullQueue = task.action.type === 'pull' ? task.action.queue : null;
   const concurrency = task.concurrency ? JSON.stringify(task.concurrency) : null;
-  const moved = { id: timer.id, runId: timer.run_id, timeoutMs: task.timeoutMs ?? null, pullQueue, concurrency };
+  const moved = { id: timer.id, runId: timer.run_id, timeoutMs: task.timeoutMs ?? null, concurrency };
   // One that got its signal waits for nothing more.
   const hasWaited = timer.state === 'running' || timer.attempt > 0 || timer.signal !== null;
-  if (hasWaited) return { ...moved, dueAt: null, waitsFor: null };
+  if (hasWaited) return { ...moved, dueAt: null, waitsFor: null, pullQueue: choosePullQueue(task, timer.waits_for) };
   const { due, waitsFor } = computeWait(task.delay, { anchorAt: timer.created_at, timeZone: version.timeZone });
-  if (due.kind === 'due') return { ...moved, dueAt: due.dueAt, waitsFor };
+  const pullQueue = choosePullQueue(task, waitsFor);
+  if (due.kind === 'due') return { ...moved, dueAt: due.dueAt, waitsFor, pullQueue };
   throw new CannotMove('date_past', `The date of its task "${task.key}" is past, and the rule gives no due time then.`);
 }

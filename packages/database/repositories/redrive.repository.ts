@@ -7,7 +7,7 @@ import {
   redriveTimers,
   reviveRuns,
 } from '../queries/redrive-timers.ts';
-import { deliverSignals, waitForSignals } from '../queries/run-signals.ts';
+import { deliverSignals, type RenewedWait, waitForSignals } from '../queries/run-signals.ts';
 import type { WorkflowVersion, WorkflowVersions } from '../workflow-versions.ts';
 import { type LockedRun, lockRuns } from './run-progress.repository.ts';
 
@@ -62,7 +62,7 @@ async function revive(
   redriven: readonly RedrivenTimer[],
 ): Promise<void> {
   const revived: { id: string; taskStates: string; status: 'running' | 'paused' }[] = [];
-  const waiting: { id: string; dueAt: number; runId: string; name: string }[] = [];
+  const waiting: RenewedWait[] = [];
   for (const [runId, tasks] of Map.groupBy(redriven, (timer) => timer.runId)) {
     const run = runId === null ? undefined : runs.get(runId);
     if (!run) continue;
@@ -71,7 +71,7 @@ async function revive(
     for (const timer of tasks) {
       setTaskState(tree, timer.taskKey, parsePath(timer.path), 'live');
       const wait = waitAgain(timer, version, run.locked_at);
-      if (wait) waiting.push({ ...wait, id: timer.id, runId: run.id });
+      if (wait) waiting.push({ ...wait, id: timer.id, runId: run.id, version });
     }
     revived.push({
       id: run.id,
@@ -84,11 +84,15 @@ async function revive(
   await deliverSignals(client, waiting);
 }
 
-/** How a task waits that is dead because its signal did not come: anew, as at first. */
+/**
+ * How a task waits that is dead because its signal did not come: anew, as the version says that its run follows by now. Where the
+ * date of the time-out is past, there is only what is kept for it.
+ */
 function waitAgain({ taskKey, waitsFor }: RedrivenTimer, version: WorkflowVersion, lockedAt: number) {
   if (waitsFor === null) return undefined;
   const delay = version.tasks.find(({ key }) => key === taskKey)?.delay;
-  if (readOnTimeout(delay) !== 'fail') return undefined;
-  const { due } = computeWait(delay, { anchorAt: Math.ceil(lockedAt), timeZone: version.timeZone });
-  return due.kind === 'due' ? { dueAt: due.dueAt, name: waitsFor } : undefined;
+  if (delay?.type !== 'signal' || readOnTimeout(delay) !== 'fail') return undefined;
+  const anchorAt = Math.ceil(lockedAt);
+  const { due } = computeWait(delay, { anchorAt, timeZone: version.timeZone });
+  return { dueAt: due.kind === 'due' ? due.dueAt : anchorAt, name: delay.name };
 }

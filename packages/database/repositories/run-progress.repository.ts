@@ -13,6 +13,7 @@ import {
   type Wait,
 } from '@punctual/domain';
 import { inTransaction, type Transaction, type TransactionPool } from '../connect.ts';
+import { choosePullQueue } from '../pull-queue.ts';
 import { createDeadTimers } from '../queries/create-dead-timers.ts';
 import { createStartedTimers } from '../queries/create-started-timers.ts';
 import { createSkippedTimers, createTimers, TIMERS_PER_INSERT_MAX } from '../queries/create-timers.ts';
@@ -207,7 +208,7 @@ export async function advanceRuns(
     await createTimers(client, timers.slice(start, start + TIMERS_PER_INSERT_MAX));
   }
   await createParkedTimers(client, parked, PARKED_FOR_RUN);
-  await deliverSignals(client, listWishes([...timers, ...parked]));
+  await deliverSignals(client, await listWishes(client, versions, [...timers, ...parked]));
   for (let start = 0; start < skipped.length; start += TIMERS_PER_INSERT_MAX) {
     await createSkippedTimers(client, skipped.slice(start, start + TIMERS_PER_INSERT_MAX));
   }
@@ -225,8 +226,18 @@ export async function advanceRuns(
 }
 
 /** The signals for which these timers wait. */
-function listWishes(timers: readonly NewTimer[]): SignalWish[] {
-  return timers.flatMap(({ runId, waitsFor }) => (waitsFor === null ? [] : [{ runId: runId!, name: waitsFor }]));
+async function listWishes(
+  client: Transaction,
+  versions: WorkflowVersions,
+  timers: readonly NewTimer[],
+): Promise<SignalWish[]> {
+  const wishes: SignalWish[] = [];
+  for (const { runId, waitsFor, workflowId, workflowVersion } of timers) {
+    if (waitsFor === null) continue;
+    const version = await versions.read(client, workflowId!, workflowVersion!);
+    wishes.push({ runId: runId!, name: waitsFor, version });
+  }
+  return wishes;
 }
 
 /** How tasks wait, reckoned from one anchor. */
@@ -281,7 +292,7 @@ export function beginReadyTasks(
       timeoutMs: task.timeoutMs ?? null,
       externalId: null,
       labels: null,
-      pullQueue: task.action.type === 'pull' ? task.action.queue : null,
+      pullQueue: choosePullQueue(task, waitsFor),
       concurrency: task.concurrency ? JSON.stringify(task.concurrency) : null,
       waitsFor,
     });

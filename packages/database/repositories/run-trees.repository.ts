@@ -17,6 +17,7 @@ import {
   setTaskState,
 } from '@punctual/domain';
 import type { Transaction } from '../connect.ts';
+import { choosePullQueue } from '../pull-queue.ts';
 import type { DeadTimer } from '../queries/create-dead-timers.ts';
 import type { FinishedAttempt } from '../queries/finish-timers.ts';
 import type { NewTimer } from '../queries/new-timer-columns.ts';
@@ -185,7 +186,7 @@ export function makeTaskTimer(
   path: string | null,
   wait: Pick<NewTimer, 'dueAt' | 'waitsFor'>,
 ): NewTimer {
-  const { key, timeoutMs, action, concurrency } = version.tasks[task]!;
+  const { key, timeoutMs, concurrency } = version.tasks[task]!;
   return {
     id: createId(),
     tenantId: run.tenant_id,
@@ -205,7 +206,7 @@ export function makeTaskTimer(
     externalId: null,
     labels: null,
     path,
-    pullQueue: action.type === 'pull' ? action.queue : null,
+    pullQueue: choosePullQueue(version.tasks[task]!, wait.waitsFor),
     concurrency: concurrency ? JSON.stringify(concurrency) : null,
   };
 }

@@ -37,6 +37,7 @@ test('names are plain and short, and what is to happen at a time-out needs one',
     validateSignalDelay({ type: 'signal', name: 'paid', ...fields }).map(({ pointer }) => pointer);
   expect(faultsOf({})).toEqual([]);
   expect(faultsOf({ name: 'a.B-c_1', timeout, onTimeout: 'fail' })).toEqual([]);
-  for (const name of ['', 'a b', 'a/b', 'é', 'x'.repeat(65), 7]) expect(faultsOf({ name })).toEqual(['/name']);
+  for (const name of ['', '.', '..', '.a', 'a b', 'a/b', 'é', 'x'.repeat(65), 7])
+    expect(faultsOf({ name })).toEqual(['/name']);
   expect(faultsOf({ onTimeout: 'run' })).toEqual(['/onTimeout']);
 });

@@ -7,9 +7,9 @@ import { type Anchor, computeDueAt, type DueTime } from './due-time.ts';
 export const ON_TIMEOUT_CHOICES = ['fail', 'run'] as const;
 export type OnTimeout = (typeof ON_TIMEOUT_CHOICES)[number];
 
-/** Names of signals stand in paths of URLs. */
+/** Names of signals stand in paths of URLs, in which `.` and `..` mean something else. */
 export const SIGNAL_NAME_LENGTH_MAX = 64;
-export const SIGNAL_NAME_PATTERN = /^[A-Za-z0-9_.-]+$/;
+export const SIGNAL_NAME_PATTERN = /^[A-Za-z0-9_-][A-Za-z0-9_.-]*$/;
 
 /** Without `timeout` it waits for as long as its run lives. */
 export type SignalDelay = { type: 'signal'; name: string; timeout?: DelayRule; onTimeout?: OnTimeout };
@@ -45,7 +45,7 @@ export function validateSignalDelay({ name, timeout, onTimeout }: SignalDelay): 
   if (typeof name !== 'string' || name.length > SIGNAL_NAME_LENGTH_MAX || !SIGNAL_NAME_PATTERN.test(name)) {
     faults.push({
       pointer: '/name',
-      detail: `A signal's name has 1 to ${SIGNAL_NAME_LENGTH_MAX} letters, digits, dots, dashes and underscores.`,
+      detail: `A signal's name has 1 to ${SIGNAL_NAME_LENGTH_MAX} letters, digits, dashes, underscores and, but for the first, dots.`,
     });
   }
   if (onTimeout !== undefined && timeout === undefined) {

@@ -55,7 +55,7 @@ export async function signalRun(
         `A run takes at most ${SIGNALS_PER_RUN_MAX} signals, with ${SIGNAL_BYTES_PER_RUN_MAX} bytes of payloads together.`,
       );
     }
-    const timers = await deliverSignals(transaction, [{ runId, name }]);
+    const timers = await deliverSignals(transaction, [{ runId, name, version }]);
     const outcome = timers.length > 0 ? 'delivered' : 'kept';
     // Rolls back what was stored.
     if (outcome === 'kept' && !mayBegin(decodeRunTree(version.tasks, run.task_states), (task) => isMeant[task]!)) {

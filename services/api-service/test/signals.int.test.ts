@@ -183,20 +183,24 @@ describe('a task that waits for a signal', () => {
     const pull = { type: 'pull', queue };
     const run = await begin([
       { key: 'a', delay: go(), action: pull },
-      { key: 'b', delay: { type: 'signal', name: 'never', timeout: SECOND }, action: pull },
+      { key: 'b', delay: { type: 'signal', name: 'never', timeout: SECOND }, action: NOOP },
       { key: 'c', delay: { type: 'signal', name: 'x', timeout: SECOND, onTimeout: 'run' }, action: pull },
       { key: 'late', onFailure: ['b'], action: NOOP },
     ]);
     const lease = async () =>
       (await post(`/v1/task-queues/${queue}/leases`, { workerId: 'w', maxTasks: 9, leaseSeconds: 60 })).body.tasks;
     expect(await lease()).toEqual([]);
+    await api.request('PATCH', `/v1/timers/${find(run, 'b').timerId}`, { action: pull });
     await signal(run.id, { n: 7 });
-    expect(await lease()).toMatchObject([{ taskKey: 'a', payload: { n: 7 } }]);
-    const [late] = await waitUntil('the other is leased', async () => {
-      const tasks = await lease();
-      return tasks.length > 0 ? tasks : undefined;
+    const leased = await lease();
+    await waitUntil('the other is leased', async () => {
+      if (leased.length < 2) leased.push(...(await lease()));
+      return leased.length === 2;
     });
-    expect(late).toMatchObject({ taskKey: 'c', payload: null, timedOut: true });
+    expect(leased).toMatchObject([
+      { taskKey: 'a', payload: { n: 7 } },
+      { taskKey: 'c', payload: null, timedOut: true },
+    ]);
     await waitUntil('the first is dead', async () => {
       await lease();
       return find(await readRun(run.id), 'b').status === 'dead';
@@ -204,6 +208,39 @@ describe('a task that waits for a signal', () => {
     expect(find(await readRun(run.id), 'late').status).toBe('scheduled');
     const { body } = await api.request('GET', `/v1/timers/${find(run, 'b').timerId}/attempts`);
     expect(body.data).toMatchObject([{ outcome: 'timedOut', error: 'the signal "never" did not come in time' }]);
+  });
+
+  test('of a pull queue is in the queue when its signal has come, and until then waits where a worker ends it', async () => {
+    const queue = `waits-${Date.now()}`;
+    const readQueues = async (runId: string) =>
+      (await query('SELECT task_key, pull_queue FROM timers WHERE run_id = $1 ORDER BY task_key', [runId])).map(
+        (row) => `${row.task_key} ${row.pull_queue}`,
+      );
+    const pull = { type: 'pull', queue };
+    const timeout = HOUR;
+    const run = await begin([
+      { key: 'ends', delay: go({ timeout }), action: pull },
+      { key: 'first', action: NOOP },
+      { key: 'later', after: ['first'], delay: go({ timeout }), action: pull },
+      { key: 'runs', delay: go({ name: 'x', timeout, onTimeout: 'run' }), action: pull },
+    ]);
+    await end(run, 'first');
+    expect(await readQueues(run.id)).toEqual(['ends null', 'later null', `runs ${queue}`]);
+    // The same for one that is sent again, and in a run with elements.
+    await post(`/v1/timers/${find(run, 'ends').timerId}/fire`);
+    await end(run, 'ends', 'dead');
+    await post(`/v1/dead-letters/${find(run, 'ends').timerId}/redrive`);
+    expect(await readQueues(run.id)).toEqual(['ends null', 'later null', `runs ${queue}`]);
+    expect(await signal(run.id, 1)).toMatchObject(delivered(2));
+    expect(await readQueues(run.id)).toEqual([`ends ${queue}`, `later ${queue}`, `runs ${queue}`]);
+    const mapped = await begin([
+      { key: 'split', action: { type: 'noop', output: [1] } },
+      { key: 'each', forEach: { task: 'split', path: '' }, delay: go({ timeout }), action: pull },
+    ]);
+    await end(mapped, 'split', 'succeeded', '[1]');
+    expect(await readQueues(mapped.id)).toEqual(['each null']);
+    await signal(mapped.id, 1);
+    expect(await readQueues(mapped.id)).toEqual([`each ${queue}`]);
   });
 
   test('is changed, fired and cancelled as any other: what moves is its time-out', async () => {
@@ -240,6 +277,29 @@ describe('a task that waits for a signal', () => {
     expect(await end(run, 'a')).toMatchObject({ signal: '1' });
     // It waits without a time-out, before and after.
     expect(find(await readRun(run.id), 'b')).toMatchObject({ status: 'scheduled', waitsFor: 'b', dueAt: NEVER });
+  });
+
+  test('begins when its pause ends, however long that was, when its signal came in it', async () => {
+    const run = await begin([{ key: 'a', delay: go(), action: NOOP }], { paused: true });
+    const { timerId } = find(run, 'a');
+    await query(
+      "UPDATE timers SET paused_at = paused_at - interval '5 hours', created_at = created_at - interval '5 hours' WHERE id = $1",
+      [timerId],
+    );
+    await signal(run.id, 1);
+    await post(`/v1/runs/${run.id}/resume`, { dueTimes: 'shift' });
+    expect(Date.parse((await readTimer(timerId)).dueAt)).toBeLessThanOrEqual(Date.now() + 1);
+    // And one that is changed after its signal came moves as any other.
+    const other = await begin([{ key: 'a', delay: go(), action: NOOP }], { paused: true });
+    const id = find(other, 'a').timerId;
+    await signal(other.id, 1);
+    const { body } = await api.request('PATCH', `/v1/timers/${id}`, { delay: HOUR });
+    await query(
+      "UPDATE timers SET paused_at = paused_at - interval '5 hours', created_at = created_at - interval '5 hours' WHERE id = $1",
+      [id],
+    );
+    await post(`/v1/runs/${other.id}/resume`, { dueTimes: 'shift' });
+    expect(Date.parse((await readTimer(id)).dueAt) - Date.parse(body.dueAt)).toBeGreaterThan(4.9 * 3_600_000);
   });
 
   test('waits anew when it is sent again after its time-out, and gets what was kept meanwhile', async () => {

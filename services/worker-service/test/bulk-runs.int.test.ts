@@ -1,11 +1,17 @@
 import {
   closeGate,
   deliverSignals,
+  endRunTimers,
+  type FinishedAttempt,
+  finishTimers,
   type GateKey,
+  giveUpWaiting,
   inTransaction,
   listBulkFailures,
   pauseTimers,
+  redriveDeadLetters,
   setBulkStatus,
+  startTimers,
   storeSignal,
 } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
@@ -184,7 +190,11 @@ describe('runs that are moved to a new version', () => {
     const [runId] = await beginRuns(db.database, versions, workflowId, 1);
     await inTransaction(db.database.hot, async (client) => {
       for (const name of ['four', 'two']) await storeSignal(client, { runId: runId!, tenantId, name, payload: '1' });
-      expect(await deliverSignals(client, [{ runId: runId!, name: 'four' }])).toHaveLength(1);
+      expect(
+        await deliverSignals(client, [
+          { runId: runId!, name: 'four', version: await versions.read(client, workflowId, 1) },
+        ]),
+      ).toHaveLength(1);
     });
     await addVersion(workflowId, [
       { key: 'a', delay: { ...until('uno'), timeout: hours(2) }, action: noop },
@@ -200,6 +210,27 @@ describe('runs that are moved to a new version', () => {
     expect(c).toMatchObject({ waits_for: null, signal: null, due_at: c.created_at + 3 * HOUR_MS });
     expect(d).toMatchObject({ waits_for: null, signal: 1 });
     expect(d.due_at).toBeLessThanOrEqual(Date.now() + 1);
+  });
+
+  it('wait for the signal of the new version, when they are sent again after that of the old one did not come', async () => {
+    const noop = { type: 'noop' as const };
+    const until = (name: string) => ({ type: 'signal' as const, name });
+    const tasks = (name: string) => [
+      { key: 'a', delay: { ...until(name), timeout: hours(0) }, action: noop },
+      { key: 'b', delay: hours(1), action: noop },
+    ];
+    const workflowId = await storeWorkflow(db.database, tasks('one'));
+    const [runId] = await beginRuns(db.database, versions, workflowId, 1);
+    const [a] = await readTimers(runId!);
+    await endRunTimers(db.database.hot, versions, [runId!], async (client) => {
+      const [started] = await startTimers(client, [{ id: a.id, version: a.version }], 1_000, 1_000);
+      const end = giveUpWaiting(started!, await versions.read(client, workflowId, 1)) as { record: FinishedAttempt };
+      return finishTimers(client, [end.record]);
+    });
+    await addVersion(workflowId, tasks('uno'));
+    expect(await move(workflowId, [runId!])).toMatchObject({ done: 1, failed: 0 });
+    await inTransaction(db.database.hot, (client) => redriveDeadLetters(client, versions, tenantId, [a.id]));
+    expect((await readTimers(runId!))[0]).toMatchObject({ id: a.id, waits_for: 'uno' });
   });
 
   it('stay where they are when a task waits that the new version does not have', async () => {
