@@ -66,6 +66,7 @@ describe('tenants', () => {
       isSigned: true,
       requestsPerSecondMax: null,
       liveTimersMax: null,
+      retentionDays: null,
       createdAt: generated.createdAt,
     });
   });

@@ -50,6 +50,7 @@ test('a workflow is answered as it was sent, with its version as ETag, and reads
     timeZone: 'Europe/Paris',
     tasks,
     labels: { team: 'crm' },
+    retentionDays: null,
     createdAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
     updatedAt: created.body.createdAt,
   });
