@@ -80,11 +80,13 @@ test('erases a run with all that it left, and the audit log keeps its id', async
     tasks: [
       { key: 'a', action: NOOP },
       { key: 'b', after: ['a'], action: { type: 'noop', output: '{{ inputs.a }}' } },
+      { key: 'c', after: ['b'], delay: { type: 'signal', name: 'paid' }, action: NOOP },
     ],
   });
   const order = { workflowId: workflow.id, ...fields };
   const { body: run } = await api.request('POST', '/v1/runs', order, keyed);
   const { body: bystander } = await api.request('POST', '/v1/runs', { workflowId: workflow.id });
+  expect((await api.request('POST', `/v1/runs/${run.id}/signals/paid`, { payload: CANARY })).status).toBe(200);
   await endTasks(run.id, 'succeeded');
   await query(
     `INSERT INTO attempts (timer_id, tenant_id, started_at, finished_at, outcome, attempt, error)
@@ -100,6 +102,7 @@ test('erases a run with all that it left, and the audit log keeps its id', async
     'external_ids',
     'finished_timers',
     'idempotency_keys',
+    'run_signals',
     'runs',
     'task_outputs',
   ]);
@@ -164,6 +167,7 @@ test('every table that names a run is known to it', async () => {
   expect(rows.map(({ name }: { name: string }) => name)).toEqual([
     'dead_letters',
     'finished_timers',
+    'run_signals',
     'task_outputs',
     'timers',
   ]);
