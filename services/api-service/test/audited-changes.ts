@@ -228,9 +228,10 @@ export const CHANGES: Record<string, (api: TestApi) => Promise<Change>> = {
     return { action: 'run.cancel', url: `/v1/runs/${runId}/cancel`, targets, idle };
   },
   'DELETE /v1/runs/{id}': async (api) => {
-    const { id } = await createDeadRun(api);
+    const { runId } = await createRunByHand(api, [{ key: 'a' }]);
+    await api.request('POST', `/v1/runs/${runId}/cancel`);
     const idle = [{ status: 404 }, { url: `/v1/runs/${UNKNOWN_ID}`, status: 404 }];
-    return { action: 'run.erase', url: `/v1/runs/${id}`, targets: [id], idle };
+    return { action: 'run.erase', url: `/v1/runs/${runId}`, targets: [runId], idle };
   },
   'POST /v1/runs/{id}/retry': async (api) => {
     const { id, timerId } = await createDeadRun(api);
