@@ -115,19 +115,23 @@ export function changeSchedule(
       change.timeZone !== undefined ||
       change.startAt !== undefined ||
       change.endAt !== undefined;
-    const changed = planNext({
+    const hasEnded = row.status === 'ended';
+    const changed: ScheduleRow = {
       ...row,
       ...prepared.target,
       ...(change.name !== undefined && { name: change.name }),
       spec: JSON.stringify(spec),
-      // What was due by the rule before and has not begun never will: the new one counts from now.
-      ...(hasNewTimes && { handled_at: Math.max(now, row.handled_at), anchor_at: now }),
-      // What was begun before may be of another kind.
-      ...(prepared.target && { last_target_id: null, last_begun_at: null, last_occurrence_at: null, failure: null }),
-    });
-    if (hasNewTimes) refuseIfNever(changed);
-    if (prepared.target) await checkWorkflow(transaction, changed);
-    return changed.status === 'ended' && changed.next_at !== null ? { ...changed, status: 'active' } : changed;
+      // What was due by the rule before and has not begun never will, nor what would have occurred since the end.
+      ...((hasNewTimes || hasEnded) && { handled_at: Math.max(now, row.handled_at), waiting: [] }),
+      ...(hasNewTimes && { anchor_at: now }),
+      ...(prepared.target && { failure: null, ...forgetLast(row, prepared.target) }),
+    };
+    // Of one that has ended, what made it end has to change.
+    if (hasEnded && !hasNewTimes && !prepared.target) return changed;
+    const planned = planNext(changed);
+    if (hasNewTimes) refuseIfNever(planned);
+    if (prepared.target) await checkWorkflow(transaction, planned);
+    return hasEnded && planned.next_at !== null ? { ...planned, status: 'active' } : planned;
   });
 }
 
@@ -203,13 +207,19 @@ async function applyChange(
   });
 }
 
+/** What was begun last is not shown as one of another kind. Its id stays: while it is under way, the next one overlaps. */
+function forgetLast(before: ScheduleRow, target: Pick<ScheduleRow, 'workflow_id'>): Partial<ScheduleRow> {
+  const isOfThatKind = (before.workflow_id === null) === (target.workflow_id === null);
+  return isOfThatKind ? {} : { last_begun_at: null, last_occurrence_at: null };
+}
+
 function planNext(row: ScheduleRow): ScheduleRow {
   const next = openOccurrences(row).next(row.handled_at);
   return { ...row, next_at: next?.at ?? null, next_due_at: next?.dueAt ?? null };
 }
 
-function refuseIfNever({ next_at, waiting }: ScheduleRow): void {
-  if (next_at !== null || waiting.length > 0) return;
+function refuseIfNever({ next_at }: ScheduleRow): void {
+  if (next_at !== null) return;
   refuseFaults([{ pointer: '/endAt', detail: 'It would not occur any more before that.' }]);
 }
 

@@ -80,6 +80,49 @@ it('a change moves the timer, and fails of another version', async () => {
   expect(Date.parse(without.body.nextRunAt) - Date.now()).toBeGreaterThan(7_000_000);
 });
 
+it('what waits by the rule before does not begin after an edit of it', async () => {
+  const { body } = await create({ overlap: 'queue' });
+  await api.testDatabase.database.ordinary.query(`UPDATE schedules SET waiting = '{1,2}' WHERE id = $1`, [body.id]);
+  const url = `/v1/schedules/${body.id}`;
+  expect((await api.request('PATCH', url, { name: 'n' })).body.waiting).toBe(2);
+  const rule = { type: 'cron', expression: '0 10 * * *' };
+  expect((await api.request('PATCH', url, { rule })).body.waiting).toBe(0);
+});
+
+it('what is under way stays the one before when what the schedule begins is changed', async () => {
+  const workflowId = await createWorkflow();
+  const { body } = await create({ overlap: 'skip', timer: undefined, run: { workflowId } });
+  const url = `/v1/schedules/${body.id}`;
+  const { runId } = (await api.request('POST', `${url}/trigger`)).body;
+  const changed = await api.request('PATCH', url, { run: { workflowId, input: 2 } });
+  expect(changed.body.lastRun).toMatchObject({ runId });
+  const other = await api.request('PATCH', url, { timer: TIMER });
+  expect(other.body.lastRun).toBeUndefined();
+  const { rows } = await api.testDatabase.database.ordinary.query(
+    'SELECT last_target_id FROM schedules WHERE id = $1',
+    [body.id],
+  );
+  expect(rows).toEqual([{ last_target_id: runId }]);
+});
+
+it('one that ended goes on when what made it end is changed, and makes up for nothing', async () => {
+  const { body } = await create({ rule: { type: 'interval', value: 1, unit: 'hours' } });
+  // As a turn does that finds the workflow archived.
+  await api.testDatabase.database.ordinary.query(
+    `WITH gone AS (DELETE FROM timers WHERE action ->> 'id' = $1::text)
+     UPDATE schedules SET status = 'ended', timer_id = NULL, next_at = NULL, next_due_at = NULL,
+       handled_at = handled_at - interval '1 day', anchor_at = anchor_at - interval '1 day' WHERE id = $1::uuid`,
+    [body.id],
+  );
+  const url = `/v1/schedules/${body.id}`;
+  const renamed = await api.request('PATCH', url, { name: 'n' });
+  expect(renamed.body).toMatchObject({ name: 'n', status: 'ended' });
+  expect(renamed.body.nextRunAt).toBeUndefined();
+  const changed = await api.request('PATCH', url, { timer: { ...TIMER, payload: 1 } });
+  expect(changed.body.status).toBe('active');
+  expect(Date.parse(changed.body.nextRunAt)).toBeGreaterThan(Date.now());
+});
+
 it('occurrences to come are shown with their jitter and their local time', async () => {
   const { body } = await create({
     rule: { type: 'date', month: 2, day: 29, at: '09:30' },
