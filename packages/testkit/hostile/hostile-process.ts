@@ -1,6 +1,5 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { constants, setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { HostileEndpoint, HostileStats } from './hostile-endpoints.ts';
 
@@ -16,12 +15,11 @@ const PROGRAM = fileURLToPath(new URL('./run-hostile-endpoints.ts', import.meta.
 
 /**
  * Starts what `startHostileEndpoints` does where it can not slow down whoever measures: some of them send as fast as they
- * can, and in earnest with processors of their own. So they have a lower priority here. They end with this process.
+ * can. They end with this process.
  */
 export async function startHostileProcess(): Promise<HostileProcess> {
   const child = fork(PROGRAM, { execArgv: [], stdio: 'inherit' });
   const exited = once(child, 'exit');
-  setPriority(child.pid!, constants.priority.PRIORITY_BELOW_NORMAL);
   const [{ endpoints, dnsServer }] = (await once(child, 'message')) as [
     Pick<HostileProcess, 'endpoints' | 'dnsServer'>,
   ];
