@@ -200,7 +200,9 @@ export class TaskQueue {
         const again = lapsed.map((timer) => ({ ...timer, ...slots[timer.slot]! }));
         taken.push(...(await reletTimers(hot, tenantId, again)));
       }
-      return { tasks: await this.#keepWanted(taken), hasMore: isFull && laned.length > 0 };
+      // In order of their due times, which their slots are in; the statements return them as they please.
+      const inOrder = taken.toSorted((a, b) => a.slot - b.slot);
+      return { tasks: await this.#keepWanted(inOrder), hasMore: isFull && laned.length > 0 };
     } catch (error) {
       giveBackTasks(context, tenantId, taken, UNDELIVERED_PAUSE_MS);
       throw error;

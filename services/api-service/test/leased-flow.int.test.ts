@@ -1,5 +1,6 @@
 import { leaseTimers, readLedger } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
+import { waitUntilDue } from '@punctual/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openTestApi, type TestApi } from './open-test-api.ts';
 
@@ -69,7 +70,8 @@ describe('a leased task', () => {
       ],
       { customer: 7 },
     );
-    const first = await lease(queue);
+    // Due at the same instant, they come in any order.
+    const first = (await lease(queue)).toSorted((x, y) => (x.taskKey < y.taskKey ? -1 : 1));
     expect(first.map(({ taskKey, inputs, input }) => [taskKey, inputs, input])).toEqual([
       ['a', {}, { customer: 7 }],
       ['b', {}, { customer: 7 }],
@@ -84,6 +86,20 @@ describe('a leased task', () => {
     const run = await readRun(runId);
     expect(run.status).toBe('succeeded');
     expect(run.tasks.map(({ output }: { output: unknown }) => output)).toEqual([{ sum: 1 }, [1, 'two'], 'done']);
+  });
+
+  it('comes with others in the order in which they are due', async () => {
+    const queue = nameQueue();
+    const from = Date.now() + 500;
+    const timers = Array.from({ length: 100 }, (_, index) => ({
+      dueAt: new Date(from - index).toISOString(),
+      action: { type: 'pull', queue },
+    }));
+    const { body } = await post('/v1/timers/batch', { timers });
+    const ids: string[] = body.results.map(({ timer }: { timer: { id: string } }) => timer.id);
+    await waitUntilDue(api.testDatabase.database, ids);
+    const leased = await post(`/v1/task-queues/${queue}/leases`, { workerId: 'w', maxTasks: 100, leaseSeconds: 60 });
+    expect(leased.body.tasks.map(({ id }: Task) => id)).toEqual(ids.toReversed());
   });
 
   it('that runs once per element knows which, and a join gets all outputs in their order', async () => {
