@@ -7,6 +7,8 @@ import { type Receivers, startReceivers } from './main-job/receivers.ts';
 const SETUP_LIMIT_MS = 120_000;
 const TEST_LIMIT_MS = 240_000;
 const SCHEDULES = 12;
+/** Two occurrences of each schedule would begin in it (ms). */
+const SILENCE_MS = 2_500;
 const EVERY_SECOND = { type: 'cron', expression: '* * * * * *' };
 
 interface Schedule {
@@ -85,6 +87,7 @@ describe.each(['redis', 'postgres'] as const)('with the queue in %s', (queue) =>
       };
       await waitUntil('all go on after the kills', isPast, TEST_LIMIT_MS);
       await Promise.all(ids.map((id) => post(`/v1/schedules/${id}/pause`)));
+      const pausedAt = Date.now();
       const runs = await listRuns(workflowId);
       for (const id of ids) {
         const occurrences = readOccurrences(runs, id);
@@ -93,7 +96,7 @@ describe.each(['redis', 'postgres'] as const)('with the queue in %s', (queue) =>
         expect(occurrences).toEqual(occurrences.map((_, index) => first + index * 1_000));
       }
       // After the answer to a pause nothing begins any more.
-      await new Promise((resolve) => setTimeout(resolve, 2_500));
+      await waitUntil('two more occurrences are past', () => Date.now() > pausedAt + SILENCE_MS);
       expect(await listRuns(workflowId)).toHaveLength(runs.length);
       await waitUntil(
         'all runs have succeeded',

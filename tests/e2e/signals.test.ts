@@ -201,7 +201,7 @@ describe.each(BACKENDS)('tasks that wait for signals, with the queue on %s', (ba
         ids.map(async (id, index) => {
           // From 150 ms before the time-out to 150 ms after it.
           const at = dueAt - 150 + (index / RACES) * 300;
-          await new Promise((resolve) => setTimeout(resolve, Math.max(0, at - Date.now())));
+          await waitUntil('its moment has come', () => Date.now() >= at);
           const { status, body } = await signal(id, { index });
           if (status !== 200) expect(['signal_too_late', 'run_finished']).toContain(body.code);
           answers.set(id, status);
