@@ -228,8 +228,9 @@ describe('in a database that was never analyzed', () => {
       await startInLanes(db.database.hot, laned, (client, chosen) => startLanedTimers(client, chosen, 10_000, 10_000));
       await wakeLanes(db.database.hot, [{ tenantId: DEFAULT_TENANT_ID, name: 'key:asleep' }]);
     });
-    // Two looks, of which the first also meets the entries of the rows as they were before.
-    expect(reads.timers_lane ?? 0).toBeLessThan(8_000);
+    // Two looks at 2,500 rows each. Either may also meet the entries of these rows as they were before: whether Postgres has
+    // dropped them by then depends on which snapshots are still held. Without a limit it would be 20,000 at the least.
+    expect(reads.timers_lane ?? 0).toBeLessThan(2 * 2 * 2_500 + 100);
   });
 
   it('a transaction that mixes ordinary queries and hot statements keeps the rule', async () => {
