@@ -2,7 +2,7 @@
 // to the Node that came with it. Plain JavaScript without dependencies, because it runs on the machine's own Node,
 // before anything is installed.
 //
-// usage: node scripts/bootstrap.mjs start|test|stack|migrate|reseal|ledger|bench|loadtest|chaos|fuzz|histories|idempotency|audit|sbom
+// usage: node scripts/bootstrap.mjs start|test|stack|migrate|reseal|ledger|bench|compare|loadtest|chaos|fuzz|histories|idempotency|audit|sbom
 //        [ARGUMENT...]
 //
 // Signals: npm forwards SIGINT and SIGTERM to this process (the scripts in package.json begin with `exec`, or a shell
@@ -26,6 +26,7 @@ const PROGRAMS = {
   reseal: 'services/standalone/reseal.ts',
   ledger: 'packages/database/ledger-command.ts',
   bench: 'loadtest/bench/run.ts',
+  compare: 'loadtest/bench/compare.ts',
   loadtest: 'loadtest/k6/run.ts',
   chaos: 'tests/chaos/run.ts',
   fuzz: 'tests/fuzz/run.ts',

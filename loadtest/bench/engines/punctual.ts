@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { startStack } from '@punctual/local-servers';
+import { type StackOptions, startStack } from '@punctual/local-servers';
 import { request } from 'undici';
 import { Child } from '../child.ts';
 import { Client, runClosedLoop } from '../client.ts';
@@ -14,6 +14,8 @@ export interface PunctualOptions {
   queue: 'redis' | 'postgres';
   /** Settings of all services. */
   env?: Record<string, string>;
+  /** The programs of another checkout, in place of this one's. */
+  entries?: StackOptions['entries'];
   log: (line: string) => void;
 }
 
@@ -49,6 +51,7 @@ export async function startPunctual(sinkUrl: string, options: PunctualOptions): 
     ephemeral: true,
     ...(options.queue === 'postgres' ? { redisUrl: null } : {}),
     env: { LOG_LEVEL: 'warn', AUTH: 'on', BOOTSTRAP_API_KEY: API_KEY, ...options.env },
+    ...(options.entries && { entries: options.entries }),
     log: options.log,
   });
   const apiUrl = stack.apiUrls[0]!;
