@@ -55,7 +55,7 @@ export interface Ledger {
  * Few requests at once, so that a machine that is busy with other things is late rather than out of time; and a lease
  * that outlasts the time-out by little, so that what a killed worker had in hand comes back soon.
  */
-const WORKER_SETTINGS = { WORKER_ATTEMPTS_PER_ORIGIN: '32', WORKER_LEASE_MARGIN_MS: '3000' };
+const WORKER_SETTINGS = { WORKER_ATTEMPTS_PER_ORIGIN: '32', WORKER_LEASE_MARGIN_MS: '8000' };
 /** A run takes some seconds, so the last ones begin earlier than the last timers. */
 const RUNS_SHARE = 0.8;
 const LEDGER_INTERVAL_MS = 1_000;
