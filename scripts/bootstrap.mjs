@@ -2,7 +2,7 @@
 // to the Node that came with it. Plain JavaScript without dependencies, because it runs on the machine's own Node,
 // before anything is installed.
 //
-// usage: node scripts/bootstrap.mjs start|test|stack|migrate|reseal|ledger|bench|compare|loadtest|chaos|fuzz|histories|idempotency|audit|sbom
+// usage: node scripts/bootstrap.mjs start|test|stack|migrate|reseal|ledger|bench|compare|loadtest|chaos|fuzz|histories|idempotency|monitoring|audit|sbom
 //        [ARGUMENT...]
 //
 // Signals: npm forwards SIGINT and SIGTERM to this process (the scripts in package.json begin with `exec`, or a shell
@@ -32,6 +32,7 @@ const PROGRAMS = {
   fuzz: 'tests/fuzz/run.ts',
   histories: 'scripts/histories.ts',
   idempotency: 'tests/e2e/idempotency-command.ts',
+  monitoring: 'tests/monitoring/run.ts',
 };
 /** What the package manager does by itself: it has read every package, and asks the registry that they came from. */
 const PNPM_COMMANDS = {

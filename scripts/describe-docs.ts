@@ -1,5 +1,5 @@
-// Makes docs/configuration.md from the services' settings, docs/metrics.md from their metrics, and docs/licences.md from
-// the packages that are locked and installed.
+// Makes docs/configuration.md from the services' settings, docs/metrics.md from their metrics, docs/licences.md from
+// the packages that are locked and installed, and Grafana's dashboards from monitoring/grafana/source.
 //
 // usage: npm run docs                     writes the files
 //        npm run docs -- --check          writes nothing; exit code 1 when a file is not what it would write
@@ -7,6 +7,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { renderDashboard } from '../monitoring/grafana/source/build-dashboard.ts';
+import { DASHBOARDS } from '../monitoring/grafana/source/dashboards.ts';
 import { describeConfiguration } from './describe-docs/describe-configuration.ts';
 import { describeLicences } from './describe-docs/describe-licences.ts';
 import { describeMetrics } from './describe-docs/describe-metrics.ts';
@@ -16,6 +18,12 @@ export const MADE_DOCS: Readonly<Record<string, () => string>> = {
   'docs/configuration.md': describeConfiguration,
   'docs/licences.md': describeLicences,
   'docs/metrics.md': describeMetrics,
+  ...Object.fromEntries(
+    Object.entries(DASHBOARDS).map(([name, text]) => [
+      `monitoring/grafana/dashboards/${name}.json`,
+      () => renderDashboard(text),
+    ]),
+  ),
 };
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));

@@ -108,6 +108,15 @@ export {
   type RequestedTimer,
   TIMERS_PER_INSERT_MAX,
 } from './queries/create-timers.ts';
+export {
+  countDueSoon,
+  DUE_SOON_PER_PARTITION_MAX,
+  DUE_SOON_SECONDS,
+  readDatabaseFigures,
+  readTenantFigures,
+  TENANTS_SHOWN_MAX,
+  type TenantFigures,
+} from './queries/database-figures.ts';
 export { type FoundApiKey, findApiKey } from './queries/find-api-key.ts';
 export {
   type AttemptOutcome,

@@ -8,7 +8,7 @@ import { code, renderTable } from './markdown.ts';
 type Registry = ReturnType<typeof createMetrics>;
 
 /** What is described of one metric. */
-interface MetricText {
+export interface MetricText {
   name: string;
   type: string;
   labels: readonly string[];
@@ -49,6 +49,14 @@ const UNITS: readonly [pattern: RegExp, unit: string][] = [
 
 /** `outcome_write_failures` are failures, not outcomes; `clock_steps` are steps; and so on: what is left is counted. */
 const COUNTED = /_(failures|pauses|steps)(_total)?$/;
+
+/** Every metric that some service shows. */
+export function listMetrics(): MetricText[] {
+  return [
+    ...readMetrics(createMetrics('any')),
+    ...SERVICES.flatMap(([service, fill]) => readOwnMetrics(service, fill)),
+  ];
+}
 
 export function describeMetrics(): string {
   const own = SERVICES.flatMap(([service, fill]) =>

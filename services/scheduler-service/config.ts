@@ -112,6 +112,13 @@ export const SchedulerSettings = Type.Object({
     default: 60_000,
     description: 'Between the beginnings of two reviews, which mend runs that are under way with nothing live.',
   }),
+  SCHEDULER_FIGURES_INTERVAL_MS: Type.Integer({
+    minimum: 100,
+    maximum: 86_400_000,
+    default: 60_000,
+    description:
+      'Between two looks at the sizes of tables and the totals of tenants, for their metrics. One of all schedulers looks.',
+  }),
 });
 export type SchedulerConfig = Static<typeof SchedulerSettings>;
 

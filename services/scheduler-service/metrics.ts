@@ -1,3 +1,4 @@
+import { DUE_SOON_PER_PARTITION_MAX, DUE_SOON_SECONDS, TENANTS_SHOWN_MAX } from '@punctual/database';
 import { LATENCY_BUCKETS_SECONDS } from '@punctual/runtime';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
@@ -28,6 +29,16 @@ export interface SchedulerMetrics {
   retentionRemoved: Counter<'kind'>;
   retentionWalkedAt: Gauge;
   oldestHistoryDay: Gauge;
+  partitions: Gauge;
+  leasesRenewedAt: Gauge;
+  figuresReadAt: Gauge;
+  databaseBytes: Gauge;
+  databaseConnections: Gauge<'kind'>;
+  oldestTransactionSeconds: Gauge;
+  tableBytes: Gauge<'table'>;
+  tableRows: Gauge<'table' | 'kind'>;
+  timersDueSoon: Gauge;
+  tenantTimers: Gauge<'tenant' | 'status'>;
 }
 
 /** Every metric of the scheduler, in `registry`. */
@@ -37,6 +48,16 @@ export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
     partitionsOwned: new Gauge({
       name: 'scheduler_partitions_owned',
       help: 'Partitions that this scheduler reads.',
+      registers,
+    }),
+    partitions: new Gauge({
+      name: 'scheduler_partitions',
+      help: 'Partitions of the installation; all schedulers together should own as many.',
+      registers,
+    }),
+    leasesRenewedAt: new Gauge({
+      name: 'scheduler_leases_renewed_timestamp_seconds',
+      help: 'When this scheduler last renewed its leases: while it stands, the other gauges keep their last values.',
       registers,
     }),
     leaseChanges: new Counter({
@@ -167,6 +188,58 @@ export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
     oldestHistoryDay: new Gauge({
       name: 'scheduler_oldest_history_day_timestamp_seconds',
       help: 'Beginning of the oldest day of finished timers, attempts and the audit log that is kept, as last seen by this scheduler.',
+      registers,
+    }),
+    ...createFigures(registry),
+  };
+}
+
+// Of the one scheduler that asks for them; the others show none.
+function createFigures(registry: Registry) {
+  const registers = [registry];
+  return {
+    figuresReadAt: new Gauge({
+      name: 'scheduler_figures_read_timestamp_seconds',
+      help: 'When this scheduler last asked Postgres for the figures of the database; 0 where another one does.',
+      registers,
+    }),
+    databaseBytes: new Gauge({
+      name: 'scheduler_database_bytes',
+      help: 'Size of the database on its disk; 0 where another scheduler asks.',
+      registers,
+    }),
+    databaseConnections: new Gauge({
+      name: 'scheduler_database_connections',
+      help: 'Connections of clients to the server, by kind: open, and max, which it has.',
+      labelNames: ['kind'],
+      registers,
+    }),
+    oldestTransactionSeconds: new Gauge({
+      name: 'scheduler_database_oldest_transaction_seconds',
+      help: 'Age of the oldest open transaction: what was deleted since can not be cleared away.',
+      registers,
+    }),
+    tableBytes: new Gauge({
+      name: 'scheduler_table_bytes',
+      help: 'Size of a table with its indexes.',
+      labelNames: ['table'],
+      registers,
+    }),
+    tableRows: new Gauge({
+      name: 'scheduler_table_rows',
+      help: 'Rows of a table as autovacuum counts them, by kind: live, and dead, which wait to be cleared away.',
+      labelNames: ['table', 'kind'],
+      registers,
+    }),
+    timersDueSoon: new Gauge({
+      name: 'scheduler_timers_due_soon',
+      help: `Timers that are overdue, under way, or due within ${DUE_SOON_SECONDS} s, up to ${DUE_SOON_PER_PARTITION_MAX} of a partition.`,
+      registers,
+    }),
+    tenantTimers: new Gauge({
+      name: 'scheduler_tenant_timers',
+      help: `Timers of the ${TENANTS_SHOWN_MAX} tenants with the most live ones, by status: live; and since their beginning created, succeeded, dead, cancelled, skipped.`,
+      labelNames: ['tenant', 'status'],
       registers,
     }),
   };

@@ -95,7 +95,9 @@ export class PartitionManager implements Role {
     const share = Math.ceil(partitionCount / (others + 1));
     if (this.#owned.size > share) await this.#release(this.#owned.size - share);
     else if (this.#owned.size < share) await this.#acquire(share - this.#owned.size);
+    metrics.partitions.set(partitionCount);
     metrics.partitionsOwned.set(this.#owned.size);
+    metrics.leasesRenewedAt.setToCurrentTime();
   }
 
   #replaceOwned(renewed: readonly HeldLease[], askedAt: number): void {

@@ -11,6 +11,7 @@ import { ChunkQueue } from '@punctual/queue';
 import { type Health, type Logger, limitRate, OUTAGE_LOG_INTERVAL_MS, openOps, VERSION } from '@punctual/runtime';
 import type { Registry } from 'prom-client';
 import type { SchedulerConfig } from './config.ts';
+import { DatabaseWatch } from './database-watch.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { LaneKeeper } from './lane-keeper.ts';
 import { createSchedulerMetrics } from './metrics.ts';
@@ -132,13 +133,21 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
       metrics,
       logger,
     });
+    const watch = new DatabaseWatch({
+      database,
+      isLeading,
+      partitionCount,
+      intervalMs: config.SCHEDULER_FIGURES_INTERVAL_MS,
+      metrics,
+      logger,
+    });
 
     health.addCheck('postgres', true, async () => {
       await database.ordinary.query('SELECT 1');
       return { status: 'ok' };
     });
     health.addCheck('queue', false, async () => ({ status: 'ok', ...(await chunks.readFigures()) }));
-    const tidying = [laneKeeper, pruner, retention, reviewer];
+    const tidying = [laneKeeper, pruner, retention, reviewer, watch];
     for (const role of [partitions, readAhead, announcer, ...tidying]) health.addLoop(role.loop);
     const ops = await opening.listen();
 
