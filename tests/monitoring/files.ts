@@ -37,13 +37,24 @@ export function readYaml<Content>(path: string): Content {
   return parse(readFileSync(join(MONITORING, path), 'utf8')) as Content;
 }
 
-export function listRules(): Rule[] {
+const rules = readRules();
+const dashboards = readDashboards();
+
+export function listRules(): readonly Rule[] {
+  return rules;
+}
+
+export function listDashboards(): readonly Dashboard[] {
+  return dashboards;
+}
+
+function readRules(): Rule[] {
   return readdirSync(join(MONITORING, RULES)).flatMap((file) =>
     readYaml<{ groups: { rules: Rule[] }[] }>(join(RULES, file)).groups.flatMap(({ rules }) => rules),
   );
 }
 
-export function listDashboards(): Dashboard[] {
+function readDashboards(): Dashboard[] {
   return readdirSync(join(MONITORING, DASHBOARDS)).map(
     (file) => JSON.parse(readFileSync(join(MONITORING, DASHBOARDS, file), 'utf8')) as Dashboard,
   );

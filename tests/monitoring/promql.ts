@@ -21,8 +21,19 @@ export interface Parsed {
 /** What Grafana puts in place of its variables. */
 const GRAFANA_SPAN = /\$__rate_interval/g;
 
-/** Reads PromQL by the grammar of Prometheus' own editor. */
+const parsed = new Map<string, Parsed>();
+
+/** Reads PromQL by the grammar of Prometheus' own editor; each expression once. */
 export function parsePromql(expression: string): Parsed {
+  let known = parsed.get(expression);
+  if (!known) {
+    known = parse(expression);
+    parsed.set(expression, known);
+  }
+  return known;
+}
+
+function parse(expression: string): Parsed {
   const text = expression.replaceAll(GRAFANA_SPAN, '5m');
   const selectors: Selector[] = [];
   const groupedBy: string[] = [];
