@@ -109,9 +109,6 @@ export {
   TIMERS_PER_INSERT_MAX,
 } from './queries/create-timers.ts';
 export {
-  countDueSoon,
-  DUE_SOON_PER_PARTITION_MAX,
-  DUE_SOON_SECONDS,
   readDatabaseFigures,
   readTenantFigures,
   TENANTS_SHOWN_MAX,

@@ -1,10 +1,4 @@
-import {
-  countDueSoon,
-  type Database,
-  readDatabaseFigures,
-  readMonotonicMs,
-  readTenantFigures,
-} from '@punctual/database';
+import { type Database, readDatabaseFigures, readMonotonicMs, readTenantFigures } from '@punctual/database';
 import { type Logger, Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, type Role } from '@punctual/runtime';
 import type { SchedulerMetrics } from './metrics.ts';
 
@@ -15,7 +9,6 @@ const SHOWN = [
   'oldestTransactionSeconds',
   'tableBytes',
   'tableRows',
-  'timersDueSoon',
   'tenantTimers',
 ] as const satisfies readonly (keyof SchedulerMetrics)[];
 
@@ -23,7 +16,6 @@ export interface DatabaseWatchOptions {
   database: Database;
   /** Whether this scheduler is the one that asks; two that do show the same. */
   isLeading: () => boolean;
-  partitionCount: number;
   intervalMs: number;
   metrics: Pick<SchedulerMetrics, (typeof SHOWN)[number]>;
   logger: Logger;
@@ -37,7 +29,7 @@ const ERROR_PAUSE_MS = 10_000;
 const STATUSES = ['live', 'created', 'succeeded', 'dead', 'cancelled', 'skipped'] as const;
 
 /**
- * Asks Postgres now and then for what no process knows by itself: sizes, rows that wait to be cleared away, what is due soon, totals of tenants.
+ * Asks Postgres now and then for what no process knows by itself: sizes, rows that wait to be cleared away, totals of tenants.
  * The scheduler that owns the first partition does it; one that stops leading shows nothing any more, so that no figure is
  * there twice or stays behind. It writes nothing.
  */
@@ -91,9 +83,8 @@ export class DatabaseWatch implements Role {
   }
 
   async #read(): Promise<void> {
-    const { database, partitionCount, metrics } = this.#options;
+    const { database, metrics } = this.#options;
     const figures = await readDatabaseFigures(database.ordinary);
-    const dueSoon = await countDueSoon(database.ordinary, partitionCount);
     const tenants = await readTenantFigures(database.ordinary);
     this.#isShown = true;
     metrics.databaseBytes.set(figures.bytes);
@@ -105,7 +96,6 @@ export class DatabaseWatch implements Role {
       metrics.tableRows.set({ table, kind: 'live' }, liveRows);
       metrics.tableRows.set({ table, kind: 'dead' }, deadRows);
     }
-    metrics.timersDueSoon.set(dueSoon);
     metrics.tenantTimers.reset();
     for (const tenant of tenants) {
       for (const status of STATUSES) metrics.tenantTimers.set({ tenant: tenant.tenantId, status }, tenant[status]);

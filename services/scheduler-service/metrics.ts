@@ -1,4 +1,4 @@
-import { DUE_SOON_PER_PARTITION_MAX, DUE_SOON_SECONDS, TENANTS_SHOWN_MAX } from '@punctual/database';
+import { TENANTS_SHOWN_MAX } from '@punctual/database';
 import { LATENCY_BUCKETS_SECONDS } from '@punctual/runtime';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
@@ -37,7 +37,6 @@ export interface SchedulerMetrics {
   oldestTransactionSeconds: Gauge;
   tableBytes: Gauge<'table'>;
   tableRows: Gauge<'table' | 'kind'>;
-  timersDueSoon: Gauge;
   tenantTimers: Gauge<'tenant' | 'status'>;
 }
 
@@ -229,11 +228,6 @@ function createFigures(registry: Registry) {
       name: 'scheduler_table_rows',
       help: 'Rows of a table as autovacuum counts them, by kind: live, and dead, which wait to be cleared away.',
       labelNames: ['table', 'kind'],
-      registers,
-    }),
-    timersDueSoon: new Gauge({
-      name: 'scheduler_timers_due_soon',
-      help: `Timers that are overdue, under way, or due within ${DUE_SOON_SECONDS} s, up to ${DUE_SOON_PER_PARTITION_MAX} of a partition.`,
       registers,
     }),
     tenantTimers: new Gauge({

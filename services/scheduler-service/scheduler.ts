@@ -136,7 +136,6 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
     const watch = new DatabaseWatch({
       database,
       isLeading,
-      partitionCount,
       intervalMs: config.SCHEDULER_FIGURES_INTERVAL_MS,
       metrics,
       logger,

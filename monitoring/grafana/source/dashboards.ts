@@ -80,9 +80,9 @@ export const OVERVIEW: DashboardText = {
         ),
         stat('Attempts', 'sum(punctual:attempts:rate_5m)', 'A second.', 'ops'),
         stat(
-          'Due soon',
-          'max(scheduler_timers_due_soon)',
-          'Timers that workers will have to start within five minutes.',
+          'Waiting in the queue',
+          'max(scheduler_queue_chunks_waiting)',
+          'Chunks. Near 256: more is due than the workers get done.',
         ),
         stat('Dead letters', 'max(scheduler_table_rows{table="dead_letters", kind="live"})', 'They wait for a person.'),
         stat(

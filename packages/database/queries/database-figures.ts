@@ -82,26 +82,3 @@ const selectTenants = nameStatement<TenantFigures>(
 export function readTenantFigures(database: Queryable): Promise<TenantFigures[]> {
   return selectTenants(database, []);
 }
-
-/** How far ahead `countDueSoon` looks (s), and how many it counts of one partition. */
-export const DUE_SOON_SECONDS = 300;
-export const DUE_SOON_PER_PARTITION_MAX = 10_000;
-
-// A stretch of `timers_wake` for each partition.
-const selectDueSoon = nameStatement<{ count: number }>(
-  'count_due_soon',
-  `SELECT coalesce(sum(n.count), 0)::bigint AS count
-   FROM generate_series(0, $1::int - 1) AS p(partition) CROSS JOIN LATERAL (
-     SELECT count(*) AS count FROM (
-       SELECT 1 FROM timers AS t WHERE t.partition = p.partition AND t.pull_queue IS NULL
-         AND t.wake_at <= clock_timestamp() + ${DUE_SOON_SECONDS} * interval '1 second'
-       LIMIT ${DUE_SOON_PER_PARTITION_MAX}
-     ) AS t
-   ) AS n`,
-);
-
-/** Timers that workers will have to start within DUE_SOON_SECONDS, overdue and running ones included. */
-export async function countDueSoon(database: Queryable, partitionCount: number): Promise<number> {
-  const [row] = await selectDueSoon(database, [partitionCount]);
-  return row!.count;
-}
