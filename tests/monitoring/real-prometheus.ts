@@ -117,6 +117,12 @@ async function lookAt(url: string, stack: RunningStack, endpoint: string) {
   }
   const isCounted = async () => (await count('punctual:timer_lateness_seconds:p95_5m > 0')) === 1;
   await waitUntil('their lateness is recorded', isCounted, WAIT_LIMIT_MS);
+  // They come by way of the ledger, which is folded every five seconds.
+  await waitUntil(
+    'the totals of tenants are read',
+    async () => (await count('scheduler_tenant_timers')) > 0,
+    WAIT_LIMIT_MS,
+  );
 
   const expressions = listExpressions().map(({ where, expr }) => ({
     where,
