@@ -2,7 +2,7 @@
 // to the Node that came with it. Plain JavaScript without dependencies, because it runs on the machine's own Node,
 // before anything is installed.
 //
-// usage: node scripts/bootstrap.mjs start|test|stack|migrate|reseal|ledger|bench|compare|loadtest|chaos|fuzz|histories|idempotency|monitoring|audit|sbom
+// usage: node scripts/bootstrap.mjs start|test|stack|migrate|reseal|ledger|bench|compare|loadtest|chaos|fuzz|histories|idempotency|monitoring|roll|audit|sbom
 //        [ARGUMENT...]
 //
 // Signals: npm forwards SIGINT and SIGTERM to this process (the scripts in package.json begin with `exec`, or a shell
@@ -33,6 +33,7 @@ const PROGRAMS = {
   histories: 'scripts/histories.ts',
   idempotency: 'tests/e2e/idempotency-command.ts',
   monitoring: 'tests/monitoring/run.ts',
+  roll: 'tests/e2e/roll-command.ts',
 };
 /** What the package manager does by itself: it has read every package, and asks the registry that they came from. */
 const PNPM_COMMANDS = {

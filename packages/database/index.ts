@@ -187,6 +187,7 @@ export {
 export type { NewTimer } from './queries/new-timer-columns.ts';
 export {
   acquirePartitionLeases,
+  countUnownedPartitions,
   type HeldLease,
   releasePartitionLeases,
   renewPartitionLeases,

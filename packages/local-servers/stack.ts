@@ -49,8 +49,8 @@ export type RunningStack = {
   /** The Postgres and the Redis that were started here. */
   servers: StackServer[];
   folder: string;
-  /** Starts one more service of a kind and resolves when it is ready. */
-  add(kind: ServiceKind): Promise<RunningService>;
+  /** Starts one more service of a kind, of another program if told, and resolves when it is ready. */
+  add(kind: ServiceKind, entry?: string): Promise<RunningService>;
   /** Stops the services, all at the same time, and then the servers. Safe twice. */
   stop(): Promise<void>;
 };
@@ -103,9 +103,9 @@ export async function startStack(options: StackOptions): Promise<RunningStack> {
     })();
     return stopped;
   };
-  const add = async (kind: ServiceKind) => {
+  const add = async (kind: ServiceKind, entry = options.entries?.[kind] ?? ENTRIES[kind]) => {
     counts[kind] += 1;
-    const service = await startNumbered(options, { servers, folder, encryptionKeys }, kind, counts[kind]);
+    const service = await startNumbered(options, { servers, folder, encryptionKeys }, kind, counts[kind], entry);
     processes.push(service);
     // Asked to stop while this one was starting: nobody else would stop it.
     if (stopped !== undefined) await service.stop();
@@ -157,11 +157,12 @@ function startNumbered(
   { servers, folder, encryptionKeys }: { servers: StackServers; folder: string; encryptionKeys: string },
   kind: ServiceKind,
   number: number,
+  entry: string,
 ): Promise<RunningService> {
   const name = `${kind}-${number}`;
   return startService({
     name,
-    entry: options.entries?.[kind] ?? ENTRIES[kind],
+    entry,
     env: {
       ...DEFAULT_ENV,
       ...process.env,

@@ -1,6 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   acquirePartitionLeases,
   beatServiceInstance,
+  countUnownedPartitions,
   type Database,
   type HeldLease,
   readMonotonicMs,
@@ -23,18 +25,26 @@ export interface PartitionManagerOptions {
   logger: Logger;
 }
 
+/** What was given back is read on for so many intervals of renewal: within one the next owner looks, and then it has to read. */
+const HAND_OVER_INTERVALS = 2;
+const HAND_OVER_POLL_MS = 50;
+
 /**
  * Owns a fair share of the partitions, by leases in Postgres that it prolongs long before they end.
  *
  * Leases only keep schedulers from reading the same rows. When two believe that they own a partition, or nobody does
  * for some seconds, timers are dispatched twice or late; the worker's start stays the only claim. Killed at any step,
- * it leaves leases that end by themselves.
+ * it leaves leases that end by themselves. Partitions that it gives back are read on until somebody else has them.
  */
 export class PartitionManager implements Role {
   readonly #options: PartitionManagerOptions;
   readonly #loop: Loop;
   /** Partition → until when it may be read, by this process' monotonic clock. */
   readonly #owned = new Map<number, number>();
+  /** Partitions that were given back → until when they are read on. */
+  readonly #left = new Map<number, number>();
+  /** Schedulers besides this one at the last look. */
+  #others = 0;
 
   constructor(options: PartitionManagerOptions) {
     this.#options = options;
@@ -58,25 +68,35 @@ export class PartitionManager implements Role {
     return this.#loop;
   }
 
-  /** Partitions that may be read now. A lease is not used in its last quarter unless it was renewed. */
+  /** Partitions that are owned now. A lease is not used in its last quarter unless it was renewed. */
   listOwned(): number[] {
     const now = readMonotonicMs();
     return [...this.#owned].flatMap(([partition, until]) => (now < until ? [partition] : []));
+  }
+
+  /** Partitions to read: those that are owned, and those whose next owner may not read them yet. */
+  listRead(): number[] {
+    const now = readMonotonicMs();
+    for (const [partition, until] of this.#left) if (now >= until) this.#left.delete(partition);
+    return [...new Set([...this.listOwned(), ...this.#left.keys()])];
   }
 
   start(): void {
     this.#loop.start();
   }
 
-  /** Gives all partitions back, so that the others need not wait for the leases to end. */
+  /**
+   * Gives all partitions back, so that the others need not wait for the leases to end, and resolves when others have them.
+   * Until then they are to be read.
+   */
   async stop(): Promise<void> {
     await this.#loop.stop();
     const { database, instance } = this.#options;
     const partitions = [...this.#owned.keys()];
-    this.#owned.clear();
     try {
-      await releasePartitionLeases(database.hot, instance.id, partitions);
+      await this.#giveBack(partitions);
       await removeServiceInstance(database.hot, instance.id);
+      if (this.#others > 0) await this.#waitForOwners(partitions);
     } catch (error) {
       this.#options.logger.warn({ err: error }, 'could not give the partitions back; their leases end by themselves');
     }
@@ -92,6 +112,7 @@ export class PartitionManager implements Role {
       ...instance,
       details: { ...instance.details, partitions: this.#owned.size },
     });
+    this.#others = others;
     const share = Math.ceil(partitionCount / (others + 1));
     if (this.#owned.size > share) await this.#release(this.#owned.size - share);
     else if (this.#owned.size < share) await this.#acquire(share - this.#owned.size);
@@ -118,12 +139,32 @@ export class PartitionManager implements Role {
   }
 
   async #release(count: number): Promise<void> {
-    const { database, instance, metrics, logger } = this.#options;
+    const { metrics, logger } = this.#options;
     const partitions = [...this.#owned.keys()].slice(0, count);
-    for (const partition of partitions) this.#owned.delete(partition);
-    await releasePartitionLeases(database.hot, instance.id, partitions);
+    await this.#giveBack(partitions);
     metrics.leaseChanges.inc({ change: 'released' }, count);
     logger.info({ partitions, owned: this.#owned.size }, 'gave partitions to another scheduler');
+  }
+
+  async #giveBack(partitions: readonly number[]): Promise<void> {
+    const { database, instance } = this.#options;
+    const until = this.#readHandOverEnd();
+    for (const partition of partitions) {
+      this.#owned.delete(partition);
+      this.#left.set(partition, until);
+    }
+    await releasePartitionLeases(database.hot, instance.id, partitions);
+  }
+
+  #readHandOverEnd(): number {
+    return readMonotonicMs() + HAND_OVER_INTERVALS * this.#options.renewIntervalMs;
+  }
+
+  async #waitForOwners(partitions: readonly number[]): Promise<void> {
+    const { database } = this.#options;
+    const until = this.#readHandOverEnd();
+    while (readMonotonicMs() < until && (await countUnownedPartitions(database.hot, partitions)) > 0)
+      await sleep(HAND_OVER_POLL_MS);
   }
 
   async #acquire(count: number): Promise<void> {

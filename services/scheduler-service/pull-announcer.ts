@@ -15,7 +15,7 @@ export interface PullAnnouncerOptions {
   database: Pick<Database, 'hot' | 'relaxed'>;
   clock: DatabaseClock;
   /** Asked before each read. */
-  listOwned: () => number[];
+  listPartitions: () => number[];
   /** Between two reads while there is something to announce now and then. */
   intervalMs: number;
   metrics: SchedulerMetrics;
@@ -85,13 +85,13 @@ export class PullAnnouncer implements Role {
 
   /** One read, and the announcement of what it found. */
   async runOnce(): Promise<void> {
-    const { database, clock, listOwned, metrics } = this.#options;
+    const { database, clock, listPartitions, metrics } = this.#options;
     const now = performance.now();
     if (now - this.#rotatedAt >= REMEMBERED_MS) {
       this.#recent.rotate();
       this.#rotatedAt = now;
     }
-    const owned = new Set(listOwned());
+    const owned = new Set(listPartitions());
     for (const partition of this.#cursors.keys()) if (!owned.has(partition)) this.#cursors.delete(partition);
     // Reading ahead tells the clock the time.
     if (owned.size === 0 || !clock.isKnown) return;

@@ -19,7 +19,7 @@ export interface ReadAheadOptions {
   database: Database;
   clock: DatabaseClock;
   /** Asked before each read, so that a lost partition is not read once more. */
-  listOwned: () => number[];
+  listPartitions: () => number[];
   dispatcher: Pick<Dispatcher, 'hold' | 'hasRoom' | 'handOverFirst' | 'hasRoomFirst'>;
   recent: RecentHints;
   intervalMs: number;
@@ -160,7 +160,7 @@ export class ReadAhead implements Role {
 
   // A partition that is new here is read from the beginning, and a cursor in one that was lost is forgotten.
   #updatePartitions(): number[] {
-    const partitions = this.#options.listOwned();
+    const partitions = this.#options.listPartitions();
     const owned = new Set(partitions);
     for (const partition of this.#known) if (!owned.has(partition)) this.#cursors.delete(partition);
     for (const partition of partitions) {

@@ -93,7 +93,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
     const readAhead = new ReadAhead({
       database,
       clock,
-      listOwned: () => partitions.listOwned(),
+      listPartitions: () => partitions.listRead(),
       dispatcher,
       recent,
       intervalMs: config.SCHEDULER_READ_INTERVAL_MS,
@@ -107,7 +107,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
     const announcer = new PullAnnouncer({
       database,
       clock,
-      listOwned: () => partitions.listOwned(),
+      listPartitions: () => partitions.listRead(),
       intervalMs: config.SCHEDULER_READ_INTERVAL_MS,
       metrics,
       logger,
@@ -161,9 +161,10 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
     let stopping: Promise<void> | undefined;
     const stop = async () => {
       health.markDraining();
+      // First, and beside what reads: until the others have them, this scheduler's partitions are read by it.
+      await partitions.stop();
       await Promise.all([readAhead, announcer, ...tidying].map((role) => role.stop()));
       await dispatcher.stop();
-      await partitions.stop();
       await chunks.close();
       await ops.close();
       await database.close();

@@ -60,3 +60,15 @@ export async function releasePartitionLeases(
 ): Promise<void> {
   await releaseRows(database, [ownerId, partitions]);
 }
+
+const countUnowned = nameStatement<{ count: number }>(
+  'count_unowned_partitions',
+  `SELECT count(*)::int AS count FROM partition_leases
+   WHERE partition = ANY ($1::smallint[]) AND expires_at <= clock_timestamp()`,
+);
+
+/** Of these partitions, how many nobody holds. */
+export async function countUnownedPartitions(database: Queryable, partitions: readonly number[]): Promise<number> {
+  const [row] = await countUnowned(database, [partitions]);
+  return row!.count;
+}

@@ -89,7 +89,7 @@ export async function openRig(database: Database, options: RigOptions): Promise<
   const readAhead = new ReadAhead({
     database,
     clock,
-    listOwned: () => partitions,
+    listPartitions: () => partitions,
     dispatcher,
     recent,
     intervalMs: options.intervalMs ?? 20,

@@ -11,6 +11,8 @@ const db = useTestDatabase(8);
 const REBALANCE_MS = 5_000;
 const LEASE_TTL_MS = 3_000;
 const RENEW_MS = 1_000;
+/** Two renewals. */
+const HAND_OVER_MS = 2 * RENEW_MS;
 
 const managers = new Set<PartitionManager>();
 const instanceIds = new WeakMap<PartitionManager, string>();
@@ -66,6 +68,29 @@ async function measureSharing(sharing: readonly PartitionManager[]): Promise<num
 }
 
 describe('partition managers', () => {
+  it('read what they give back until somebody else has it', async () => {
+    const [first, second] = [openManager(), openManager()];
+    await first.runOnce();
+    await second.runOnce();
+    // Half of them is now free, and nobody has taken it.
+    await first.runOnce();
+    expect(count(first)).toBe(TEST_PARTITION_COUNT / 2);
+    expect(first.listRead()).toHaveLength(TEST_PARTITION_COUNT);
+    await second.runOnce();
+    expect(count(second)).toBe(TEST_PARTITION_COUNT / 2);
+
+    const taken = first.listOwned();
+    const stopping = first.stop();
+    await waitUntil('the partitions are given back', () => count(first) === 0);
+    expect(first.listRead()).toEqual(expect.arrayContaining(taken));
+    await waitUntil('the second has all', async () => {
+      await second.runOnce();
+      return count(second) === TEST_PARTITION_COUNT;
+    });
+    await stopping;
+    await waitUntil('nothing is read by two for long', () => first.listRead().length === 0, 2 * HAND_OVER_MS);
+  });
+
   it('share the partitions within 5 s when others come, leave, or fall silent', async () => {
     const first = openManager();
     first.start();

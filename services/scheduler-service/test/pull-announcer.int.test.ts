@@ -41,7 +41,7 @@ async function openAnnouncer(): Promise<PullAnnouncer> {
   return new PullAnnouncer({
     database: db.service,
     clock,
-    listOwned: () => [PARTITION],
+    listPartitions: () => [PARTITION],
     intervalMs: 30,
     metrics,
     logger,
