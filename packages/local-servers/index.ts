@@ -14,4 +14,5 @@ export { findOrInstallRedisServer } from './redis-program.ts';
 export { describeExit, type RunningService, type ServiceOptions, startService } from './service-process.ts';
 export { type RunningStack, type ServiceKind, type StackOptions, startStack } from './stack.ts';
 export type { StackServer } from './stack-servers.ts';
+export { canInstallPackages, findProgram, installPackage } from './system-packages.ts';
 export { startTestServers, type TestServers } from './test-servers.ts';
