@@ -1,13 +1,14 @@
 // A third party's endpoint, for trials: answers every request with 200 and prints it, with how late it came.
-// usage: node scripts/receiver.mjs [port]        (9090 when absent; 127.0.0.1 only)
+// usage: node scripts/receiver.mjs [port [host]]        (9090 of 127.0.0.1 when absent)
 import { createServer } from 'node:http';
 
 const PORT_DEFAULT = 9090;
 const BODY_SHOWN_MAX = 300;
 
 const port = Number(process.argv[2] ?? PORT_DEFAULT);
+const host = process.argv[3] ?? '127.0.0.1';
 if (!Number.isInteger(port) || port < 1 || port > 65_535) {
-  console.error(`"${process.argv[2]}" is no port. usage: node scripts/receiver.mjs [port]`);
+  console.error(`"${process.argv[2]}" is no port. usage: node scripts/receiver.mjs [port [host]]`);
   process.exit(1);
 }
 
@@ -36,4 +37,6 @@ server.on('error', (error) => {
   );
   process.exit(1);
 });
-server.listen(port, '127.0.0.1', () => console.log(`Listening on http://127.0.0.1:${port}/ (Ctrl-C ends it)`));
+server.listen(port, host, () => console.log(`Listening on http://${host}:${port}/ (Ctrl-C ends it)`));
+// The first process of a container gets no signal that it does not handle.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(0));
