@@ -19,6 +19,7 @@ import type { OwnScenario } from './scenarios/own-scenario.ts';
 import { pause } from './scenarios/pause.ts';
 import { pulled } from './scenarios/pulled.ts';
 import { dag, jobs, mapped, mapreduce } from './scenarios/runs.ts';
+import { scale } from './scenarios/scale.ts';
 import { steady } from './scenarios/steady.ts';
 
 /** What only Punctual runs. */
@@ -37,6 +38,7 @@ const OWN: Readonly<Record<string, OwnScenario>> = {
   affinity,
   bulk,
   pause,
+  scale,
 };
 
 const USAGE = `Measures Punctual, and what a team would take instead, on this machine: every part a process of its own, with a

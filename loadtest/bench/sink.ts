@@ -2,14 +2,16 @@
 // `webhook-id`, how often and how late it came. It reads HTTP/1.1 by hand, because node:http would cost more CPU than
 // the engine that is measured. Requests carry a content-length; that is all it must understand.
 //
-// usage: node sink.ts            prints its port, then answers lines on standard input: `stats`, `reset`
+// usage: node sink.ts [ANSWER_MS [ADDRESSES]]   answers after so long (at once), at so many addresses from 127.0.0.1 on (1); prints its port, then answers lines on standard input: `stats`, `reset`
 
-import { createServer, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { readMonotonicMs } from './clock.ts';
 import { percentile } from './percentile.ts';
 
 const ANSWER = Buffer.from('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok');
+const ANSWER_MS = Number(process.argv[2] ?? 0);
+const ADDRESSES = Number(process.argv[3] ?? 1);
 const HEADERS_END = Buffer.from('\r\n\r\n');
 
 interface Receipt {
@@ -41,6 +43,10 @@ function record(head: string): void {
   else receipts.set(id, { count: 1, latenessMs: now - Date.parse(readHeader(head, 'punctual-due-at') ?? '') });
 }
 
+function answerAll(socket: Socket, answers: number): void {
+  for (let left = answers; left > 0; left -= 1) socket.write(ANSWER);
+}
+
 function serve(socket: Socket): void {
   socket.setNoDelay(true);
   let pending: Buffer = Buffer.alloc(0);
@@ -57,7 +63,8 @@ function serve(socket: Socket): void {
       pending = pending.subarray(size);
       answers += 1;
     }
-    for (; answers > 0; answers -= 1) socket.write(ANSWER);
+    if (ANSWER_MS > 0) setTimeout(answerAll, ANSWER_MS, socket, answers);
+    else answerAll(socket, answers);
   });
   socket.on('error', () => socket.destroy());
 }
@@ -93,10 +100,12 @@ export interface SinkStats {
 }
 
 if (import.meta.main) {
-  const server = createServer(serve);
-  server.listen(0, '127.0.0.1', () => {
-    const address = server.address();
-    console.log(JSON.stringify({ port: typeof address === 'object' ? address?.port : undefined }));
+  const first = createServer(serve);
+  first.listen(0, '127.0.0.1', () => {
+    const { port } = first.address() as AddressInfo;
+    // An address is an origin of its own.
+    for (let last = 2; last <= ADDRESSES; last += 1) createServer(serve).listen(port, `127.0.0.${last}`);
+    console.log(JSON.stringify({ port }));
   });
   createInterface({ input: process.stdin })
     .on('line', (line) => {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type StackOptions, startStack } from '@punctual/local-servers';
+import { type ServiceKind, type StackOptions, startStack } from '@punctual/local-servers';
 import { request } from 'undici';
 import { Child } from '../child.ts';
 import { Client, runClosedLoop } from '../client.ts';
@@ -29,8 +29,10 @@ export interface PunctualEngine extends Engine {
   readonly client: Client;
   /** Timers that succeeded, by the workers' own counters. */
   countEnded(): Promise<number>;
-  /** Stores `count` timers in batches, due at `dueAt` (epoch ms). */
-  putAt(count: number, dueAt: number): Promise<void>;
+  /** Stores `count` timers in batches, due at `dueAt` (epoch ms); for other endpoints in turn, if told. */
+  putAt(count: number, dueAt: number, urls?: readonly string[]): Promise<void>;
+  /** Starts one more process of a kind. */
+  add(kind: ServiceKind): Promise<void>;
   /** As `create`; the timers belong to the tenants of these keys in turn, and go to another sink. */
   createFor(apiKeys: readonly string[], sinkUrl: string, rate: number, seconds: number): Promise<CreatorResult>;
 }
@@ -59,13 +61,14 @@ export async function startPunctual(sinkUrl: string, options: PunctualOptions): 
   const signalSchedulers = (signal: NodeJS.Signals) => {
     for (const service of stack.processes) if (service.name.startsWith('scheduler')) service.kill(signal);
   };
-  const putAt = async (count: number, dueAt: number) => {
-    const timer = {
+  const putAt = async (count: number, dueAt: number, urls: readonly string[] = [sinkUrl]) => {
+    const timers = urls.map((url) => ({
       dueAt: new Date(dueAt).toISOString(),
-      action: { type: 'http', url: sinkUrl },
+      action: { type: 'http', url },
       payload: PAYLOAD,
-    };
-    const writeBatch = (size: number) => JSON.stringify({ timers: Array.from({ length: size }, () => timer) });
+    }));
+    const writeBatch = (size: number) =>
+      JSON.stringify({ timers: Array.from({ length: size }, (_, index) => timers[index % timers.length]) });
     const full = writeBatch(BATCH_TIMERS);
     let stored = 0;
     const describe = () => `${stored.toLocaleString('en')} of ${count.toLocaleString('en')} timers are stored`;
@@ -91,6 +94,9 @@ export async function startPunctual(sinkUrl: string, options: PunctualOptions): 
     listPids: () => Object.fromEntries([...stack.processes, ...stack.servers].map(({ name, pid }) => [name, pid])),
     putDue: (count) => putAt(count, Date.now()),
     putAt,
+    async add(kind) {
+      await stack.add(kind);
+    },
     pause: () => signalSchedulers('SIGSTOP'),
     resume: () => signalSchedulers('SIGCONT'),
     create: (rate, seconds) => createFor([API_KEY], sinkUrl, rate, seconds),
