@@ -7,6 +7,7 @@ export { DRAIN_TIMEOUT_MS_DEFAULT, stopOnSignals } from './lifecycle.ts';
 export { limitRate, OUTAGE_LOG_INTERVAL_MS } from './limit-rate.ts';
 export { createLogger, type Logger, type LogLevel } from './logger.ts';
 export { Loop, type LoopOptions } from './loop.ts';
+export { LoopedRole, type LoopedRoleOptions } from './looped-role.ts';
 export { createMetrics, LATENCY_BUCKETS_SECONDS } from './metrics.ts';
 export { addOpsRoutes, type Ops, openOps, startOpsServer } from './ops-routes.ts';
 export type { Role } from './role.ts';

@@ -6,7 +6,7 @@ import {
   type ServiceInstance,
 } from '@punctual/database';
 import { createId } from '@punctual/domain';
-import { Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, type Role, VERSION } from '@punctual/runtime';
+import { LoopedRole, VERSION } from '@punctual/runtime';
 import type { ApiContext } from './context.ts';
 
 /**
@@ -14,12 +14,17 @@ import type { ApiContext } from './context.ts';
  * secrets to another first key meanwhile. Its first turn must be over before the api takes requests or moves anything. If
  * killed, it is taken for alive for INSTANCE_TTL_MS more.
  */
-export class Heartbeat implements Role {
+export class Heartbeat extends LoopedRole {
   readonly #context: Pick<ApiContext, 'database' | 'keyring' | 'logger'>;
   readonly #instance: ServiceInstance;
-  readonly #loop: Loop;
 
   constructor(context: Pick<ApiContext, 'database' | 'keyring' | 'logger'>) {
+    super({
+      name: 'heartbeat',
+      errorPauseMs: HEARTBEAT_INTERVAL_MS,
+      complaint: 'could not tell the database that this api is alive; trying again',
+      logger: context.logger,
+    });
     this.#context = context;
     this.#instance = {
       id: createId(),
@@ -29,38 +34,23 @@ export class Heartbeat implements Role {
       version: VERSION,
       details: { encryptionKeys: context.keyring.keyIds },
     };
-    this.#loop = new Loop({
-      name: 'heartbeat',
-      run: () => this.runOnce(),
-      pauseMs: () => HEARTBEAT_INTERVAL_MS,
-      errorPauseMs: HEARTBEAT_INTERVAL_MS,
-      onError: limitRate(
-        (error: unknown) =>
-          context.logger.warn({ err: error }, 'could not tell the database that this api is alive; trying again'),
-        OUTAGE_LOG_INTERVAL_MS,
-      ),
-    });
   }
 
   get id(): string {
     return this.#instance.id;
   }
 
-  get loop(): Loop {
-    return this.#loop;
-  }
-
-  start(): void {
-    this.#loop.start();
-  }
-
   /** Says goodbye, unless the database is away: then the heartbeat ages. */
-  async stop(): Promise<void> {
-    await this.#loop.stop();
+  override async stop(): Promise<void> {
+    await super.stop();
     const { database, logger } = this.#context;
     await removeServiceInstance(database.ordinary, this.id).catch((error: Error) =>
       logger.debug({ err: error }, 'could not say goodbye'),
     );
+  }
+
+  protected override choosePauseMs(): number {
+    return HEARTBEAT_INTERVAL_MS;
   }
 
   async runOnce(): Promise<void> {

@@ -1,5 +1,5 @@
 import { type Database, dropIdleLanes, wakeNeglectedLanes } from '@punctual/database';
-import { type Logger, Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, type Role } from '@punctual/runtime';
+import { type Logger, LoopedRole } from '@punctual/runtime';
 import type { SchedulerMetrics } from './metrics.ts';
 
 export interface LaneKeeperOptions {
@@ -25,36 +25,23 @@ const FORGET_AFTER_MS = 60_000;
  * or was an api; and a rate lets one begin after the other. Forgets lanes that are out of use. Every scheduler runs one; they
  * pass over what another has locked. Killed, it leaves nothing.
  */
-export class LaneKeeper implements Role {
+export class LaneKeeper extends LoopedRole {
   readonly #options: LaneKeeperOptions;
-  readonly #loop: Loop;
   #isBehind = false;
   #forgotAt = performance.now();
 
   constructor(options: LaneKeeperOptions) {
-    this.#options = options;
-    this.#loop = new Loop({
+    super({
       name: 'lane-keeper',
-      run: () => this.runOnce(),
-      pauseMs: () => (this.#isBehind ? 0 : INTERVAL_MS),
       errorPauseMs: ERROR_PAUSE_MS,
-      onError: limitRate(
-        (error: unknown) => options.logger.warn({ err: error }, 'could not look at lanes; trying again'),
-        OUTAGE_LOG_INTERVAL_MS,
-      ),
+      complaint: 'could not look at lanes; trying again',
+      logger: options.logger,
     });
+    this.#options = options;
   }
 
-  get loop(): Loop {
-    return this.#loop;
-  }
-
-  start(): void {
-    this.#loop.start();
-  }
-
-  async stop(): Promise<void> {
-    await this.#loop.stop();
+  protected override choosePauseMs(): number {
+    return this.#isBehind ? 0 : INTERVAL_MS;
   }
 
   async runOnce(): Promise<void> {

@@ -10,7 +10,7 @@ import {
   pruneSigningSecrets,
   readMonotonicMs,
 } from '@punctual/database';
-import { type Logger, Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, type Role } from '@punctual/runtime';
+import { type Logger, LoopedRole } from '@punctual/runtime';
 import type { SchedulerMetrics } from './metrics.ts';
 
 export interface PrunerOptions {
@@ -44,12 +44,11 @@ const SIGNING_SECRETS_DESTROYED_MAX = 1_000;
 
 /**
  * Keeps tables small: makes the history's days ahead and drops those past retention, folds the ledger's entries into
- * its totals, forgets old idempotency keys and external ids, destroys signing secrets whose time is over. Every scheduler runs one; they do not get into each
- * other's way, and each step is a transaction of its own.
+ * its totals, forgets old idempotency keys and external ids, destroys signing secrets whose time is over. Every scheduler runs
+ * one; they do not get into each other's way, and each step is a transaction of its own.
  */
-export class Pruner implements Role {
+export class Pruner extends LoopedRole {
   readonly #options: PrunerOptions;
-  readonly #loop: Loop;
   #daysKeptAt = Number.NEGATIVE_INFINITY;
   /** Whether the last turn left something that could have been done: then the next one follows at once. */
   #isBehind = false;
@@ -58,29 +57,17 @@ export class Pruner implements Role {
   #walkBeganAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: PrunerOptions) {
-    this.#options = options;
-    this.#loop = new Loop({
+    super({
       name: 'pruner',
-      run: () => this.runOnce(),
-      pauseMs: () => (this.#isBehind ? 0 : INTERVAL_MS),
       errorPauseMs: ERROR_PAUSE_MS,
-      onError: limitRate(
-        (error: unknown) => options.logger.warn({ err: error }, 'could not tidy the tables; trying again'),
-        OUTAGE_LOG_INTERVAL_MS,
-      ),
+      complaint: 'could not tidy the tables; trying again',
+      logger: options.logger,
     });
+    this.#options = options;
   }
 
-  get loop(): Loop {
-    return this.#loop;
-  }
-
-  start(): void {
-    this.#loop.start();
-  }
-
-  async stop(): Promise<void> {
-    await this.#loop.stop();
+  protected override choosePauseMs(): number {
+    return this.#isBehind ? 0 : INTERVAL_MS;
   }
 
   async runOnce(): Promise<void> {

@@ -7,7 +7,7 @@ import {
   type ReadFrom,
   readDuePulls,
 } from '@punctual/database';
-import { type Logger, Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, type Role } from '@punctual/runtime';
+import { type Logger, LoopedRole } from '@punctual/runtime';
 import type { SchedulerMetrics } from './metrics.ts';
 import { RecentHints } from './recent-hints.ts';
 
@@ -42,9 +42,8 @@ const ERROR_PAUSE_MS = 250;
  * passes it again. An announcement is a hint, and may be lost: whoever waits looks by himself after some seconds. It
  * never writes; killed, it leaves nothing.
  */
-export class PullAnnouncer implements Role {
+export class PullAnnouncer extends LoopedRole {
   readonly #options: PullAnnouncerOptions;
-  readonly #loop: Loop;
   readonly #recent = new RecentHints();
   /** Where the next read begins, of each partition owned. */
   readonly #cursors = new Map<number, ReadFrom>();
@@ -53,34 +52,22 @@ export class PullAnnouncer implements Role {
   #rotatedAt = performance.now();
 
   constructor(options: PullAnnouncerOptions) {
-    this.#options = options;
-    this.#loop = new Loop({
+    super({
       name: 'pull-announcer',
-      run: () => this.runOnce(),
-      pauseMs: () => (this.#isBehind ? 0 : this.#isIdle ? IDLE_INTERVAL_MS : options.intervalMs),
       errorPauseMs: ERROR_PAUSE_MS,
-      onError: limitRate(
-        (error: unknown) =>
-          options.logger.warn({ err: error }, 'could not announce what pull workers may lease; trying again'),
-        OUTAGE_LOG_INTERVAL_MS,
-      ),
+      complaint: 'could not announce what pull workers may lease; trying again',
+      logger: options.logger,
     });
-  }
-
-  get loop(): Loop {
-    return this.#loop;
+    this.#options = options;
   }
 
   get #isIdle(): boolean {
     return performance.now() - this.#seenAt > IDLE_AFTER_MS;
   }
 
-  start(): void {
-    this.#loop.start();
-  }
-
-  async stop(): Promise<void> {
-    await this.#loop.stop();
+  protected override choosePauseMs(): number {
+    if (this.#isBehind) return 0;
+    return this.#isIdle ? IDLE_INTERVAL_MS : this.#options.intervalMs;
   }
 
   /** One read, and the announcement of what it found. */

@@ -8,7 +8,7 @@ import {
   readDueTimers,
   readMonotonicMs,
 } from '@punctual/database';
-import { type Logger, Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, type Role } from '@punctual/runtime';
+import { type Logger, LoopedRole, limitRate, OUTAGE_LOG_INTERVAL_MS } from '@punctual/runtime';
 import type { Dispatcher } from './dispatcher.ts';
 import type { SchedulerMetrics } from './metrics.ts';
 import type { RecentHints } from './recent-hints.ts';
@@ -69,10 +69,9 @@ interface Cursor {
  * through the backlog, past index entries of rows that are gone. Every so often a sweep looks at everything older
  * than that stretch, for hints that got lost; what was read lately is not dispatched again. Killed, it leaves nothing.
  */
-export class ReadAhead implements Role {
+export class ReadAhead extends LoopedRole {
   readonly #options: ReadAheadOptions;
   readonly #lateCommitMs: number;
-  readonly #loop: Loop;
   readonly #turns: TenantTurns;
   readonly #floors: WakeFloors;
   readonly #warnSeldom: (error: unknown) => void;
@@ -93,6 +92,12 @@ export class ReadAhead implements Role {
   #rotatedAt = readMonotonicMs();
 
   constructor(options: ReadAheadOptions) {
+    super({
+      name: 'read-ahead',
+      errorPauseMs: ERROR_PAUSE_MS,
+      complaint: 'could not read due timers; trying again',
+      logger: options.logger,
+    });
     this.#options = options;
     this.#turns = new TenantTurns(options.database);
     this.#floors = new WakeFloors(options.database, options.floorCheckIntervalMs);
@@ -101,28 +106,10 @@ export class ReadAhead implements Role {
       (error: unknown) => options.logger.warn({ err: error }, 'could not look for lost hints; trying again'),
       OUTAGE_LOG_INTERVAL_MS,
     );
-    this.#loop = new Loop({
-      name: 'read-ahead',
-      run: () => this.runOnce(),
-      pauseMs: () => (this.#cursors.size > 0 && options.dispatcher.hasRoom ? 0 : options.intervalMs),
-      errorPauseMs: ERROR_PAUSE_MS,
-      onError: limitRate(
-        (error: unknown) => options.logger.warn({ err: error }, 'could not read due timers; trying again'),
-        OUTAGE_LOG_INTERVAL_MS,
-      ),
-    });
   }
 
-  get loop(): Loop {
-    return this.#loop;
-  }
-
-  start(): void {
-    this.#loop.start();
-  }
-
-  async stop(): Promise<void> {
-    await this.#loop.stop();
+  protected override choosePauseMs(): number {
+    return this.#cursors.size > 0 && this.#options.dispatcher.hasRoom ? 0 : this.#options.intervalMs;
   }
 
   async runOnce(): Promise<void> {

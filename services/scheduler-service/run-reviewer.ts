@@ -4,12 +4,12 @@ import {
   isDatabaseUnavailable,
   mendRun,
   type ReviewCursor,
-  readMonotonicMs,
   readStuckRunIds,
   type WorkflowVersions,
 } from '@punctual/database';
-import { type Logger, Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, type Role } from '@punctual/runtime';
+import type { Logger } from '@punctual/runtime';
 import type { SchedulerMetrics } from './metrics.ts';
+import { PacedWalk } from './paced-walk.ts';
 
 export interface RunReviewerOptions {
   database: Database;
@@ -26,94 +26,65 @@ export interface RunReviewerOptions {
  * thousand takes some milliseconds.
  */
 const TIME_SHARE = 0.02;
-/** Between two questions whether this scheduler leads by now (ms). */
-const LEAD_CHECK_MS = 1_000;
 const ERROR_PAUSE_MS = 10_000;
-/** Runs that one turn mends; the others of its page are found by the next review. */
-const MENDED_PER_TURN_MAX = 100;
+/** Runs that one step mends. */
+const MENDED_PER_STEP_MAX = 100;
 
 /**
  * Finds runs that can no longer move: under way, with nothing live. No transaction of ours leaves one behind; a defect, a
  * restore or a hand in the database may. It looks at all running runs, page by page, without locking any, and mends those
  * that it finds, each in a transaction of its own that asks again under the run's lock. What it can not understand it
- * leaves, tells of in the log, and finds again at each review. The scheduler that owns the first partition does it; it
- * keeps where it stands in memory, so another begins from the oldest run on.
+ * leaves, tells of in the log, and finds again at each review. The scheduler that owns the first partition does it.
  */
-export class RunReviewer implements Role {
+export class RunReviewer extends PacedWalk {
   readonly #options: RunReviewerOptions;
-  readonly #loop: Loop;
-  #cursor: ReviewCursor | undefined;
-  #notBefore = Number.NEGATIVE_INFINITY;
-  #beganAt = Number.NEGATIVE_INFINITY;
-  #reviewed = 0;
-  #unmendable = 0;
 
   constructor(options: RunReviewerOptions) {
-    this.#options = options;
-    this.#loop = new Loop({
+    super({
       name: 'run-reviewer',
-      run: () => this.runOnce(),
-      pauseMs: () => (options.isLeading() ? Math.max(0, this.#notBefore - readMonotonicMs()) : LEAD_CHECK_MS),
       errorPauseMs: ERROR_PAUSE_MS,
-      onError: limitRate(
-        (error: unknown) => options.logger.warn({ err: error }, 'could not review the runs; trying again'),
-        OUTAGE_LOG_INTERVAL_MS,
-      ),
+      complaint: 'could not review the runs; trying again',
+      logger: options.logger,
+      isLeading: options.isLeading,
+      intervalMs: options.intervalMs,
+      timeShare: TIME_SHARE,
     });
+    this.#options = options;
   }
 
-  get loop(): Loop {
-    return this.#loop;
+  protected override async *walk(): AsyncGenerator<void, void, void> {
+    const { database, metrics } = this.#options;
+    let cursor: ReviewCursor | undefined;
+    let reviewed = 0;
+    let unmendable = 0;
+    do {
+      const page = await readStuckRunIds(database.ordinary, cursor);
+      reviewed += page.reviewed;
+      metrics.runsReviewed.inc(page.reviewed);
+      for (const [index, runId] of page.stuck.entries()) {
+        if (index > 0 && index % MENDED_PER_STEP_MAX === 0) yield;
+        if (!(await this.#mend(runId))) unmendable += 1;
+      }
+      cursor = page.next;
+      yield;
+    } while (cursor !== undefined);
+    metrics.runsUnmendable.set(unmendable);
+    await endRunReview(database.ordinary, reviewed, unmendable);
   }
 
-  start(): void {
-    this.#loop.start();
-  }
-
-  async stop(): Promise<void> {
-    await this.#loop.stop();
-  }
-
-  /** Looks at one page of runs. */
-  async runOnce(): Promise<void> {
-    const { database, isLeading, intervalMs, metrics } = this.#options;
-    if (!isLeading()) {
-      this.#cursor = undefined;
-      this.#notBefore = Number.NEGATIVE_INFINITY;
-      return;
-    }
-    const beganAt = readMonotonicMs();
-    if (this.#cursor === undefined) {
-      this.#beganAt = beganAt;
-      this.#reviewed = 0;
-      this.#unmendable = 0;
-    }
-    const { reviewed, stuck, next } = await readStuckRunIds(database.ordinary, this.#cursor);
-    this.#reviewed += reviewed;
-    metrics.runsReviewed.inc(reviewed);
-    for (const runId of stuck.slice(0, MENDED_PER_TURN_MAX)) await this.#mend(runId);
-    this.#cursor = next;
-    const endedAt = readMonotonicMs();
-    if (next === undefined) {
-      metrics.runsUnmendable.set(this.#unmendable);
-      await endRunReview(database.ordinary, this.#reviewed, this.#unmendable);
-      this.#notBefore = this.#beganAt + intervalMs;
-    } else {
-      this.#notBefore = endedAt + (endedAt - beganAt) * (1 / TIME_SHARE - 1);
-    }
-  }
-
-  async #mend(runId: string): Promise<void> {
+  /** False where it can not be mended. */
+  async #mend(runId: string): Promise<boolean> {
     const { database, versions, metrics, logger } = this.#options;
     try {
       const mended = await mendRun(database.ordinary, versions, runId);
-      if (mended === undefined) return;
+      if (mended === undefined) return true;
       metrics.runsMended.inc();
       logger.warn({ runId, ...mended }, 'mended a run that was stuck: it was under way, and nothing of it was live');
+      return true;
     } catch (error) {
       if (isDatabaseUnavailable(error)) throw error;
-      this.#unmendable += 1;
       logger.error({ err: error, runId }, 'a run is stuck and can not be mended');
+      return false;
     }
   }
 }

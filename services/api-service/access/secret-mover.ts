@@ -1,5 +1,5 @@
 import { describeSealingObstacle, readSealingState, resealSigningSecrets, sealPlainSecrets } from '@punctual/database';
-import { Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, type Role } from '@punctual/runtime';
+import { LoopedRole, limitRate, OUTAGE_LOG_INTERVAL_MS } from '@punctual/runtime';
 import type { ApiContext } from '../context.ts';
 
 /** Tenants, or secrets, of one transaction. */
@@ -16,26 +16,20 @@ const ERROR_PAUSE_MS = 10_000;
  * undone. It warns of both also when there is nothing to move. Every api with a key runs one; they leave each other's rows
  * alone, and each step is a transaction.
  */
-export class SecretMover implements Role {
+export class SecretMover extends LoopedRole {
   readonly #context: Pick<ApiContext, 'database' | 'keyring' | 'logger'>;
-  readonly #loop: Loop;
   readonly #warnSeldom: (obstacle: string, workers: number) => void;
   #isLeft = false;
 
   constructor(context: Pick<ApiContext, 'database' | 'keyring' | 'logger'>) {
-    this.#context = context;
     const { logger } = context;
-    this.#loop = new Loop({
+    super({
       name: 'secret-mover',
-      run: () => this.runOnce(),
-      pauseMs: () => (this.#isLeft ? BUSY_PAUSE_MS : IDLE_PAUSE_MS),
       errorPauseMs: ERROR_PAUSE_MS,
-      onError: limitRate(
-        (error: unknown) =>
-          logger.warn({ err: error }, 'could not put signing secrets under the present key; trying again'),
-        OUTAGE_LOG_INTERVAL_MS,
-      ),
+      complaint: 'could not put signing secrets under the present key; trying again',
+      logger,
     });
+    this.#context = context;
     this.#warnSeldom = limitRate(
       (obstacle: string, workers: number) =>
         workers > 0
@@ -48,16 +42,8 @@ export class SecretMover implements Role {
     );
   }
 
-  get loop(): Loop {
-    return this.#loop;
-  }
-
-  start(): void {
-    this.#loop.start();
-  }
-
-  async stop(): Promise<void> {
-    await this.#loop.stop();
+  protected override choosePauseMs(): number {
+    return this.#isLeft ? BUSY_PAUSE_MS : IDLE_PAUSE_MS;
   }
 
   async runOnce(): Promise<void> {
