@@ -1,10 +1,10 @@
-import { type RunningStack, startStack } from '@punctual/local-servers';
+import type { RunningStack } from '@punctual/local-servers';
 import { areFaultsInjected, BACKENDS, waitUntil } from '@punctual/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ApiClient, type Timer } from './api-client.ts';
 import { type LaneEndpoint, startLaneEndpoint } from './lane-endpoint.ts';
+import { STACK_LIMIT_MS, startTestStack } from './test-stack.ts';
 
-const SETUP_LIMIT_MS = 120_000;
 const TEST_LIMIT_MS = 180_000;
 const LIMIT_MS = 90_000;
 const KEYS = 8;
@@ -22,21 +22,18 @@ describe.each(BACKENDS)('concurrency keys, with the queue on %s', (backend) => {
   let endpoint: LaneEndpoint;
   beforeAll(async () => {
     endpoint = await startLaneEndpoint();
-    stack = await startStack({
+    stack = await startTestStack(backend, {
       api: 2,
       scheduler: 2,
       worker: 3,
-      ...(backend === 'postgres' && { redisUrl: null }),
-      ephemeral: true,
       env: { LOG_LEVEL: 'error', WORKER_LEASE_MARGIN_MS: '1000' },
-      log: () => {},
     });
     api = new ApiClient(stack.apiUrls, 20);
-  }, SETUP_LIMIT_MS);
+  }, STACK_LIMIT_MS);
   afterAll(async () => {
     await stack?.stop();
     await endpoint?.stop();
-  }, SETUP_LIMIT_MS);
+  }, STACK_LIMIT_MS);
 
   const requestsOf = (prefix: string) => endpoint.requests.filter(({ key }) => key.startsWith(prefix));
   const overlapsOf = (prefix: string) => endpoint.overlaps.filter(({ later }) => later.key.startsWith(prefix));

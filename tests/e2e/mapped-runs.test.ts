@@ -1,13 +1,13 @@
-import { type RunningStack, startStack } from '@punctual/local-servers';
-import { type Receiver, startReceiver, waitUntil } from '@punctual/testkit';
+import type { RunningStack } from '@punctual/local-servers';
+import { BACKENDS, type Receiver, startReceiver, waitUntil } from '@punctual/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ApiClient } from './api-client.ts';
 import { signalTree } from './processes.ts';
+import { STACK_LIMIT_MS, startTestStack } from './test-stack.ts';
 
 /** Elements on each level: with the two ends and the middle 1 + 12 + 144 + 12 + 1 tasks a run. */
 const WIDTH = 12;
 const RUNS = 5;
-const SETUP_LIMIT_MS = 120_000;
 const TEST_LIMIT_MS = 120_000;
 const END_LIMIT_MS = 100_000;
 /** How long a killed worker's attempts are its own. */
@@ -27,10 +27,7 @@ interface ShownRun {
   tasks: ShownTask[];
 }
 
-describe.each([
-  { name: 'Redis', queue: {} },
-  { name: 'Postgres', queue: { redisUrl: null } },
-])('a map-reduce over two levels, with the queue on $name', ({ queue }) => {
+describe.each(BACKENDS)('a map-reduce over two levels, with the queue on %s', (queue) => {
   let stack: RunningStack;
   let receiver: Receiver;
   let api: ApiClient;
@@ -55,22 +52,19 @@ describe.each([
       };
       return { body: JSON.stringify(answers[path]?.() ?? null) };
     });
-    stack = await startStack({
+    stack = await startTestStack(queue, {
       api: 1,
       scheduler: 1,
       worker: 2,
-      ...queue,
-      ephemeral: true,
       env: { LOG_LEVEL: 'fatal' },
       envOf: { worker: WORKER_SETTINGS },
-      log: () => {},
     });
     api = new ApiClient(stack.apiUrls);
-  }, SETUP_LIMIT_MS);
+  }, STACK_LIMIT_MS);
   afterAll(async () => {
     await stack?.stop();
     await receiver?.close();
-  }, SETUP_LIMIT_MS);
+  }, STACK_LIMIT_MS);
 
   const call = (path: string) => ({ type: 'http', url: `${receiver.url}/${path}` });
   const retry = { maxRetries: 0 };

@@ -1,10 +1,10 @@
-import { type RunningStack, startStack } from '@punctual/local-servers';
-import { waitUntil } from '@punctual/testkit';
+import type { RunningStack } from '@punctual/local-servers';
+import { BACKENDS, waitUntil } from '@punctual/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ApiClient } from './api-client.ts';
 import { type Receivers, startReceivers } from './main-job/receivers.ts';
+import { STACK_LIMIT_MS, startTestStack } from './test-stack.ts';
 
-const SETUP_LIMIT_MS = 120_000;
 const TEST_LIMIT_MS = 120_000;
 /** What was written before an answer may be read by the endpoint so much later, on a machine that does much else (ms). */
 const ARRIVAL_MS = 500;
@@ -23,27 +23,24 @@ interface Operation {
   failed: number;
 }
 
-describe.each(['redis', 'postgres'] as const)('with the queue in %s', (queue) => {
+describe.each(BACKENDS)('with the queue in %s', (queue) => {
   let stack: RunningStack;
   let receivers: Receivers;
   let api: ApiClient;
   beforeAll(async () => {
     receivers = await startReceivers();
-    stack = await startStack({
+    stack = await startTestStack(queue, {
       api: 2,
       scheduler: 1,
       worker: 3,
-      ...(queue === 'postgres' && { redisUrl: null }),
-      ephemeral: true,
       env: { LOG_LEVEL: 'error' },
-      log: () => {},
     });
     api = new ApiClient(stack.apiUrls, 5);
-  }, SETUP_LIMIT_MS);
+  }, STACK_LIMIT_MS);
   afterAll(async () => {
     await stack?.stop();
     await receivers?.stop();
-  }, SETUP_LIMIT_MS);
+  }, STACK_LIMIT_MS);
 
   const post = <Body>(path: string, body?: unknown, statuses: readonly number[] = [200]) =>
     api.expect<Body>(statuses, 'POST', path, body);

@@ -1,11 +1,11 @@
-import { type RunningStack, startStack } from '@punctual/local-servers';
+import type { RunningStack } from '@punctual/local-servers';
 import { BACKENDS, type ServerProxy, startProxy, waitUntil } from '@punctual/testkit';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ApiClient, type Run, type Timer } from './api-client.ts';
 import type { Program } from './processes.ts';
 import { readPullEvents, startPullProgram } from './pull-workers/pull-program.ts';
+import { STACK_LIMIT_MS, startTestStack } from './test-stack.ts';
 
-const SETUP_LIMIT_MS = 120_000;
 const LIMIT_MS = 60_000;
 const TEST_LIMIT_MS = 180_000;
 /** A task that is under way for as long as a test needs (ms). */
@@ -25,17 +25,14 @@ describe.each(BACKENDS)('pull workers, with the queue on %s', (backend) => {
   };
 
   beforeAll(async () => {
-    stack = await startStack({
+    stack = await startTestStack(backend, {
       api: 2,
-      ephemeral: true,
-      ...(backend === 'postgres' && { redisUrl: null }),
       env: { LOG_LEVEL: 'warn' },
-      log: () => {},
     });
     door = await startProxy(stack.apiUrls[0]!);
     // Not by the door: the first api, to which it leads, is killed.
     api = new ApiClient([stack.apiUrls[1]!], 20);
-  }, SETUP_LIMIT_MS);
+  }, STACK_LIMIT_MS);
   afterEach(async () => {
     for (const program of programs.splice(0)) {
       program.kill('SIGKILL');
@@ -45,7 +42,7 @@ describe.each(BACKENDS)('pull workers, with the queue on %s', (backend) => {
   afterAll(async () => {
     await door?.close();
     await stack?.stop();
-  }, SETUP_LIMIT_MS);
+  }, STACK_LIMIT_MS);
 
   function startWorker(workerId: string, queue: string, leaseSeconds: number): Program {
     const program = startPullProgram({ url: door.url, workerId, queue, leaseSeconds });

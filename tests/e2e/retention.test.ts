@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { type RunningStack, startStack } from '@punctual/local-servers';
-import { waitUntil } from '@punctual/testkit';
+import type { RunningStack } from '@punctual/local-servers';
+import { BACKENDS, waitUntil } from '@punctual/testkit';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ApiClient } from './api-client.ts';
 import { dumpPostgres } from './canaries/haystacks.ts';
 import { type Receivers, startReceivers } from './main-job/receivers.ts';
+import { STACK_LIMIT_MS, startTestStack } from './test-stack.ts';
 
-const SETUP_LIMIT_MS = 120_000;
 const TEST_LIMIT_MS = 180_000;
 /** In which runs that take seconds have ended, on a machine that does much else (ms). */
 const END_LIMIT_MS = 60_000;
@@ -32,31 +32,28 @@ interface Ledger {
   review: { endedAt: string | null; mended: number; tasksLost: number; unmendable: number };
 }
 
-describe.each(['redis', 'postgres'] as const)('with the queue in %s', (queue) => {
+describe.each(BACKENDS)('with the queue in %s', (queue) => {
   let stack: RunningStack;
   let receivers: Receivers;
   let api: ApiClient;
   let database: pg.Client;
   beforeAll(async () => {
     receivers = await startReceivers();
-    stack = await startStack({
+    stack = await startTestStack(queue, {
       api: 1,
       scheduler: 2,
       worker: 2,
-      ...(queue === 'postgres' && { redisUrl: null }),
-      ephemeral: true,
       env: { LOG_LEVEL: 'error', RETENTION_INTERVAL_MS: LOOKS_MS, SCHEDULER_REVIEW_INTERVAL_MS: LOOKS_MS },
-      log: () => {},
     });
     api = new ApiClient(stack.apiUrls, 5);
     database = new pg.Client({ connectionString: stack.databaseUrl });
     await database.connect();
-  }, SETUP_LIMIT_MS);
+  }, STACK_LIMIT_MS);
   afterAll(async () => {
     await database?.end();
     await stack?.stop();
     await receivers?.stop();
-  }, SETUP_LIMIT_MS);
+  }, STACK_LIMIT_MS);
 
   const post = <Body>(path: string, body?: unknown, statuses: readonly number[] = [200, 201]) =>
     api.expect<Body>(statuses, 'POST', path, body);

@@ -1,10 +1,10 @@
-import { type RunningStack, startStack } from '@punctual/local-servers';
+import type { RunningStack } from '@punctual/local-servers';
 import { BACKENDS, type Receiver, startReceiver, waitUntil } from '@punctual/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ApiClient, forEachConcurrently, type Problem } from './api-client.ts';
 import { signalTree } from './processes.ts';
+import { STACK_LIMIT_MS, startTestStack } from './test-stack.ts';
 
-const SETUP_LIMIT_MS = 120_000;
 const TEST_LIMIT_MS = 120_000;
 /** Runs whose signal and time-out come at the same moment. */
 const RACES = 120;
@@ -38,22 +38,19 @@ describe.each(BACKENDS)('tasks that wait for signals, with the queue on %s', (ba
 
   beforeAll(async () => {
     receiver = await startReceiver();
-    stack = await startStack({
+    stack = await startTestStack(backend, {
       api: 2,
       scheduler: 2,
       worker: 2,
-      ...(backend === 'postgres' && { redisUrl: null }),
-      ephemeral: true,
       env: { LOG_LEVEL: 'fatal' },
       envOf: { worker: WORKER_SETTINGS },
-      log: () => {},
     });
     api = new ApiClient(stack.apiUrls, 20);
-  }, SETUP_LIMIT_MS);
+  }, STACK_LIMIT_MS);
   afterAll(async () => {
     await stack?.stop();
     await receiver?.close();
-  }, SETUP_LIMIT_MS);
+  }, STACK_LIMIT_MS);
 
   const call = (path: string) => ({ type: 'http', url: `${receiver.url}/${path}` });
   const until = (seconds: number) => ({ type: 'duration', value: seconds, unit: 'seconds' });

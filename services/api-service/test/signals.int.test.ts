@@ -382,23 +382,4 @@ describe('a signal is refused', () => {
     expect(await signal(large.id, payload)).toMatchObject(full);
     expect(await readSignals(large.id)).toHaveLength(fits);
   });
-
-  test('where a workflow says it wrongly, with what is wrong', async () => {
-    const faultsOf = async (delay: object, action: object = NOOP) => {
-      const { status, body } = await createWorkflow([{ key: 'a', delay, action }]);
-      expect(status).toBe(400);
-      return body.errors.map(({ pointer }: { pointer: string }) => pointer);
-    };
-    expect(await faultsOf({ type: 'signal' })).toEqual(['/tasks/0/delay/name']);
-    expect(await faultsOf(go({ name: 'a b' }))).toEqual(['/tasks/0/delay/name']);
-    expect(await faultsOf(go({ onTimeout: 'run' }))).toEqual(['/tasks/0/delay/onTimeout']);
-    expect(await faultsOf(go({ onTimeout: 'skip', timeout: HOUR }))).toEqual(['/tasks/0/delay/onTimeout']);
-    expect(await faultsOf(go({ timeout: { type: 'duration', value: 999_999, unit: 'days' } }))).toEqual([
-      '/tasks/0/delay/timeout/value',
-    ]);
-    expect(await faultsOf(go({ timeout: go() }))).toEqual(['/tasks/0/delay/timeout/type']);
-    expect(await faultsOf(HOUR, { type: 'noop', output: '{{ signal }}' })).toEqual(['/tasks/0/action/output']);
-    for (const path of ['/v1/timers', '/v1/delays/preview'])
-      expect((await post(path, { action: NOOP, delay: go() })).status).toBe(400);
-  });
 });

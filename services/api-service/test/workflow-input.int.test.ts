@@ -222,3 +222,24 @@ test('other content types, methods and broken JSON are refused', async () => {
   const huge = await api.request('POST', '/v1/workflows', { ...workflow, name: 'x'.repeat(2_000_000) });
   expect(huge).toMatchObject({ status: 413, body: { code: 'body_too_large' } });
 });
+
+test('a wait for a signal is refused where it is said wrongly, with what is wrong', async () => {
+  const hour = { type: 'duration', value: 1, unit: 'hours' };
+  const go = (fields: object = {}) => ({ type: 'signal', name: 'go', ...fields });
+  const faultsOf = async (delay: object, action: object = noop) => {
+    const { status, body } = await api.request('POST', '/v1/workflows', task({ delay, action }));
+    expect(status).toBe(400);
+    return body.errors.map(({ pointer }: { pointer: string }) => pointer);
+  };
+  expect(await faultsOf({ type: 'signal' })).toEqual(['/tasks/0/delay/name']);
+  expect(await faultsOf(go({ name: 'a b' }))).toEqual(['/tasks/0/delay/name']);
+  expect(await faultsOf(go({ onTimeout: 'run' }))).toEqual(['/tasks/0/delay/onTimeout']);
+  expect(await faultsOf(go({ onTimeout: 'skip', timeout: hour }))).toEqual(['/tasks/0/delay/onTimeout']);
+  expect(await faultsOf(go({ timeout: { type: 'duration', value: 999_999, unit: 'days' } }))).toEqual([
+    '/tasks/0/delay/timeout/value',
+  ]);
+  expect(await faultsOf(go({ timeout: go() }))).toEqual(['/tasks/0/delay/timeout/type']);
+  expect(await faultsOf(hour, { type: 'noop', output: '{{ signal }}' })).toEqual(['/tasks/0/action/output']);
+  for (const path of ['/v1/timers', '/v1/delays/preview'])
+    expect((await api.request('POST', path, { action: noop, delay: go() })).status).toBe(400);
+});
