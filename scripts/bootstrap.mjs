@@ -235,7 +235,12 @@ function run(program, args) {
   const guardScript = path.join(root, 'packages', 'local-servers', 'guard.sh');
   const guard = spawn('/bin/sh', [guardScript, 'TERM', STOP_SECONDS, 'KILL', '', node, program, ...args], {
     detached: true,
-    env: { ...process.env, PATH: `${path.join(modules, '.bin')}${path.delimiter}${process.env.PATH ?? ''}` },
+    env: {
+      // Each of our processes would strip and compile the same thousand files anew.
+      NODE_COMPILE_CACHE: path.join(modules, '.cache', 'compiled'),
+      ...process.env,
+      PATH: `${path.join(modules, '.bin')}${path.delimiter}${process.env.PATH ?? ''}`,
+    },
     stdio: ['pipe', 'inherit', 'inherit', 'pipe'],
   });
   guard.stdin.on('error', () => {});

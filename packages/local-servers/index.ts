@@ -7,6 +7,7 @@ export {
   startGuardedProcess,
 } from './guarded-process.ts';
 export { LocalServerError, type LocalServerErrorCode } from './local-server-error.ts';
+export { listNodeEnvironment } from './node-environment.ts';
 export { type PostgresOptions, type RunningPostgres, startPostgres } from './postgres.ts';
 export { createDatabase, dropDatabase } from './postgres-database.ts';
 export { type RedisOptions, type RunningRedis, startRedis } from './redis.ts';

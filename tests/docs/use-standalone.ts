@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
-import { type RunningService, startService } from '../../packages/local-servers/index.ts';
+import { listNodeEnvironment, type RunningService, startService } from '../../packages/local-servers/index.ts';
 import { type Receiver, startReceiver } from '../../packages/testkit/index.ts';
 
 /** Starting the embedded Postgres from nothing takes some seconds, on a loaded machine more. */
@@ -20,7 +20,7 @@ export function useStandalone(): { readonly url: string; readonly receiver: Rece
       name: 'standalone',
       entry: join(import.meta.dirname, 'ephemeral-standalone.ts'),
       // Nothing else of our environment: whoever runs the tests may have DATABASE_URL or AUTH set.
-      env: { PATH: process.env.PATH, HOME: process.env.HOME },
+      env: listNodeEnvironment(),
       logFile: join(folder, 'standalone.log'),
       log: () => {},
     });

@@ -1,5 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import { listNodeEnvironment } from '@punctual/local-servers';
 import { listFaultEnvironment } from '@punctual/testkit';
 
 export interface ProcessEntry {
@@ -77,7 +78,7 @@ export interface Program {
 /** Starts a program of ours with this Node. `env` replaces the environment, but for what Node itself needs. */
 export function startProgram(entry: string, args: readonly string[], env: NodeJS.ProcessEnv, cwd?: string): Program {
   const child = spawn(process.execPath, [entry, ...args], {
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...listFaultEnvironment(), ...env },
+    env: { ...listNodeEnvironment(), ...listFaultEnvironment(), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(cwd !== undefined && { cwd }),
   });

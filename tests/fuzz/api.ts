@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type RunningService, startService } from '@punctual/local-servers';
+import { listNodeEnvironment, type RunningService, startService } from '@punctual/local-servers';
 import { TEST_KEYS } from '@punctual/testkit';
 
 const ENTRY = join(import.meta.dirname, '../../services/api-service/main.ts');
@@ -27,8 +27,7 @@ export async function startFuzzedApi(databaseUrl: string): Promise<FuzzedApi> {
       name: 'api',
       entry: ENTRY,
       env: {
-        PATH: process.env.PATH,
-        HOME: process.env.HOME,
+        ...listNodeEnvironment(),
         HOST: '127.0.0.1',
         DATABASE_URL: databaseUrl,
         AUTH: 'on',

@@ -2,7 +2,13 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { findFreePort, startGuardedProcess, startPostgres, startRedis } from '@punctual/local-servers';
+import {
+  findFreePort,
+  listNodeEnvironment,
+  startGuardedProcess,
+  startPostgres,
+  startRedis,
+} from '@punctual/local-servers';
 import { Redis } from 'ioredis';
 import pg from 'pg';
 import type { Tweaks } from '../preload/tweaks.ts';
@@ -97,8 +103,7 @@ export class ChaosSystem {
       role,
       entry: ENTRIES[role],
       env: {
-        PATH: process.env.PATH,
-        HOME: process.env.HOME,
+        ...listNodeEnvironment(),
         HOST: '127.0.0.1',
         AUTH: 'off',
         EGRESS_ALLOW: '127.0.0.0/8',
@@ -190,7 +195,7 @@ async function migrate(databaseUrl: string, redisUrl: string): Promise<void> {
   const migration = await startGuardedProcess({
     command: process.execPath,
     args: [MIGRATE],
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, DATABASE_URL: databaseUrl, REDIS_URL: redisUrl },
+    env: { ...listNodeEnvironment(), DATABASE_URL: databaseUrl, REDIS_URL: redisUrl },
     cwd: ROOT,
     stopSignal: 'SIGTERM',
     hardSignal: 'SIGKILL',
