@@ -235,12 +235,12 @@ export {
 export {
   type EndedRun,
   eraseAnswersAbout,
-  lockRemovableRuns,
   removeHistoryOfRuns,
   removeRuns,
   STATUS_ERASED,
 } from './queries/remove-runs.ts';
 export {
+  type InstallationRetention,
   type Keeper,
   listKeepingTenants,
   listKeepingWorkflows,
@@ -337,7 +337,7 @@ export {
 } from './repositories/ledger.repository.ts';
 export { type MendedRun, mendRun } from './repositories/mend-runs.repository.ts';
 export { type Redriven, redriveDeadLetters } from './repositories/redrive.repository.ts';
-export { removePastRuns, removePastTimersOf } from './repositories/retention.repository.ts';
+export { removePastLettersOf, removePastRuns, removePastTimersOf } from './repositories/retention.repository.ts';
 export {
   type BegunRun,
   beginRun,

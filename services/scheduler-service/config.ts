@@ -100,6 +100,14 @@ export const SchedulerSettings = Type.Object({
     description:
       'Days that runs, timers, attempts and bulk operations are kept after they ended, where neither their workflow nor their tenant says otherwise; and the audit log.',
   }),
+  DEAD_LETTER_RETENTION_DAYS: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 3_650,
+      description:
+        'The same for dead letters, and the runs that they belong to. At least RETENTION_DAYS, which it is when absent.',
+    }),
+  ),
   RETENTION_INTERVAL_MS: Type.Integer({
     minimum: 100,
     maximum: 86_400_000,
@@ -128,6 +136,9 @@ const checkRelations: RelationCheck<SchedulerConfig> = (config) => {
     faults.push(
       'SCHEDULER_LEASE_RENEW_MS must be at most half of SCHEDULER_LEASE_TTL_MS, or leases run out between renewals.',
     );
+  }
+  if ((config.DEAD_LETTER_RETENTION_DAYS ?? config.RETENTION_DAYS) < config.RETENTION_DAYS) {
+    faults.push('DEAD_LETTER_RETENTION_DAYS must be at least RETENTION_DAYS: people need what failed for longer.');
   }
   if (config.SCHEDULER_READ_INTERVAL_MS * 2 > config.SCHEDULER_LOOK_AHEAD_MS) {
     faults.push(

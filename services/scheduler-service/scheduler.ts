@@ -114,13 +114,14 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
     });
     const laneKeeper = new LaneKeeper({ database, metrics, logger });
     const { RETENTION_DAYS: retentionDays, RETENTION_INTERVAL_MS: retentionMs } = config;
+    const letterDays = config.DEAD_LETTER_RETENTION_DAYS ?? retentionDays;
     const pruner = new Pruner({ database, clock, retentionDays, daysIntervalMs: retentionMs, metrics, logger });
     // What one of all schedulers does is done by the owner of the first partition.
     const isLeading = () => partitions.listOwned().includes(0);
     const retention = new RetentionKeeper({
       database,
       isLeading,
-      retentionDays,
+      retention: { days: retentionDays, letterDays },
       intervalMs: retentionMs,
       metrics,
       logger,

@@ -41,7 +41,7 @@ export async function eraseRun(
       );
     }
     const ended = [{ ...run, external_id: await readExternalIdOfRun(transaction, id) }];
-    await removeHistoryOfRuns(transaction, ended, true);
+    await removeHistoryOfRuns(transaction, ended);
     await removeRuns(transaction, ended);
     // Last: its snapshot has the answers of all that held the run, or its external id, before.
     await eraseAnswersAbout(transaction, tenantId, id);

@@ -1,4 +1,4 @@
-import { createTenant, createTimers, readLedger } from '@punctual/database';
+import { createTenant, createTimers, readLedger, removePastRuns, type TransactionPool } from '@punctual/database';
 import { createId, DEFAULT_TENANT_ID } from '@punctual/domain';
 import { createTestLogger, makeTimer, repeatUnderFaults, storeWorkflow, useTestDatabase } from '@punctual/testkit';
 import { Registry } from 'prom-client';
@@ -8,6 +8,7 @@ import { RetentionKeeper } from '../retention-keeper.ts';
 
 const db = useTestDatabase(4);
 const RETENTION_DAYS = 30;
+const LETTER_DAYS = 60;
 /** Each step of a walk is one turn, and there are few. */
 const TURNS_MAX = 200;
 
@@ -21,7 +22,7 @@ async function walk(): Promise<Record<string, number>> {
   const keeper = new RetentionKeeper({
     database: db.service,
     isLeading: () => true,
-    retentionDays: RETENTION_DAYS,
+    retention: { days: RETENTION_DAYS, letterDays: LETTER_DAYS },
     intervalMs: 600_000,
     metrics,
     logger: createTestLogger().logger,
@@ -88,20 +89,26 @@ describe('what is past its retention', () => {
     const brief = await storeWorkflow(db.database, [{ key: 'a', action: { type: 'noop' } }]);
     const usual = await storeWorkflow(db.database, [{ key: 'a', action: { type: 'noop' } }]);
     await query('UPDATE workflows SET retention_days = 2 WHERE id = $1', [brief]);
-    const gone = [await storeRun(brief, 'succeeded', 4), await storeRun(brief, 'failed', 40)];
+    const gone = [
+      await storeRun(brief, 'succeeded', 4),
+      await storeRun(brief, 'failed', 40),
+      await storeRun(brief, 'failed', 100, 'letter'),
+    ];
     const kept = [
       await storeRun(brief, 'succeeded', 1),
       await storeRun(usual, 'succeeded', 4),
       await storeRun(brief, 'running', 100),
       await storeRun(brief, 'cancelled', 100, 'attempt'),
-      await storeRun(brief, 'failed', 100, 'letter'),
     ];
     const before = await readLedger(db.database);
     expect(before.isBalanced).toBe(true);
-    expect(await walk()).toMatchObject({ runs: 2 });
+    expect(await walk()).toMatchObject({ runs: 3 });
     for (const run of gone) expect(await findLeft(run)).toEqual(NOTHING);
     for (const run of kept) expect(await findLeft(run)).toEqual(ALL);
-    expect(await readLedger(db.database)).toMatchObject({ isBalanced: true, total: before.total });
+    expect(await readLedger(db.database)).toMatchObject({
+      isBalanced: true,
+      total: { ...before.total, dismissed: before.total.dismissed + 1 },
+    });
     expect(await walk()).toMatchObject({ runs: 0 });
   });
 
@@ -110,6 +117,68 @@ describe('what is past its retention', () => {
     const past = await storeRun(usual, 'succeeded', RETENTION_DAYS + 2);
     expect(await walk()).toMatchObject({ runs: 1 });
     expect(await findLeft(past)).toEqual([0, 1, 1, 0, 0]);
+  });
+
+  it('of what failed stays for longer where the installation says so, and nobody else anything', async () => {
+    const usual = await storeWorkflow(db.database, [{ key: 'a', action: { type: 'noop' } }]);
+    const gone = await storeRun(usual, 'failed', LETTER_DAYS + 2, 'letter');
+    const kept = await storeRun(usual, 'failed', LETTER_DAYS - 2, 'letter');
+    expect(await walk()).toMatchObject({ runs: 1 });
+    expect((await findLeft(gone))[0]).toBe(0);
+    expect(await count('dead_letters WHERE run_id = $1', [gone.id])).toBe(0);
+    expect(await findLeft(kept)).toEqual(ALL);
+    expect(await count('dead_letters WHERE run_id = $1', [kept.id])).toBe(1);
+    expect(await readLedger(db.database)).toMatchObject({ isBalanced: true });
+  });
+
+  it('of dead letters without a run goes by what their tenant says, and leaves the books balanced', async () => {
+    const [brief, usual] = [createId(), createId()];
+    const store = (tenantId: string, daysAgo: number, letters: number) =>
+      query(
+        `WITH d AS (
+           INSERT INTO dead_letters (id, tenant_id, due_at, created_at, finished_at, version, state, partition, attempt)
+           SELECT uuidv7(), $1, at - interval '1 minute', at - interval '1 hour', at, 2, 'dead', 0, 4
+           FROM generate_series(1, $3::int), LATERAL (SELECT now() - $2::int * interval '1 day' AS at) AS a RETURNING id, finished_at
+         ), entries AS (
+           INSERT INTO ledger_entries (tenant_id, partition, created, dead) VALUES ($1, 0, $3, $3)
+         ) INSERT INTO attempts (timer_id, tenant_id, started_at, finished_at, outcome, attempt)
+         SELECT id, $1, finished_at, finished_at, 'retryable', 1 FROM d`,
+        [tenantId, daysAgo, letters],
+      );
+    for (const id of [brief, usual]) {
+      const retentionDays = id === brief ? 3 : null;
+      await createTenant(db.database.ordinary, { id, name: 't', createdAt: Date.now(), retentionDays });
+    }
+    await store(brief, 5, 1_500);
+    await store(brief, 1, 10);
+    await store(usual, LETTER_DAYS + 2, 20);
+    await store(usual, LETTER_DAYS - 2, 30);
+    expect(await walk()).toMatchObject({ dead_letters: 1_520 });
+    for (const [tenantId, left] of [
+      [brief, 10],
+      [usual, 30],
+    ] as const) {
+      expect(await count('dead_letters WHERE tenant_id = $1', [tenantId])).toBe(left);
+      expect(await count('attempts WHERE tenant_id = $1', [tenantId])).toBe(left);
+    }
+    expect(await readLedger(db.database)).toMatchObject({ isBalanced: true });
+  });
+
+  it('is not what was retried, and ended again, after somebody saw that it was', async () => {
+    const workflowId = await storeWorkflow(db.database, [{ key: 'a', action: { type: 'noop' } }]);
+    const [past, retried] = [await storeRun(workflowId, 'failed', 90), await storeRun(workflowId, 'failed', 90)];
+    const { ordinary } = db.database;
+    const keeper = { id: workflowId, days: RETENTION_DAYS, letterDays: RETENTION_DAYS };
+    // It is read by the pool, and removed by a transaction on one of its connections.
+    const pool: TransactionPool = Object.assign(Object.create(ordinary), {
+      connect: async () => {
+        await query('UPDATE runs SET finished_at = clock_timestamp() WHERE id = $1', [retried.id]);
+        return ordinary.connect();
+      },
+    });
+    expect(await removePastRuns(pool, keeper, undefined, true)).toMatchObject({ removed: 1 });
+    expect(await findLeft(past)).toEqual(NOTHING);
+    expect(await findLeft(retried)).toEqual(ALL);
   });
 
   it('is found behind any number of runs that live longer', async () => {
