@@ -114,6 +114,14 @@ export {
   TENANTS_SHOWN_MAX,
   type TenantFigures,
 } from './queries/database-figures.ts';
+export {
+  addErasure,
+  ERASURES_PER_WALK_MAX,
+  forgetErasures,
+  listErasures,
+  overwriteAnswersAbout,
+  STATUS_ERASED,
+} from './queries/erasures.ts';
 export { type FoundApiKey, findApiKey } from './queries/find-api-key.ts';
 export {
   type AttemptOutcome,
@@ -232,13 +240,8 @@ export {
   redriveTimers,
   reviveRuns,
 } from './queries/redrive-timers.ts';
-export {
-  type EndedRun,
-  eraseAnswersAbout,
-  removeHistoryOfRuns,
-  removeRuns,
-  STATUS_ERASED,
-} from './queries/remove-runs.ts';
+export { type EndedRun, removeHistoryOfRuns, removeRuns } from './queries/remove-runs.ts';
+export { removeEndedTimer } from './queries/remove-timer.ts';
 export {
   type InstallationRetention,
   type Keeper,

@@ -74,12 +74,16 @@ async function withMigrator<T>(
 }
 
 /**
- * Applies every migration that is missing, in order, in one transaction, while an advisory lock keeps others from
- * doing the same. Returns the names of those applied. Rejects, with nothing changed, when one fails.
+ * Applies every migration that is missing, or those up to and with `last`, in order, in one transaction, while an advisory
+ * lock keeps others from doing the same. Returns the names of those applied. Rejects, with nothing changed, when one fails.
  */
-export async function migrateUp(connectionString: string, options: InstallOptions = {}): Promise<string[]> {
+export async function migrateUp(
+  connectionString: string,
+  options: InstallOptions = {},
+  last?: string,
+): Promise<string[]> {
   return withMigrator(connectionString, options, async (migrator) => {
-    const { error, results } = await migrator.migrateToLatest();
+    const { error, results } = await (last === undefined ? migrator.migrateToLatest() : migrator.migrateTo(last));
     if (error) throw explainUnreachable(error);
     return (results ?? []).filter((result) => result.status === 'Success').map((result) => result.migrationName);
   });

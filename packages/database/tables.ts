@@ -340,6 +340,7 @@ export interface Tables {
   run_signals: RunSignalRow;
   external_ids: ExternalIdRow;
   idempotency_keys: IdempotencyKeyRow;
+  erasures: { tenant_id: string; target_id: string; erased_at: number };
   audit_log: AuditLogRow;
   ledger_entries: LedgerRow;
   ledger_totals: LedgerRow;

@@ -175,7 +175,7 @@ export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
     }),
     retentionRemoved: new Counter({
       name: 'scheduler_retention_removed_total',
-      help: 'What was past its retention and removed row by row: runs, timers, dead_letters, bulk_operations; or with a day of the history: days.',
+      help: 'What was past its retention and removed row by row: runs, timers, dead_letters, bulk_operations, answers about what was erased; or with a day of the history: days.',
       labelNames: ['kind'],
       registers,
     }),

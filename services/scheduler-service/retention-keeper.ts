@@ -1,10 +1,14 @@
 import {
   type Database,
+  ERASURES_PER_WALK_MAX,
+  forgetErasures,
   type InstallationRetention,
   type Keeper,
+  listErasures,
   listKeepingTenants,
   listKeepingWorkflows,
   OPERATIONS_REMOVED_MAX,
+  overwriteAnswersAbout,
   type RunCursor,
   readLongestRetention,
   removePastLettersOf,
@@ -36,7 +40,7 @@ const FIRST_ID = '00000000-0000-0000-0000-000000000000';
 /**
  * Removes what is past its retention and does not leave with a day of the history: runs with their outputs, dead letters, of
  * workflows and tenants that keep less than the days are kept for also finished timers and attempts, and bulk operations
- * with their failures. Each step is bounded and a transaction of its own; killed between two of them, the next walk goes on with what
+ * with their failures; and the text of kept answers that show what was erased. Each step is bounded and a transaction of its own; killed between two of them, the next walk goes on with what
  * is left. The scheduler that owns the first partition does it. What is live is never looked at but by its run's row.
  */
 export class RetentionKeeper extends PacedWalk {
@@ -81,7 +85,32 @@ export class RetentionKeeper extends PacedWalk {
       metrics.retentionRemoved.inc({ kind: 'bulk_operations' }, removed);
       yield;
     }
+    yield* this.#overwriteAnswers();
     metrics.retentionWalkedAt.setToCurrentTime();
+  }
+
+  /** Of what was erased: nobody is given them any more, and here their text goes. */
+  async *#overwriteAnswers(): AsyncGenerator<void, void, void> {
+    const { ordinary } = this.#options.database;
+    for (let found = ERASURES_PER_WALK_MAX; found === ERASURES_PER_WALK_MAX; ) {
+      const erasures = await listErasures(ordinary);
+      yield;
+      for (const [tenantId, targetIds] of erasures) {
+        for (let after: string | undefined = ''; after !== undefined; ) {
+          const page: { erased: number; next: string | undefined } = await overwriteAnswersAbout(
+            ordinary,
+            tenantId,
+            targetIds,
+            after,
+          );
+          this.#options.metrics.retentionRemoved.inc({ kind: 'answers' }, page.erased);
+          after = page.next;
+          yield;
+        }
+        await forgetErasures(ordinary, tenantId, targetIds);
+      }
+      found = [...erasures.values()].flat().length;
+    }
   }
 
   async *#removeRunsOf(workflow: Keeper, isHistoryKept: boolean): AsyncGenerator<void, void, void> {

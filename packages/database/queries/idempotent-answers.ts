@@ -1,5 +1,6 @@
 import type { Queryable } from '../connect.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
+import { SHOWS_ERASED, STATUS_ERASED } from './erasures.ts';
 import { IDEMPOTENCY_KEY_TTL_MS } from './prune-idempotency-keys.ts';
 
 /** An idempotency key: each tenant has its own. */
@@ -47,12 +48,14 @@ export async function tryLockIdempotencyKeys(
   return (await tryLocks(client, toColumns(keys))).filter(({ isLocked }) => isLocked);
 }
 
-// A statement of its own after the locks: its snapshot has what their last holders committed.
+// A statement of its own after the locks: its snapshot has what their last holders committed. What was erased is looked up
+// only for what is found: for repeats.
 const selectAnswers = nameStatement<
   IdempotencyKey & { requestHash: Buffer; status: number; headers: string; body: string }
 >(
   'find_idempotent_answers',
-  `SELECT a.tenant_id AS "tenantId", a.key, request_hash AS "requestHash", status, headers, body
+  `SELECT a.tenant_id AS "tenantId", a.key, request_hash AS "requestHash",
+     CASE WHEN ${SHOWS_ERASED} THEN ${STATUS_ERASED} ELSE status END AS status, headers, body
    FROM unnest($1::uuid[], $2::text[]) AS k(tenant_id, key)
    JOIN idempotency_keys AS a ON a.tenant_id = k.tenant_id AND a.key = k.key
    WHERE created_at >= clock_timestamp() - $3::float8 * interval '1 millisecond'`,

@@ -1,4 +1,4 @@
-import type { Queryable, Transaction } from '../connect.ts';
+import type { Transaction } from '../connect.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
 import { pastRetention } from './past-retention.ts';
 
@@ -109,19 +109,4 @@ export async function removeRuns(client: Transaction, runs: readonly EndedRun[])
   await deleteOutputs(client, [runIds]);
   await deleteSignals(client, [runIds]);
   return (await deleteRuns(client, [runIds])).length;
-}
-
-/** What is kept as the status of an answer that was erased. No answer that is kept has it otherwise. */
-export const STATUS_ERASED = 410;
-
-// All keys of the tenant, of a day at most. The row stays, so that a repeat does not do again what was done; the hash of
-// a short request would tell it to who tries all that it may have been.
-const forgetBodies = nameStatement<{ key: string }>(
-  'erase_idempotent_answers',
-  `UPDATE idempotency_keys SET status = ${STATUS_ERASED}, request_hash = '', headers = '{}', body = '' WHERE tenant_id = $1 AND strpos(body, $2) > 0 RETURNING key`,
-);
-
-/** Forgets the answers to keyed requests that show a run, or a timer of it; whoever repeats one is told so. */
-export async function eraseAnswersAbout(client: Queryable, tenantId: string, runId: string): Promise<void> {
-  await forgetBodies(client, [tenantId, runId]);
 }

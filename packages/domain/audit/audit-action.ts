@@ -6,6 +6,7 @@ export const AUDIT_ACTIONS = [
   'timers.batch.change',
   'timer.cancel',
   'timers.batch.cancel',
+  'timer.erase',
   'timer.fire',
   'timer.pause',
   'timer.resume',

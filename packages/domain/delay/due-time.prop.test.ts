@@ -88,11 +88,16 @@ function checkAgainstOracle(rule: WeekdayDelay | DateDelay, anchorAt: number, zo
 }
 
 describe('the engine and an implementation without Temporal agree around every clock change of the zone', () => {
+  const seen = new Set<string>();
   test.each([...zones.entries()])('%i %s', (index, zone) => {
     const table = readStretches(zone, TABLE_FROM_AT, TABLE_UNTIL_AT);
     const changes = listChanges(table);
     // An oracle that overlooked a clock change would prove little.
     expect(changes.map(({ at }) => at)).toEqual(listChangesByTemporal(zone));
+    // Many zones are others under another name.
+    const name = JSON.stringify(table);
+    if (seen.has(name)) return;
+    seen.add(name);
     const check = (one: Variation) => {
       for (const [round, { at, before, after }] of changes.entries()) {
         const offsets = [before.offsetMs, after.offsetMs];

@@ -125,7 +125,7 @@ function repeatAnswer(answer: IdempotentAnswer, request: KeyedRequest): Answer |
     return new ProblemError(
       STATUS_ERASED,
       'answer_erased',
-      'It was done, and what it was answered was erased with a run.',
+      'It was done, and what it was answered was erased with a run or a timer.',
     );
   }
   if (!answer.requestHash.equals(request.requestHash)) {

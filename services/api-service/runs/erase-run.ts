@@ -1,7 +1,7 @@
 import {
+  addErasure,
   asTenant,
   type ChangeOrigin,
-  eraseAnswersAbout,
   hasLiveTimer,
   lockRuns,
   readExternalIdOfRun,
@@ -27,7 +27,7 @@ export async function eraseRun(
   origin: ChangeOrigin,
 ): Promise<void> {
   await withTransaction(asTenant(context.database, tenantId).ordinary, client, async (transaction) => {
-    // Whoever would begin, retry or show it in a keyed answer waits for this lock, and finds it gone.
+    // Whoever would retry it waits for this lock, and finds it gone.
     const [run] = await lockRuns(transaction, [id]);
     if (!run || run.tenant_id !== tenantId) throw createRunNotFound();
     if (run.status === 'running' || run.status === 'paused') {
@@ -43,8 +43,7 @@ export async function eraseRun(
     const ended = [{ ...run, external_id: await readExternalIdOfRun(transaction, id) }];
     await removeHistoryOfRuns(transaction, ended);
     await removeRuns(transaction, ended);
-    // Last: its snapshot has the answers of all that held the run, or its external id, before.
-    await eraseAnswersAbout(transaction, tenantId, id);
+    await addErasure(transaction, tenantId, id);
     await recordChanges(transaction, [{ targetId: id, tenantId, origin }]);
   });
 }

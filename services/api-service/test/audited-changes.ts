@@ -129,6 +129,15 @@ export const CHANGES: Record<string, (api: TestApi) => Promise<Change>> = {
       ],
     };
   },
+  'POST /v1/timers/{id}/erase': async (api) => {
+    const [id, live] = [await createDeadLetter(api), await createTimer(api)];
+    const idle = [
+      { status: 404 },
+      { url: `/v1/timers/${live}/erase`, status: 409 },
+      { url: `/v1/timers/${UNKNOWN_ID}/erase`, status: 404 },
+    ];
+    return { action: 'timer.erase', url: `/v1/timers/${id}/erase`, targets: [id], idle };
+  },
   'POST /v1/dead-letters/{timerId}/redrive': async (api) => {
     const id = await createDeadLetter(api);
     const idle = [{ status: 409 }, { url: `/v1/dead-letters/${UNKNOWN_ID}/redrive`, status: 404 }];

@@ -2,6 +2,7 @@ import { createTimers, endRunTimers, finishTimers, readLedger, startTimers } fro
 import { createId } from '@punctual/domain';
 import { makeTimer, waitUntilDue } from '@punctual/testkit';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { findTables } from './find-tables.ts';
 import { openTestApi, type TestApi } from './open-test-api.ts';
 import { createStranger } from './stranger.ts';
 import { NOOP, UNKNOWN_ID } from './timer-steps.ts';
@@ -17,19 +18,6 @@ afterEach(async () => {
 });
 
 const query = (text: string, values: unknown[] = []) => api.testDatabase.database.ordinary.query(text, values);
-
-/** Names of tables some row of which holds the text. */
-async function findTables(text: string): Promise<string[]> {
-  const { rows } = await query(
-    `SELECT relname AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition`,
-  );
-  const found: string[] = [];
-  for (const { name } of rows as { name: string }[]) {
-    const { rowCount } = await query(`SELECT FROM ${name} AS t WHERE strpos(t::text, $1) > 0 LIMIT 1`, [text]);
-    if (rowCount! > 0) found.push(name);
-  }
-  return found.toSorted();
-}
 
 async function endTasks(runId: string, state: 'succeeded' | 'dead'): Promise<void> {
   const { hot } = api.testDatabase.database;
@@ -96,7 +84,7 @@ test('erases a run with all that it left, and the audit log keeps its id', async
   await endTasks(run.id, 'dead');
   expect((await api.request('GET', `/v1/runs/${run.id}`)).body.status).toBe('failed');
   // The search finds what is there.
-  expect(await findTables(CANARY)).toEqual([
+  expect(await findTables(api, CANARY)).toEqual([
     'attempts',
     'dead_letters',
     'external_ids',
@@ -107,8 +95,8 @@ test('erases a run with all that it left, and the audit log keeps its id', async
     'task_outputs',
   ]);
   expect((await api.request('DELETE', `/v1/runs/${run.id}`)).status).toBe(204);
-  expect(await findTables(CANARY)).toEqual([]);
-  expect(await findTables(run.id)).toEqual(['audit_log']);
+  expect(await findTables(api, CANARY)).toEqual(['idempotency_keys']);
+  expect(await findTables(api, run.id)).toEqual(['audit_log', 'erasures', 'idempotency_keys']);
   expect(await readLedger(api.testDatabase.database)).toMatchObject({ isBalanced: true });
   expect((await api.request('GET', `/v1/runs/${run.id}`)).status).toBe(404);
   expect((await api.request('DELETE', `/v1/runs/${run.id}`)).status).toBe(404);

@@ -70,6 +70,7 @@ export async function countEverything(api: TestApi): Promise<Record<string, numb
     'attempts',
     'external_ids',
     'idempotency_keys',
+    'erasures',
     'ledger_entries',
     'workflows',
     'workflow_versions',

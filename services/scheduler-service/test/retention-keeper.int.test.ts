@@ -221,6 +221,29 @@ describe('what is past its retention', () => {
     }
   });
 
+  it('answers about what was erased are overwritten, however many there are, once nobody can show it any more', async () => {
+    const tenantId = createId();
+    const [erased, late, other] = [createId(), createId(), createId()];
+    await query(
+      `INSERT INTO idempotency_keys (tenant_id, key, request_hash, status, headers, body)
+       SELECT $1, 'key-' || n, 'hash', 201, '{}', json_build_object('runId', $2::uuid[] [1 + n % 3], 'n', n)
+       FROM generate_series(0, 8999) AS n`,
+      [tenantId, [erased, late, other]],
+    );
+    await query(
+      `INSERT INTO erasures (tenant_id, target_id, erased_at)
+       VALUES ($1, $2, now() - interval '1 minute'), ($1, $3, now()), ($4, $5, now() - interval '1 minute')`,
+      [tenantId, erased, late, createId(), other],
+    );
+    expect(await walk()).toMatchObject({ answers: 3_000 });
+    const showing = (id: string) =>
+      count('idempotency_keys WHERE tenant_id = $1 AND strpos(body, $2) > 0', [tenantId, id]);
+    expect([await showing(erased), await showing(late), await showing(other)]).toEqual([0, 3_000, 3_000]);
+    expect(await count("idempotency_keys WHERE status = 410 AND request_hash = '' AND body = ''")).toBe(3_000);
+    const { rows } = await query('SELECT target_id FROM erasures');
+    expect(rows).toEqual([{ target_id: late }]);
+  });
+
   it('of bulk operations goes with their failures', async () => {
     const store = async (daysAgo: number | null) => {
       const id = createId();

@@ -5,6 +5,7 @@ import { registerChangeTimer, registerChangeTimers } from './change-timer.ts';
 import { registerCountTimers, registerTimerHistogram } from './count-timers.ts';
 import { registerCreateTimer } from './create-timer.ts';
 import { registerCreateTimers } from './create-timers.ts';
+import { registerEraseTimer } from './erase-timer.ts';
 import { registerFireTimer } from './fire-timer.ts';
 import { registerListAttempts } from './list-attempts.ts';
 import { registerListTimers } from './list-timers.ts';
@@ -24,6 +25,7 @@ export function registerTimerRoutes(app: ApiServer, context: ApiContext): void {
   registerChangeTimers(app, context);
   registerCancelTimer(app, context);
   registerCancelTimers(app, context);
+  registerEraseTimer(app, context);
   registerFireTimer(app, context);
   registerPauseTimer(app, context);
 }
