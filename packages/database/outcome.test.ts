@@ -1,31 +1,9 @@
-import { createId, DEFAULT_TENANT_ID, RETRY_DEFAULT } from '@punctual/domain';
+import { createId, RETRY_DEFAULT } from '@punctual/domain';
+import { makeStarted } from '@punctual/testkit';
 import { describe, expect, it } from 'vitest';
 import { type AttemptResult, decideOutcome, giveUpLost, postpone } from './outcome.ts';
-import type { StartedTimer } from './queries/start-timers.ts';
 
-const timer: StartedTimer = {
-  id: createId(),
-  tenant_id: DEFAULT_TENANT_ID,
-  version: 5,
-  attempt: 1,
-  lost: 0,
-  wake_at: 1_000,
-  started_at: 1_012.5,
-  due_at: 400,
-  run_id: null,
-  workflow_id: null,
-  workflow_version: null,
-  task_key: null,
-  path: null,
-  action: null,
-  payload: null,
-  retry: null,
-  timeout_ms: null,
-  input: null,
-  run_status: null,
-  waits_for: null,
-  signal: null,
-};
+const timer = makeStarted({ version: 5, wake_at: 1_000, started_at: 1_012.5, due_at: 400 });
 const decide = (fields: Partial<AttemptResult>, attempt = 1) =>
   decideOutcome({ ...timer, attempt }, { outcome: 'succeeded', durationMs: 7, ...fields }, RETRY_DEFAULT, () => 0.5);
 

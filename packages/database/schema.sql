@@ -156,6 +156,16 @@ ALTER TABLE dead_letters ENABLE ROW LEVEL SECURITY;
 CREATE POLICY of_tenant ON dead_letters FOR ALL TO punctual_tenant
   USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
+CREATE TABLE erasures (
+  tenant_id uuid NOT NULL,
+  target_id uuid NOT NULL,
+  erased_at timestamp(3) with time zone NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT erasures_pkey PRIMARY KEY (tenant_id, target_id)
+);
+ALTER TABLE erasures ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON erasures FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
+
 CREATE TABLE external_ids (
   tenant_id uuid NOT NULL,
   kind text NOT NULL,
@@ -611,6 +621,7 @@ GRANT SELECT ON bulk_failures TO punctual_tenant;
 GRANT INSERT, SELECT, UPDATE ON bulk_operations TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT ON bulk_portions TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT, UPDATE ON dead_letters TO punctual_tenant;
+GRANT INSERT, SELECT ON erasures TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT ON external_ids TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT ON finished_timers TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT, UPDATE ON gates TO punctual_tenant;

@@ -35,6 +35,6 @@ export { beginRuns, storeWorkflow } from './runs.ts';
 export { fillPath, SENSIBLE_BODIES, SENSIBLE_QUERIES } from './sensible-requests.ts';
 export { stopAutovacuum } from './stop-autovacuum.ts';
 export { createEmptyDatabase, createTestDatabase, readTestServers, type TestDatabase } from './test-database.ts';
-export { makeTimer, TEST_PARTITION_COUNT, waitUntilDue } from './timers.ts';
+export { makeStarted, makeTimer, TEST_PARTITION_COUNT, waitUntilDue } from './timers.ts';
 export { useTestDatabase } from './use-test-database.ts';
 export { waitUntil } from './wait-until.ts';

@@ -1,4 +1,4 @@
-import type { Database, NewTimer } from '@punctual/database';
+import type { Database, NewTimer, StartedTimer } from '@punctual/database';
 import { choosePartition, createId, DEFAULT_TENANT_ID } from '@punctual/domain';
 import { waitUntil } from './wait-until.ts';
 
@@ -28,6 +28,34 @@ export function makeTimer(fields: Partial<NewTimer> = {}): NewTimer {
     externalId: null,
     labels: null,
     waitsFor: null,
+    ...fields,
+  };
+}
+
+/** A timer without a run as a start returns it: its first attempt, which began when it was due. */
+export function makeStarted(fields: Partial<StartedTimer> = {}): StartedTimer {
+  return {
+    id: createId(),
+    tenant_id: DEFAULT_TENANT_ID,
+    version: 2,
+    attempt: 1,
+    lost: 0,
+    wake_at: 0,
+    started_at: 0,
+    due_at: 0,
+    run_id: null,
+    workflow_id: null,
+    workflow_version: null,
+    task_key: null,
+    path: null,
+    action: null,
+    payload: null,
+    retry: null,
+    timeout_ms: null,
+    input: null,
+    run_status: null,
+    waits_for: null,
+    signal: null,
     ...fields,
   };
 }

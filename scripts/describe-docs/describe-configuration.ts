@@ -50,6 +50,7 @@ const BROKEN_RELATIONS: readonly [
   ['api', readApiConfig, { API_BODIES_BYTES_MAX: '8388607' }],
   ['scheduler', readSchedulerConfig, { DATABASE_POOLER: 'transaction', REDIS_URL: '' }],
   ['scheduler', readSchedulerConfig, { SCHEDULER_LEASE_RENEW_MS: '1501' }],
+  ['scheduler', readSchedulerConfig, { DEAD_LETTER_RETENTION_DAYS: '29' }],
   ['scheduler', readSchedulerConfig, { SCHEDULER_READ_INTERVAL_MS: '76' }],
   ['worker', readWorkerConfig, { ENCRYPTION_KEYS: 'k1:short' }],
   ['worker', readWorkerConfig, { WORKER_ATTEMPTS_MAX: '671' }],

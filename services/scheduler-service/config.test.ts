@@ -32,4 +32,13 @@ describe("the scheduler's settings", () => {
     expect(faults[0]).toContain('SCHEDULER_LEASE_RENEW_MS');
     expect(faults[1]).toContain('SCHEDULER_LOOK_AHEAD_MS');
   });
+
+  it('refuse to keep dead letters for less than all else', () => {
+    const settings = { DATABASE_URL, RETENTION_DAYS: '40' };
+    expect(readFaults({ ...settings, DEAD_LETTER_RETENTION_DAYS: '39' })).toEqual([
+      expect.stringContaining('DEAD_LETTER_RETENTION_DAYS'),
+    ]);
+    expect(readFaults({ ...settings, DEAD_LETTER_RETENTION_DAYS: '40' })).toEqual([]);
+    expect(readFaults(settings)).toEqual([]);
+  });
 });

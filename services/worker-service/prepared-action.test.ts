@@ -1,34 +1,10 @@
-import type { StartedTimer, WorkflowVersion } from '@punctual/database';
-import { createId, DEFAULT_TENANT_ID, Keyring, RETRY_DEFAULT, TIMEOUT_MS_DEFAULT } from '@punctual/domain';
+import type { WorkflowVersion } from '@punctual/database';
+import { createId, Keyring, RETRY_DEFAULT, TIMEOUT_MS_DEFAULT } from '@punctual/domain';
+import { makeStarted } from '@punctual/testkit';
 import { describe, expect, it } from 'vitest';
 import { ActionPreparer, describeTimer, PREPARED_LENGTH_MAX, PREPARED_MAX } from './prepared-action.ts';
 
 const openPreparer = () => new ActionPreparer(new Keyring(), (url) => new URL(url).origin);
-
-const makeStarted = (fields: Partial<StartedTimer>): StartedTimer => ({
-  id: createId(),
-  tenant_id: DEFAULT_TENANT_ID,
-  version: 2,
-  attempt: 1,
-  lost: 0,
-  wake_at: 0,
-  started_at: 0,
-  due_at: Date.UTC(2026, 0, 1),
-  run_id: null,
-  workflow_id: null,
-  workflow_version: null,
-  task_key: null,
-  path: null,
-  action: null,
-  payload: null,
-  retry: null,
-  timeout_ms: null,
-  input: null,
-  run_status: null,
-  waits_for: null,
-  signal: null,
-  ...fields,
-});
 
 const version: WorkflowVersion = {
   workflowId: createId(),
@@ -147,6 +123,7 @@ describe('the description of a timer', () => {
   it('is JSON in which payload and input stand exactly as they were stored', () => {
     const text = describeTimer(
       makeStarted({
+        due_at: Date.UTC(2026, 0, 1),
         payload: '{ "big": 12345678901234567890 }',
         input: '[1.0]',
         run_id: 'r',

@@ -1,7 +1,7 @@
 import type { Actor, SystemAction } from '@punctual/domain';
 import type { Queryable, Transaction } from '../connect.ts';
 import { queryBuilder } from '../query-builder.ts';
-import { type CreatedAfter, createdBehind, cutRows, type StoredPage } from '../repositories/keyset.ts';
+import { type CreatedAfter, readCreatedPage, type StoredPage } from '../repositories/keyset.ts';
 import type { TimerCondition } from '../repositories/timers.repository.ts';
 import { runQuery } from '../run-query.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
@@ -9,6 +9,7 @@ import type { BulkFailureRow, BulkOperationRow } from '../tables.ts';
 import { withOwnRights } from '../tenant-pool.ts';
 import { createTimers } from './create-timers.ts';
 import type { GateKey } from './gates.ts';
+import { lockCountOf } from './lock-count.ts';
 import type { DueTimes } from './pause-timers.ts';
 import { DEAD_LETTERS_PER_REDRIVE_MAX } from './redrive-timers.ts';
 import { makeSystemTimer } from './system-timer.ts';
@@ -68,10 +69,6 @@ export const BULK_FAILURES_MAX = 10_000;
 /** Operations of one tenant that have not ended. Each has lanes that look at it again and again. */
 export const BULK_OPERATIONS_UNFINISHED_MAX = 100;
 
-const lockCount = nameStatement(
-  'lock_bulk_operation_count',
-  `SELECT pg_advisory_xact_lock(hashtextextended('bulk operations of ' || $1, 0))`,
-);
 const countUnfinished = nameStatement<{ count: number }>(
   'count_unfinished_bulk_operations',
   'SELECT count(*) AS count FROM bulk_operations WHERE tenant_id = $1 AND finished_at IS NULL',
@@ -82,7 +79,7 @@ const countUnfinished = nameStatement<{ count: number }>(
  * transaction ends. After all locks of rows but that of the gates' epoch.
  */
 export async function hasBulkOperationsEnough(client: Transaction, tenantId: string): Promise<boolean> {
-  await lockCount(client, [tenantId]);
+  await lockCountOf(client, 'bulk operations', tenantId);
   const [row] = await countUnfinished(client, [tenantId]);
   return row!.count >= BULK_OPERATIONS_UNFINISHED_MAX;
 }
@@ -215,16 +212,9 @@ export async function listBulkOperations(
   filter: { tenantId: string; status: readonly BulkOperationRow['status'][] | undefined },
   page: { after: CreatedAfter | undefined; limit: number },
 ): Promise<StoredPage<BulkOperationRow>> {
-  let query = queryBuilder
-    .selectFrom('bulk_operations')
-    .selectAll()
-    .where('tenant_id', '=', filter.tenantId)
-    .orderBy('created_at')
-    .orderBy('id')
-    .limit(page.limit + 1);
+  let query = queryBuilder.selectFrom('bulk_operations').selectAll().where('tenant_id', '=', filter.tenantId);
   if (filter.status) query = query.where('status', 'in', filter.status);
-  if (page.after) query = query.where(createdBehind(page.after));
-  return cutRows(await runQuery(database, query), page.limit);
+  return readCreatedPage(database, query, page);
 }
 
 /** Targets of an operation that could not be changed, in the order of their ids, behind `after`. */

@@ -8,13 +8,13 @@ import {
 } from '@punctual/domain';
 import type { Queryable, Transaction } from '../connect.ts';
 import { queryBuilder } from '../query-builder.ts';
-import { type CreatedAfter, createdBehind, cutRows, type StoredPage } from '../repositories/keyset.ts';
-import { runQuery } from '../run-query.ts';
+import { type CreatedAfter, readCreatedPage, type StoredPage } from '../repositories/keyset.ts';
 import { nameStatement } from '../statement.ts';
 import type { ScheduleRow } from '../tables.ts';
 import { withOwnRights } from '../tenant-pool.ts';
 import { cancelTimers } from './cancel-timers.ts';
 import { createTimers } from './create-timers.ts';
+import { lockCountOf } from './lock-count.ts';
 import { makeSystemTimer } from './system-timer.ts';
 
 /** When a schedule occurs, and what becomes of what overlaps and of what was missed. Instants in epoch ms. */
@@ -44,10 +44,6 @@ export function openOccurrences(row: Pick<ScheduleRow, 'id' | 'spec' | 'anchor_a
   return createOccurrences({ rule, timeZone, startAt, endAt, jitterMs, anchorAt: row.anchor_at, seed: row.id });
 }
 
-const lockCount = nameStatement(
-  'lock_schedule_count',
-  `SELECT pg_advisory_xact_lock(hashtextextended('schedules of ' || $1, 0))`,
-);
 const countRows = nameStatement<{ count: number }>(
   'count_schedules',
   'SELECT count(*) AS count FROM schedules WHERE tenant_id = $1',
@@ -55,7 +51,7 @@ const countRows = nameStatement<{ count: number }>(
 
 /** Whether a tenant has as many schedules as it may. Exact: whoever asks the same for it waits until this transaction ends. */
 export async function hasSchedulesEnough(client: Transaction, tenantId: string): Promise<boolean> {
-  await lockCount(client, [tenantId]);
+  await lockCountOf(client, 'schedules', tenantId);
   const [row] = await countRows(client, [tenantId]);
   return row!.count >= SCHEDULES_PER_TENANT_MAX;
 }
@@ -159,17 +155,10 @@ export async function listSchedules(
   filter: { tenantId: string; status: readonly ScheduleRow['status'][] | undefined; workflowId: string | undefined },
   page: { after: CreatedAfter | undefined; limit: number },
 ): Promise<StoredPage<ScheduleRow>> {
-  let query = queryBuilder
-    .selectFrom('schedules')
-    .selectAll()
-    .where('tenant_id', '=', filter.tenantId)
-    .orderBy('created_at')
-    .orderBy('id')
-    .limit(page.limit + 1);
+  let query = queryBuilder.selectFrom('schedules').selectAll().where('tenant_id', '=', filter.tenantId);
   if (filter.status) query = query.where('status', 'in', filter.status);
   if (filter.workflowId !== undefined) query = query.where('workflow_id', '=', filter.workflowId);
-  if (page.after) query = query.where(createdBehind(page.after));
-  const { rows, hasMore } = cutRows(await runQuery(database, query), page.limit);
+  const { rows, hasMore } = await readCreatedPage(database, query, page);
   let length = 0;
   const cut = rows.findIndex(({ input, action, payload }) => {
     length += (input?.length ?? 0) + (action?.length ?? 0) + (payload?.length ?? 0);

@@ -2,7 +2,7 @@ import type { Queryable } from '../connect.ts';
 import { queryBuilder } from '../query-builder.ts';
 import { runQuery } from '../run-query.ts';
 import type { ApiKeyRow } from '../tables.ts';
-import { type CreatedAfter, createdBehind, cutRows, type StoredPage, toInstant } from './keyset.ts';
+import { type CreatedAfter, readCreatedPage, type StoredPage, toInstant } from './keyset.ts';
 
 /** A key as lists show it: neither the key nor its hash. */
 export type ApiKeySummary = Omit<ApiKeyRow, 'key_hash'>;
@@ -51,15 +51,9 @@ export async function listApiKeys(
   database: Queryable,
   page: { tenantId: string | undefined; after: CreatedAfter | undefined; limit: number },
 ): Promise<StoredPage<ApiKeySummary>> {
-  let query = queryBuilder
-    .selectFrom('api_keys')
-    .select(SUMMARY)
-    .orderBy('created_at')
-    .orderBy('id')
-    .limit(page.limit + 1);
+  let query = queryBuilder.selectFrom('api_keys').select(SUMMARY);
   if (page.tenantId !== undefined) query = query.where('tenant_id', '=', page.tenantId);
-  if (page.after) query = query.where(createdBehind(page.after));
-  return cutRows(await runQuery(database, query), page.limit);
+  return readCreatedPage(database, query, page);
 }
 
 /**

@@ -8,10 +8,9 @@ import {
   TIMERS_PER_PAUSE_MAX,
 } from '../queries/pause-timers.ts';
 import { queryBuilder } from '../query-builder.ts';
-import { runQuery } from '../run-query.ts';
 import { nameStatement } from '../statement.ts';
 import type { RunRow } from '../tables.ts';
-import { type CreatedAfter, createdBehind, cutRows, type StoredPage, toInstant } from './keyset.ts';
+import { type CreatedAfter, readCreatedPage, type StoredPage, toInstant } from './keyset.ts';
 
 /** Which runs of a tenant a list shows. Instants in epoch ms; `createdAfter` is included, `createdBefore` is not. */
 export interface RunFilter {
@@ -29,20 +28,13 @@ export async function listRuns(
   filter: RunFilter,
   page: { after: CreatedAfter | undefined; limit: number },
 ): Promise<StoredPage<RunRow>> {
-  let query = queryBuilder
-    .selectFrom('runs')
-    .selectAll()
-    .where('tenant_id', '=', filter.tenantId)
-    .orderBy('created_at')
-    .orderBy('id')
-    .limit(page.limit + 1);
+  let query = queryBuilder.selectFrom('runs').selectAll().where('tenant_id', '=', filter.tenantId);
   if (filter.workflowId !== undefined) query = query.where('workflow_id', '=', filter.workflowId);
   if (filter.status) query = query.where('status', 'in', filter.status);
   if (filter.labels) query = query.where(sql<boolean>`labels @> ${JSON.stringify(filter.labels)}::jsonb`);
   if (filter.createdAfter !== undefined) query = query.where('created_at', '>=', toInstant(filter.createdAfter));
   if (filter.createdBefore !== undefined) query = query.where('created_at', '<', toInstant(filter.createdBefore));
-  if (page.after) query = query.where(createdBehind(page.after));
-  return cutRows(await runQuery(database, query), page.limit);
+  return readCreatedPage(database, query, page);
 }
 
 const selectAge = nameStatement<{ created_at: number }>('read_run_age', 'SELECT created_at FROM runs WHERE id = $1');

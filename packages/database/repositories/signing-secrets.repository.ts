@@ -2,10 +2,9 @@ import { describeSigningSecret, type Keyring } from '@punctual/domain';
 import { sql } from 'kysely';
 import type { Queryable, Transaction } from '../connect.ts';
 import { queryBuilder } from '../query-builder.ts';
-import { runQuery } from '../run-query.ts';
 import { nameStatement } from '../statement.ts';
 import type { SigningSecretRow } from '../tables.ts';
-import { type CreatedAfter, createdBehind, cutRows, type StoredPage } from './keyset.ts';
+import { type CreatedAfter, readCreatedPage, type StoredPage } from './keyset.ts';
 
 /** A secret as lists show it: never the secret. */
 export type SigningSecretSummary = Pick<SigningSecretRow, 'id' | 'created_at' | 'expires_at'>;
@@ -76,16 +75,12 @@ export async function listSigningSecrets(
   database: Queryable,
   page: { tenantId: string; after: CreatedAfter | undefined; limit: number },
 ): Promise<StoredPage<SigningSecretSummary>> {
-  let query = queryBuilder
+  const query = queryBuilder
     .selectFrom('signing_secrets')
     .select(['id', 'created_at', 'expires_at'])
     .where('tenant_id', '=', page.tenantId)
-    .where(sql<boolean>`(expires_at IS NULL OR expires_at > clock_timestamp())`)
-    .orderBy('created_at')
-    .orderBy('id')
-    .limit(page.limit + 1);
-  if (page.after) query = query.where(createdBehind(page.after));
-  return cutRows(await runQuery(database, query), page.limit);
+    .where(sql<boolean>`(expires_at IS NULL OR expires_at > clock_timestamp())`);
+  return readCreatedPage(database, query, page);
 }
 
 const deleteRow = nameStatement<{ id: string }>(
