@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -52,6 +53,12 @@ test('the file is one, by the schema of compose files', () => {
   validate(JSON.parse(JSON.stringify(rest)));
   expect(validate.errors ?? []).toEqual([]);
   expect(validate({ ...rest, services: { api: { ...compose.services.api, port: 1 } } })).toBe(false);
+});
+
+test.skipIf(spawnSync('docker', ['compose', 'version']).status !== 0)('the client itself takes the file', () => {
+  const args = ['compose', '--profile', 'monitoring', '--profile', 'elastic', 'config', '--quiet'];
+  const { status, stderr } = spawnSync('docker', args, { cwd: ROOT, env: { ...process.env, ...variables } });
+  expect([status, String(stderr)]).toEqual([0, '']);
 });
 
 test('it starts two apis behind a door, three schedulers, six workers, an endpoint to try them, and a migration first', () => {
