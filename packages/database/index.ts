@@ -91,6 +91,7 @@ export {
   findTimersByExternalId,
   releaseTimerExternalId,
 } from './queries/claim-timer-external-ids.ts';
+export { countDueSoon } from './queries/count-due-soon.ts';
 export { createDeadTimers, type DeadTimer } from './queries/create-dead-timers.ts';
 export { createNamedTimers } from './queries/create-named-timers.ts';
 export {

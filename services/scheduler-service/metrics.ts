@@ -9,6 +9,7 @@ export interface SchedulerMetrics {
   timersRead: Counter;
   readSeconds: Histogram;
   timersHeld: Gauge;
+  timersDueSoon: Gauge<'minute'>;
   timersDispatched: Counter;
   timersRedispatched: Counter;
   timersAheadOfBacklog: Counter;
@@ -84,6 +85,12 @@ export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
     timersHeld: new Gauge({
       name: 'scheduler_timers_held',
       help: 'Timers that wait in memory until shortly before they are due.',
+      registers,
+    }),
+    timersDueSoon: new Gauge({
+      name: 'scheduler_timers_due_soon',
+      help: 'Timers of owned partitions that come due within each of the next minutes, 1 being the one that has begun. Where there are many, reckoned from some of the partitions.',
+      labelNames: ['minute'],
       registers,
     }),
     timersDispatched: new Counter({

@@ -13,6 +13,7 @@ import type { Registry } from 'prom-client';
 import type { SchedulerConfig } from './config.ts';
 import { DatabaseWatch } from './database-watch.ts';
 import { Dispatcher } from './dispatcher.ts';
+import { DueForecast } from './due-forecast.ts';
 import { LaneKeeper } from './lane-keeper.ts';
 import { createSchedulerMetrics } from './metrics.ts';
 import { PartitionManager } from './partition-manager.ts';
@@ -112,6 +113,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
       metrics,
       logger,
     });
+    const forecast = new DueForecast({ database, listOwned: () => partitions.listOwned(), metrics, logger });
     const laneKeeper = new LaneKeeper({ database, metrics, logger });
     const { RETENTION_DAYS: retentionDays, RETENTION_INTERVAL_MS: retentionMs } = config;
     const letterDays = config.DEAD_LETTER_RETENTION_DAYS ?? retentionDays;
@@ -147,15 +149,15 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
       return { status: 'ok' };
     });
     health.addCheck('queue', false, async () => ({ status: 'ok', ...(await chunks.readFigures()) }));
-    const tidying = [laneKeeper, pruner, retention, reviewer, watch];
-    for (const role of [partitions, readAhead, announcer, ...tidying]) health.addLoop(role.loop);
+    const aside = [forecast, laneKeeper, pruner, retention, reviewer, watch];
+    for (const role of [partitions, readAhead, announcer, ...aside]) health.addLoop(role.loop);
     const ops = await opening.listen();
 
     dispatcher.start();
     partitions.start();
     readAhead.start();
     announcer.start();
-    for (const role of tidying) role.start();
+    for (const role of aside) role.start();
     health.markStarted();
     logger.info({ schedulerId: id, port: ops.port, partitionCount, queue: chunks.backend }, 'the scheduler is running');
 
@@ -164,7 +166,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
       health.markDraining();
       // First, and beside what reads: until the others have them, this scheduler's partitions are read by it.
       await partitions.stop();
-      await Promise.all([readAhead, announcer, ...tidying].map((role) => role.stop()));
+      await Promise.all([readAhead, announcer, ...aside].map((role) => role.stop()));
       await dispatcher.stop();
       await chunks.close();
       await ops.close();

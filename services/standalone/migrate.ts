@@ -1,11 +1,13 @@
 import { parseArgs } from 'node:util';
 import { migrateDown, migrateUp } from '@punctual/database';
 import { migrateQueue } from '@punctual/queue';
+import { waitForMigrations } from './wait-for-migrations.ts';
 
 const USAGE = `Applies the migrations that the database has not had yet. Services refuse to start until they are applied.
 
   npm run migrate            apply all that are missing
   npm run migrate -- --down     take the newest one back (deletes what it made!)
+  npm run migrate -- --wait     change nothing; wait until somebody else has applied all, 10 minutes at most
 
 Settings (environment): DATABASE_URL; REDIS_URL, which tells that the queue needs no tables in Postgres;
 PARTITION_COUNT, 1 to 1024, which counts at the very first migration only (64 when absent).`;
@@ -13,7 +15,9 @@ PARTITION_COUNT, 1 to 1024, which counts at the very first migration only (64 wh
 const PARTITIONS_MAX = 1024;
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { down: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } });
+  const { values } = parseArgs({
+    options: { down: { type: 'boolean' }, wait: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+  });
   if (values.help) {
     console.log(USAGE);
     return 0;
@@ -32,6 +36,11 @@ async function main(): Promise<number> {
   ) {
     console.error(`PARTITION_COUNT=${process.env.PARTITION_COUNT} is not a whole number from 1 to ${PARTITIONS_MAX}.`);
     return 1;
+  }
+  if (values.wait) {
+    await waitForMigrations(databaseUrl, (line) => console.log(line));
+    console.log('Every migration has been applied.');
+    return 0;
   }
   if (values.down) {
     const name = await migrateDown(databaseUrl);
