@@ -76,6 +76,13 @@ const OTHER_VARIABLES: readonly (readonly [string, string, string, string, strin
     'Logical partitions. It counts at the very first migration of a database only; the standalone always takes 64.',
   ],
   [
+    'DATABASE_POOLER',
+    'one of none, transaction',
+    'none',
+    '`npm run migrate -- --wait`',
+    'What DATABASE_URL leads through; who migrates goes to Postgres itself.',
+  ],
+  [
     'DATABASE_URL',
     'text',
     'the database of the standalone that runs in PUNCTUAL_DATA_DIR',
