@@ -38,13 +38,14 @@ async function store(count: number, seconds: number, fields: object = {}): Promi
 
 const ALL = [...Array(TEST_PARTITION_COUNT).keys()];
 
-/** So many of each partition, in one statement. */
+/** So many of each partition, in few statements. */
 async function storeInEach(partitions: readonly number[], count: number, seconds: number): Promise<void> {
   const dueAt = Date.now() + seconds * 1_000;
   const timers = partitions.flatMap((partition) =>
     Array.from({ length: count }, () => makeTimer({ dueAt, partition })),
   );
-  await createTimers(db.database.hot, timers);
+  for (let from = 0; from < timers.length; from += 1_000)
+    await createTimers(db.database.hot, timers.slice(from, from + 1_000));
 }
 
 it('tells exactly how few timers come due in each minute, of its partitions only, and nothing of what is due, pulled or later', async () => {
