@@ -157,6 +157,10 @@ test.each(workloads)(
   },
 );
 
+test('pods run as the user of the image', () => {
+  expect(readFileSync(join(MANIFESTS, '../Dockerfile'), 'utf8')).toContain(`\nUSER ${USER}:${USER}\n`);
+});
+
 test.each(ours)('%s may write to /tmp alone', (_, object) => {
   expect(podOf(object).volumes).toEqual([{ name: 'tmp', emptyDir: { sizeLimit: '64Mi' } }]);
   for (const { volumeMounts } of listContainers(object)) {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findFreePort, type GuardedProcess, startGuardedProcess } from '@punctual/local-servers';
 import { createEmptyDatabase, readTestServers, TEST_KEYS, waitUntil } from '@punctual/testkit';
@@ -6,8 +7,12 @@ import { createId } from '../../packages/domain/index.ts';
 import { find, ofKind, PRODUCTION } from './overlays.ts';
 import { podOf } from './render.ts';
 
-/** What the image starts with: the ENTRYPOINT of the Dockerfile. */
-const ENTRY = join(import.meta.dirname, '../../scripts/image/main.ts');
+const ROOT = join(import.meta.dirname, '../..');
+/** What the image starts with: `node` and a program in its folder, which is this repository. */
+const [, ENTRY] = JSON.parse(/^ENTRYPOINT (\[.*\])$/m.exec(readFileSync(join(ROOT, 'Dockerfile'), 'utf8'))![1]!) as [
+  string,
+  string,
+];
 const SERVICES = ['api', 'scheduler', 'worker'] as const;
 const KEY = `key-${createId()}`;
 /** Of the migration and of a service's start, on a machine that does a lot beside (ms). */
@@ -58,7 +63,7 @@ async function startContainer({ args, envFrom = [], env = [] }: Container): Prom
   const lines: string[] = [];
   const process = await startGuardedProcess({
     command: globalThis.process.execPath,
-    args: [ENTRY, ...args],
+    args: [join(ROOT, ENTRY), ...args],
     env: {
       PATH: globalThis.process.env.PATH,
       ...Object.assign({}, ...shared),
