@@ -312,6 +312,7 @@ export {
 export { readTaskQueues, TASK_QUEUES_MAX, type TaskQueueFigures } from './queries/task-queue-figures.ts';
 export { countLiveTimers, readTenantLimits, type TenantLimits } from './queries/tenant-limits.ts';
 export { shareAnswerBytes, type TimerRecord } from './queries/timer-record.ts';
+export { pruneTraces, readTraces, readTracesOfTimers, recordTraces } from './queries/trace-contexts.ts';
 export { type ApiKeySummary, createApiKey, listApiKeys, revokeApiKey } from './repositories/api-keys.repository.ts';
 export { listAttempts, type ShownAttempt } from './repositories/attempts.repository.ts';
 export {

@@ -529,6 +529,18 @@ ALTER TABLE timers ENABLE ROW LEVEL SECURITY;
 CREATE POLICY of_tenant ON timers FOR ALL TO punctual_tenant
   USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
 
+CREATE TABLE trace_contexts (
+  target_id uuid NOT NULL,
+  tenant_id uuid NOT NULL,
+  created_at timestamp(3) with time zone NOT NULL DEFAULT clock_timestamp(),
+  traceparent text NOT NULL,
+  CONSTRAINT trace_contexts_pkey PRIMARY KEY (target_id)
+);
+CREATE INDEX trace_contexts_age ON public.trace_contexts USING btree (created_at);
+ALTER TABLE trace_contexts ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON trace_contexts FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
+
 CREATE TABLE workflow_versions (
   workflow_id uuid NOT NULL,
   version integer NOT NULL,
@@ -639,5 +651,6 @@ GRANT DELETE, INSERT (id, tenant_id, key_id, ciphertext, created_at), SELECT (id
 GRANT DELETE, INSERT, SELECT ON task_outputs TO punctual_tenant;
 GRANT SELECT (id, plain_secrets), UPDATE (plain_secrets) ON tenants TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT, UPDATE ON timers TO punctual_tenant;
+GRANT DELETE, INSERT, SELECT ON trace_contexts TO punctual_tenant;
 GRANT INSERT, SELECT ON workflow_versions TO punctual_tenant;
 GRANT INSERT, SELECT, UPDATE ON workflows TO punctual_tenant;

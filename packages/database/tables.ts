@@ -338,6 +338,7 @@ export interface Tables {
   attempts: AttemptRow;
   task_outputs: TaskOutputRow;
   run_signals: RunSignalRow;
+  trace_contexts: { target_id: string; tenant_id: string; created_at: number; traceparent: string };
   external_ids: ExternalIdRow;
   idempotency_keys: IdempotencyKeyRow;
   erasures: { tenant_id: string; target_id: string; erased_at: number };

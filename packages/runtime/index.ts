@@ -13,4 +13,13 @@ export { addOpsRoutes, type Ops, openOps, startOpsServer } from './ops-routes.ts
 export type { Role } from './role.ts';
 export { runService } from './run-service.ts';
 export { addSecurityHeaders, SECURITY_HEADERS } from './security-headers.ts';
+export {
+  describeTrace,
+  type OpenSpan,
+  openTracing,
+  readTraceparent,
+  TRACING_SETTINGS,
+  type Tracing,
+  type TracingConfig,
+} from './tracing.ts';
 export { VERSION } from './version.ts';

@@ -20,6 +20,7 @@ import { addProblems, sendProblem, toProblem } from './plugins/problems.ts';
 import { addRequestIdentity, createRequestIds } from './plugins/request-identity.ts';
 import { addRequestLimits } from './plugins/request-limits.ts';
 import { addRequestMetrics } from './plugins/request-metrics.ts';
+import { addRequestTraces } from './plugins/request-traces.ts';
 import { addUnknownRoutes } from './plugins/unknown-routes.ts';
 import { addValidation } from './plugins/validation.ts';
 import { registerRoutes } from './routes/register-routes.ts';
@@ -67,6 +68,7 @@ export async function buildApi(parts: { context: ApiContext; health: Health; reg
   await app.register(async (guarded) => {
     const server = guarded.withTypeProvider<SchemaTypes>() as ApiServer;
     addAuth(server, context);
+    if (context.tracing) addRequestTraces(server, context.tracing);
     addRequestLimits(server, context);
     addBodyRoom(server, context);
     addAnswerDeadline(server, context);

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { LIVE_TIMERS_LIMIT_MAX, REQUESTS_PER_SECOND_LIMIT_MAX } from '@punctual/contracts';
 import { POOLERS } from '@punctual/database';
 import { createEgressPolicy, findEncryptionKeyFaults } from '@punctual/domain';
-import { readConfig, splitList } from '@punctual/runtime';
+import { readConfig, splitList, TRACING_SETTINGS } from '@punctual/runtime';
 import { type Static, Type } from 'typebox';
 
 /** Within this time a client gets an answer, be it that Postgres is away (ms). */
@@ -51,6 +51,7 @@ export const ApiConfigSchema = Type.Object({
     description: 'CIDRs that actions may call although denied by default, with commas.',
   }),
   EGRESS_DENY: Type.String({ default: '', description: 'CIDRs that actions may never call, with commas.' }),
+  ...TRACING_SETTINGS,
   LOG_LEVEL: Type.Union(
     (['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const).map((level) => Type.Literal(level)),
     { default: 'info', description: 'Least important messages to log.' },

@@ -1,7 +1,7 @@
 import type { QueueInfo } from '@punctual/contracts';
 import type { Database, DatabaseClock, RequestedTimer, WorkflowVersions } from '@punctual/database';
 import type { EgressPolicy, Keyring } from '@punctual/domain';
-import type { Logger } from '@punctual/runtime';
+import type { Logger, Tracing } from '@punctual/runtime';
 import type { ApiConfig } from './config.ts';
 import type { KnownLimits } from './limits/known-limits.ts';
 import type { LiveTimerQuotas } from './limits/live-timer-quotas.ts';
@@ -54,6 +54,8 @@ export interface ApiContext {
   readonly bodyRoom: BodyRoom;
   /** Asks the queue for its figures; absent when this process was not told of the queue. May reject. */
   readonly readQueues?: () => Promise<QueueInfo[]>;
+  /** Where requests are traced; absent: they are not. */
+  readonly tracing?: Tracing;
   readonly metrics: ApiMetrics;
   readonly logger: Logger;
 }

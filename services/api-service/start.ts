@@ -20,6 +20,7 @@ import {
   Loop,
   limitRate,
   OUTAGE_LOG_INTERVAL_MS,
+  openTracing,
   VERSION,
 } from '@punctual/runtime';
 import type { Registry } from 'prom-client';
@@ -103,9 +104,11 @@ async function openApi(options: ApiOptions, database: Database): Promise<Running
   await checkDatabaseReady(database);
   const registry = options.shared?.registry ?? createMetrics('api');
   const readQueues = options.readQueues && boundQueueReads(options.readQueues);
+  const tracing = await openTracing(config, { name: 'punctual-api', version: VERSION });
   const context = {
     ...(await createApiContext({ config, logger, database, registry })),
     ...(readQueues && { readQueues }),
+    ...(tracing && { tracing }),
   };
   const health = options.shared?.health ?? new Health(VERSION);
   health.addCheck('postgres', true, async () => {
@@ -216,6 +219,7 @@ async function stopApi(parts: {
     context.taskEnds.flush(),
   ]);
   await Promise.all(parts.loops.map((loop) => loop.stop()));
+  await context.tracing?.stop();
   await context.database.close();
 }
 

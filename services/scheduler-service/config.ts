@@ -1,6 +1,6 @@
 import { POOLERS } from '@punctual/database';
 import { findPoolerFaults } from '@punctual/queue';
-import { type RelationCheck, readConfig } from '@punctual/runtime';
+import { type RelationCheck, readConfig, TRACING_SETTINGS } from '@punctual/runtime';
 import Type, { type Static } from 'typebox';
 import { HAND_OVER_EARLY_MS } from './dispatcher.ts';
 
@@ -32,6 +32,7 @@ export const SchedulerSettings = Type.Object({
     }),
   ),
   REDIS_PREFIX: Type.String({ default: 'punctual', description: "Before each of the queue's keys in Redis." }),
+  ...TRACING_SETTINGS,
   LOG_LEVEL: Type.Union(
     (['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const).map((level) => Type.Literal(level)),
     { default: 'info', description: 'Least important lines that are logged.' },

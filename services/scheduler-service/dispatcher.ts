@@ -12,6 +12,8 @@ export interface DispatcherOptions {
   queueChunksMax: number;
   /** Told of hints that did not reach the queue. */
   onLost: (hints: readonly Hint[]) => void;
+  /** Told of each hand-over, which settles with the promise; only where something is traced. */
+  onHandOver?: ((hints: readonly Hint[], handedOver: Promise<unknown>) => void) | undefined;
   metrics: SchedulerMetrics;
   logger: Logger;
 }
@@ -188,10 +190,12 @@ export class Dispatcher implements Role {
   }
 
   async #dispatch(timers: readonly DueTimer[], place: 'last' | 'first'): Promise<void> {
-    const { queue, clock, metrics, logger, onLost } = this.#options;
+    const { queue, clock, metrics, logger, onLost, onHandOver } = this.#options;
     try {
       // failpoint: scheduler.dispatching
-      const chunks = await queue.dispatch(timers, place);
+      const handedOver = queue.dispatch(timers, place);
+      onHandOver?.(timers, handedOver);
+      const chunks = await handedOver;
       // failpoint: scheduler.dispatched
       this.#chunksWaiting += chunks;
       const now = clock.now();

@@ -8,6 +8,7 @@ import {
   pruneExternalIds,
   pruneIdempotencyKeys,
   pruneSigningSecrets,
+  pruneTraces,
   readMonotonicMs,
 } from '@punctual/database';
 import { type Logger, LoopedRole } from '@punctual/runtime';
@@ -17,7 +18,7 @@ export interface PrunerOptions {
   database: Database;
   clock: DatabaseClock;
   retentionDays: number;
-  /** Between two looks at the days' partitions (ms). They stand ready a week ahead. */
+  /** Between two looks at the days' partitions, and at traces that are old (ms). The days stand ready a week ahead. */
   daysIntervalMs: number;
   metrics: Pick<SchedulerMetrics, 'retentionRemoved' | 'oldestHistoryDay'>;
   logger: Logger;
@@ -39,13 +40,15 @@ const WALK_INTERVAL_MS = 600_000;
 const EXTERNAL_IDS_MAX = 1_000;
 /** Idempotency keys that one turn forgets. */
 const IDEMPOTENCY_KEYS_MAX = 10_000;
+/** Traces that one turn forgets. */
+const TRACES_MAX = 10_000;
 /** Signing secrets that one turn destroys. A tenant has a handful, and replaces them by the month. */
 const SIGNING_SECRETS_DESTROYED_MAX = 1_000;
 
 /**
  * Keeps tables small: makes the history's days ahead and drops those past retention, folds the ledger's entries into
- * its totals, forgets old idempotency keys and external ids, destroys signing secrets whose time is over. Every scheduler runs
- * one; they do not get into each other's way, and each step is a transaction of its own.
+ * its totals, forgets old idempotency keys and external ids, destroys signing secrets whose time is over, forgets traces that
+ * are past retention. Every scheduler runs one; they do not get into each other's way, and each step is a transaction of its own.
  */
 export class Pruner extends LoopedRole {
   readonly #options: PrunerOptions;
@@ -55,6 +58,7 @@ export class Pruner extends LoopedRole {
   #foldNotBefore = Number.NEGATIVE_INFINITY;
   #externalIds: ExternalIdCursor | undefined;
   #walkBeganAt = Number.NEGATIVE_INFINITY;
+  #tracesNotBefore = Number.NEGATIVE_INFINITY;
 
   constructor(options: PrunerOptions) {
     super({
@@ -76,8 +80,10 @@ export class Pruner extends LoopedRole {
     const folded = await this.#fold();
     const forgotten = await pruneIdempotencyKeys(database.ordinary, IDEMPOTENCY_KEYS_MAX);
     await pruneSigningSecrets(database.ordinary, SIGNING_SECRETS_DESTROYED_MAX);
+    const untraced = await this.#forgetTraces();
     const isWalking = await this.#walkExternalIds();
-    this.#isBehind = folded === LEDGER_ENTRIES_MAX || forgotten === IDEMPOTENCY_KEYS_MAX || isWalking;
+    this.#isBehind =
+      folded === LEDGER_ENTRIES_MAX || forgotten === IDEMPOTENCY_KEYS_MAX || untraced === TRACES_MAX || isWalking;
   }
 
   async #fold(): Promise<number> {
@@ -89,6 +95,15 @@ export class Pruner extends LoopedRole {
     const pauseMs = folded === LEDGER_ENTRIES_MAX ? 0 : (endedAt - beganAt) * (1 / FOLD_TIME_SHARE - 1);
     this.#foldNotBefore = endedAt + pauseMs;
     return folded;
+  }
+
+  async #forgetTraces(): Promise<number> {
+    const now = readMonotonicMs();
+    if (now < this.#tracesNotBefore) return 0;
+    const { database, retentionDays, daysIntervalMs } = this.#options;
+    const forgotten = await pruneTraces(database.ordinary, retentionDays, TRACES_MAX);
+    if (forgotten < TRACES_MAX) this.#tracesNotBefore = now + daysIntervalMs;
+    return forgotten;
   }
 
   async #keepDays(): Promise<void> {

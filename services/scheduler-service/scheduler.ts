@@ -8,10 +8,19 @@ import {
 } from '@punctual/database';
 import { createId } from '@punctual/domain';
 import { ChunkQueue } from '@punctual/queue';
-import { type Health, type Logger, limitRate, OUTAGE_LOG_INTERVAL_MS, openOps, VERSION } from '@punctual/runtime';
+import {
+  type Health,
+  type Logger,
+  limitRate,
+  OUTAGE_LOG_INTERVAL_MS,
+  openOps,
+  openTracing,
+  VERSION,
+} from '@punctual/runtime';
 import type { Registry } from 'prom-client';
 import type { SchedulerConfig } from './config.ts';
 import { DatabaseWatch } from './database-watch.ts';
+import { DispatchTraces } from './dispatch-traces.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { DueForecast } from './due-forecast.ts';
 import { LaneKeeper } from './lane-keeper.ts';
@@ -69,6 +78,14 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
     );
     queue = chunks;
     await chunks.checkTables();
+    const tracing = await openTracing(config, { name: 'punctual-scheduler', version: VERSION });
+    const traces =
+      tracing &&
+      new DispatchTraces({
+        tracing,
+        database,
+        onError: (error) => warnSeldom(error as Error, 'could not look up traces; dispatches go untraced'),
+      });
     const recent = new RecentHints();
     const dispatcher = new Dispatcher({
       queue: chunks,
@@ -78,6 +95,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
       onLost: (hints) => {
         for (const hint of hints) recent.remove(hint);
       },
+      ...(traces && { onHandOver: (hints, handedOver) => void traces.follow(hints, handedOver) }),
       metrics,
       logger,
     });
@@ -168,6 +186,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
       await partitions.stop();
       await Promise.all([readAhead, announcer, ...aside].map((role) => role.stop()));
       await dispatcher.stop();
+      await tracing?.stop();
       await chunks.close();
       await ops.close();
       await database.close();

@@ -23,7 +23,7 @@ import {
   type SystemAction,
   UnreadableSecretError,
 } from '@punctual/domain';
-import { type Logger, limitRate, OUTAGE_LOG_INTERVAL_MS } from '@punctual/runtime';
+import { describeTrace, type Logger, limitRate, OUTAGE_LOG_INTERVAL_MS } from '@punctual/runtime';
 import { type AttemptGates, type GateSubject, listGateKeys } from './gates.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { ActionPreparer, describeTimer, type PreparedAction, type PreparedTimer } from './prepared-action.ts';
@@ -83,8 +83,8 @@ export class AttemptRunner {
   readonly #preparer: ActionPreparer;
   readonly #startChecks: StartChecks;
   readonly #flows: FlowReader;
-  readonly #warnUnreadable: (error: UnreadableSecretError, timerId: string) => void;
-  readonly #warnNotMade: (error: unknown, timerId: string) => void;
+  readonly #warnUnreadable: (error: UnreadableSecretError, timer: StartedTimer) => void;
+  readonly #warnNotMade: (error: unknown, timer: StartedTimer) => void;
 
   constructor(options: AttemptRunnerOptions) {
     this.#options = options;
@@ -92,13 +92,19 @@ export class AttemptRunner {
     this.#flows = new FlowReader(options.database);
     this.#preparer = new ActionPreparer(options.keyring, (url) => options.http.readOrigin(url));
     this.#warnNotMade = limitRate(
-      (error: unknown, timerId: string) =>
-        options.logger.error({ err: error, timerId }, 'attempts could not be made; their timers are postponed'),
+      (error: unknown, timer: StartedTimer) =>
+        options.logger.error(
+          { err: error, timerId: timer.id, ...describeTrace(timer.traceparent) },
+          'attempts could not be made; their timers are postponed',
+        ),
       OUTAGE_LOG_INTERVAL_MS,
     );
     this.#warnUnreadable = limitRate(
-      (error: UnreadableSecretError, timerId: string) =>
-        options.logger.error({ err: error, timerId }, 'a secret can not be decrypted; its timers are postponed'),
+      (error: UnreadableSecretError, timer: StartedTimer) =>
+        options.logger.error(
+          { err: error, timerId: timer.id, ...describeTrace(timer.traceparent) },
+          'a secret can not be decrypted; its timers are postponed',
+        ),
       OUTAGE_LOG_INTERVAL_MS,
     );
   }
@@ -153,12 +159,12 @@ export class AttemptRunner {
       if (error instanceof UnreadableSecretError) {
         // Without its signature or its credentials the request would be refused, or worse, be taken for genuine without.
         metrics.secretsUnreadable.inc();
-        this.#warnUnreadable(error, timer.id);
+        this.#warnUnreadable(error, timer);
         onOutcome(postpone(timer, UNREADABLE_POSTPONE_MS));
         return;
       }
       // Not the endpoint's fault: nothing was sent, so the attempt does not count.
-      this.#warnNotMade(error, timer.id);
+      this.#warnNotMade(error, timer);
       onOutcome(postpone(timer, OWN_FAULT_POSTPONE_MS));
     }
   }
@@ -279,7 +285,7 @@ export class AttemptRunner {
     if (cause === 'held') return this.#hold(timer, subject);
     if (cause === 'void') return this.#giveBack(timer, 0);
     if (cause === 'noRoom') return this.#giveBack(timer, this.#options.gate.suggestPostponeMs(subject.origin!));
-    this.#warnNotMade(new Error(error ?? cause), timer.id);
+    this.#warnNotMade(new Error(error ?? cause), timer);
     this.#options.onOutcome(postpone(timer, OWN_FAULT_POSTPONE_MS));
   }
 
@@ -341,6 +347,7 @@ function describeRequest(
     attempt: timer.attempt,
     dueAt: timer.due_at,
     signingSecrets,
+    traceparent: timer.traceparent,
     right,
   };
 }

@@ -2,7 +2,7 @@ import { Resolver } from 'node:dns';
 import { POOLERS } from '@punctual/database';
 import { findEncryptionKeyFaults } from '@punctual/domain';
 import { findPoolerFaults, TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
-import { type RelationCheck, readConfig, splitList } from '@punctual/runtime';
+import { type RelationCheck, readConfig, splitList, TRACING_SETTINGS } from '@punctual/runtime';
 import Type, { type Static } from 'typebox';
 
 /** Every setting of the worker; `docs/configuration.md` is made from it. */
@@ -39,6 +39,7 @@ export const WorkerSettings = Type.Object({
     }),
   ),
   REDIS_PREFIX: Type.String({ default: 'punctual', description: "Before each of the queue's keys in Redis." }),
+  ...TRACING_SETTINGS,
   LOG_LEVEL: Type.Union(
     (['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const).map((level) => Type.Literal(level)),
     { default: 'info', description: 'Least important lines that are logged.' },

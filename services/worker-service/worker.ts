@@ -20,6 +20,7 @@ import {
   limitRate,
   OUTAGE_LOG_INTERVAL_MS,
   openOps,
+  openTracing,
   splitList,
   VERSION,
 } from '@punctual/runtime';
@@ -39,6 +40,7 @@ import { createSystemTarget } from './system/system-target.ts';
 import { createHttpTarget } from './targets/http-target.ts';
 import { createOriginCircuits, type OpenCircuit } from './targets/origin-circuits.ts';
 import { createOriginGate } from './targets/origin-gate.ts';
+import { Traces } from './traces.ts';
 
 export interface WorkerOptions {
   config: WorkerConfig;
@@ -140,11 +142,21 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       onWritten: (ids) => {
         consumer.release(ids);
         lanes.release(ids);
+        traces?.endOutcomes(ids);
       },
       freePauseMs: () => gates.freePauseMs,
       metrics,
       logger,
     });
+    const tracing = await openTracing(config, { name: 'punctual-worker', version: VERSION });
+    if (tracing) opened.push(() => tracing.stop());
+    const traces =
+      tracing &&
+      new Traces({
+        tracing,
+        database,
+        onError: (error) => warnSeldom(error as Error, 'could not look up traces; timers are delivered untraced'),
+      });
     const id = createId();
     const gates = new Gates({
       database,
@@ -173,7 +185,10 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
         schedules: new ScheduleWorker({ database, workflowVersions, partitionCount, metrics }),
       }),
       circuitHoldMaxMs: config.WORKER_CIRCUIT_HOLD_MAX_MS,
-      onOutcome: (outcome) => writer.add(outcome),
+      onOutcome: (outcome) => {
+        traces?.endAttempt(outcome);
+        writer.add(outcome);
+      },
       metrics,
       logger,
     });
@@ -186,7 +201,9 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       leaseMarginMs: config.WORKER_LEASE_MARGIN_MS,
       isBrieflyFull: () => gate.isBrieflyFull(),
       lanes,
-      run: (timer, startedAt) => void runner.run(timer, startedAt),
+      run: traces
+        ? (timer, startedAt) => void traces.run(timer, startedAt, (traced) => runner.run(traced, startedAt))
+        : (timer, startedAt) => void runner.run(timer, startedAt),
       onQueueError,
       metrics,
       logger,
@@ -248,6 +265,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       await consumer.waitUntilIdle();
       await writer.flush();
       await lanes.flush();
+      await tracing?.stop();
       await gates.loop.stop();
       await heartbeat.stop();
       await removeServiceInstance(database.hot, id).catch((error: Error) =>

@@ -16,8 +16,8 @@ const sources = listFiles(ROOT, (name) => /\.(ts|mjs)$/.test(name)).map((path) =
 
 /** Commands of npm and pnpm themselves. */
 const PACKAGE_MANAGER_COMMANDS = ['run', 'start', 'test', 'install', 'deploy', 'exec', 'workspace'];
-/** Names of others' that look like settings: of Linux, of Node, of a database image, and of docker-compose.yml. */
-const FOREIGN_NAMES = /^(CAP|NODE|POSTGRES|GRAFANA|LISTEN)_/;
+/** Names of others' that look like settings: of Linux, of Node, of a database image, of docker-compose.yml, and of OpenTelemetry. */
+const FOREIGN_NAMES = /^(CAP|NODE|POSTGRES|GRAFANA|LISTEN|OTEL)_/;
 
 /** Findings as `file: what`, so that a failure says where to look. */
 function find(

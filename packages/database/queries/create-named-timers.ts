@@ -9,6 +9,7 @@ import {
 } from './create-timers.ts';
 import { PARAMETER_AFTER_COLUMNS, toColumns } from './new-timer-columns.ts';
 import { enterChanged, toOriginColumns } from './record-changes.ts';
+import { recordTraces } from './trace-contexts.ts';
 
 // External ids are taken in their own order, so that two statements wait for each other in one direction only. A
 // statement that waited for another's commit then finds the id taken; so does the second of two rows with one id.
@@ -41,6 +42,10 @@ export async function createNamedTimers(database: Queryable, timers: readonly Re
   if (timers.length > TIMERS_PER_INSERT_MAX) {
     throw new RangeError(`${timers.length} timers in one insert; at most ${TIMERS_PER_INSERT_MAX}`);
   }
+  await recordTraces(
+    database,
+    timers.map(({ id, tenantId, origin }) => ({ targetId: id, tenantId, origin })),
+  );
   const rows = await insertNamed(database, [...toColumns(timers), ...toOriginColumns(timers)]);
   return new Set(rows.map((row) => row.id));
 }

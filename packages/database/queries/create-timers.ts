@@ -12,6 +12,7 @@ import {
   toColumns,
 } from './new-timer-columns.ts';
 import { type ChangeOrigin, enterAll, originInput, toEntryColumns } from './record-changes.ts';
+import { recordTraces } from './trace-contexts.ts';
 
 /** One that somebody asks for through the api. */
 export interface RequestedTimer extends NewTimer {
@@ -71,6 +72,7 @@ export async function createRequestedTimers(database: Queryable, timers: readonl
     throw new RangeError(`${timers.length} timers in one insert; at most ${TIMERS_PER_INSERT_MAX}`);
   }
   const changes = timers.map(({ id, tenantId, origin }) => ({ targetId: id, tenantId, origin }));
+  await recordTraces(database, changes);
   await insertRequested(database, [...toColumns(timers), ...toEntryColumns(changes)]);
 }
 

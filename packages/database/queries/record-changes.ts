@@ -12,6 +12,8 @@ export interface ChangeOrigin {
   requestId: string;
   /** JSON text of a small object: never a payload, never a secret. */
   details?: string;
+  /** The span of the request, where it is traced: kept of what it creates (`recordTraces`). */
+  traceparent?: string;
 }
 
 /** Something that is changed, and by whom. Tenants may differ within one statement. */

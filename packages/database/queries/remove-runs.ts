@@ -92,10 +92,11 @@ const deleteExternalIds = nameStatement(
 );
 const deleteRuns = nameStatement<{ id: string }>(
   'remove_runs',
-  'DELETE FROM runs WHERE id = ANY ($1::uuid[]) RETURNING id',
+  `WITH traces AS (DELETE FROM trace_contexts WHERE target_id = ANY ($1::uuid[]))
+   DELETE FROM runs WHERE id = ANY ($1::uuid[]) RETURNING id`,
 );
 
-/** Removes locked runs, their outputs, their signals and the external ids that name them. Returns how many. */
+/** Removes locked runs, their outputs, their signals, their traces and the external ids that name them. Returns how many. */
 export async function removeRuns(client: Transaction, runs: readonly EndedRun[]): Promise<number> {
   const runIds = runs.map(({ id }) => id);
   const named = runs.filter(({ external_id: externalId }) => externalId !== null);

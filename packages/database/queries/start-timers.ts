@@ -45,6 +45,8 @@ export interface StartedTimer {
   input: string | null;
   /** The run's status at the start: of a cancelled one nothing is sent any more. */
   run_status: RunRow['status'] | null;
+  /** The span of its attempt, where the worker traces it; no column. */
+  traceparent?: string;
 }
 
 /** SQL: a StartedTimer, of a row `t` of `timers`. */

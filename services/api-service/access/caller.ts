@@ -1,5 +1,6 @@
 import type { ChangeOrigin } from '@punctual/database';
 import { type Actor, type AuditAction, createId } from '@punctual/domain';
+import type { OpenSpan } from '@punctual/runtime';
 import type { FastifyRequest } from 'fastify';
 
 /** By whom a request is: an API key, the bootstrap key, or nobody who had to say so. */
@@ -20,12 +21,13 @@ export const BOOTSTRAP: Caller = { actor: 'bootstrap', keyId: null };
  * never a payload, never a secret.
  */
 export function describeOrigin(
-  request: Pick<FastifyRequest, 'id' | 'caller' | 'headers'>,
+  request: Pick<FastifyRequest, 'id' | 'caller' | 'headers'> & { span?: OpenSpan | undefined },
   action: AuditAction,
   details?: Readonly<Record<string, unknown>>,
 ): ChangeOrigin {
   const { actor, keyId } = request.caller;
-  const origin = { action, actor, keyId, requestId: nameRequest(request) };
+  const origin: ChangeOrigin = { action, actor, keyId, requestId: nameRequest(request) };
+  if (request.span) origin.traceparent = request.span.traceparent;
   return details === undefined ? origin : { ...origin, details: JSON.stringify(details) };
 }
 

@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import type { Fault } from '@punctual/domain';
-import { limitRate, OUTAGE_LOG_INTERVAL_MS } from '@punctual/runtime';
+import { describeTrace, limitRate, OUTAGE_LOG_INTERVAL_MS } from '@punctual/runtime';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { ApiServer } from '../api-server.ts';
 import type { ApiContext } from '../context.ts';
@@ -32,7 +32,8 @@ export function addProblems(app: ApiServer, context: Pick<ApiContext, 'logger'>)
   );
   app.setErrorHandler((error, request, reply) => {
     const problem = toProblem(error);
-    const fields = { err: error, requestId: request.id, route: request.routeOptions.url };
+    const { id: requestId, span } = request;
+    const fields = { err: error, requestId, route: request.routeOptions.url, ...describeTrace(span?.traceparent) };
     if (problem.code === 'internal_error') context.logger.error(fields, problem.message);
     else if (problem.status >= 500) warnSeldom(fields, problem.message);
     return sendProblem(reply, request, problem);

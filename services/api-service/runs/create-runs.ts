@@ -11,6 +11,7 @@ import {
   type RunOrder,
   readWorkflowHeads,
   recordChanges,
+  recordTraces,
   storeRuns,
   type Transaction,
   WHEN_COST_PER_RUN_MAX,
@@ -111,12 +112,11 @@ export async function beginRuns(
     shown.set(id, showBegunRun(run, beginning.version));
   }
   await storeRuns(client, [...begun.values()]);
-  await recordChanges(
-    client,
-    candidates
-      .filter(({ id }) => begun.has(id))
-      .map(({ id, order }) => ({ targetId: id, tenantId: order.tenantId, origin: order.origin })),
-  );
+  const changes = candidates
+    .filter(({ id }) => begun.has(id))
+    .map(({ id, order }) => ({ targetId: id, tenantId: order.tenantId, origin: order.origin }));
+  await recordTraces(client, changes);
+  await recordChanges(client, changes);
   const existing = await readExisting(
     context,
     client,

@@ -77,6 +77,7 @@ export async function countEverything(api: TestApi): Promise<Record<string, numb
     'runs',
     'task_outputs',
     'run_signals',
+    'trace_contexts',
     'tenants',
     'api_keys',
     'signing_secrets',

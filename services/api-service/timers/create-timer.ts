@@ -13,6 +13,7 @@ import {
   type RequestedTimer,
   readTimers,
   recordChanges,
+  recordTraces,
   releaseTimerExternalId,
   type Transaction,
   type TransactionPool,
@@ -131,6 +132,7 @@ export async function storeTimersWithin(client: Transaction, plan: StorePlan): P
     await createTimers(client, due);
     await createSkippedTimers(client, skipped);
     const changes = [...due, ...skipped].map(({ id, tenantId, origin }) => ({ targetId: id, tenantId, origin }));
+    await recordTraces(client, changes);
     await recordChanges(client, changes);
   }
   return new Set(all.filter(isFree).map((timer) => timer.id));

@@ -29,6 +29,8 @@ export interface AttemptRequest {
   keepsOutput?: boolean;
   /** `whsec_` and base64 each; the request is not signed when empty. */
   signingSecrets: readonly string[];
+  /** Of the span of the attempt; sent unless the customer set a `traceparent`. Absent: not traced. */
+  traceparent?: string | undefined;
   /** Judged when a connection is there and the request is about to be written. */
   right: SendingRight;
 }

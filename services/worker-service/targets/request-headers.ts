@@ -30,6 +30,8 @@ export interface HeaderInput {
   dueAt: number;
   /** `whsec_` and base64 each; unsigned when empty. */
   signingSecrets: readonly string[];
+  /** W3C, of a span; absent: none is sent. */
+  traceparent?: string | undefined;
 }
 
 /**
@@ -65,8 +67,15 @@ export function buildRequestHeaders(input: HeaderInput, userAgent: string, nowMs
       list.push(name, headers[name] ?? '');
     }
   }
+  if (input.traceparent !== undefined && !hasHeader(headers, 'traceparent')) {
+    list.push('traceparent', input.traceparent);
+  }
   if (!hasContentType && body.length > 0) list.push('content-type', 'application/json');
   return list;
+}
+
+function hasHeader(headers: Readonly<Record<string, string>> | undefined, lowerCaseName: string): boolean {
+  return Object.keys(headers ?? {}).some((name) => name.toLowerCase() === lowerCaseName);
 }
 
 /**
