@@ -105,21 +105,29 @@ export interface RunCursor {
 /** Runs that one statement looks at. */
 export const RUNS_LOOKED_AT_MAX = 500;
 
+// What a dead letter keeps is not even locked: that would write to each of them at each walk.
 const selectOldRuns = nameStatement<{ id: string; created_at: number; is_past: boolean; weight: number }>(
   'read_old_runs',
-  `SELECT id, created_at, coalesce(finished_at < ${pastRetention('$2::int')}, false) AS is_past, length(task_states) AS weight
-   FROM runs WHERE workflow_id = $1 AND created_at < ${pastRetention('$2::int')}
-     AND (created_at, id) > (to_timestamp($3::float8 / 1000)::timestamptz(3), $4::uuid)
-   ORDER BY created_at, id LIMIT ${RUNS_LOOKED_AT_MAX}`,
+  `SELECT r.id, r.created_at, length(r.task_states) AS weight,
+     coalesce(r.finished_at < ${pastRetention('$2::int')}, false) AND NOT EXISTS (
+       SELECT FROM dead_letters AS d WHERE d.run_id = r.id AND d.finished_at >= ${pastRetention('$5::int')}
+     ) AS is_past
+   FROM runs AS r WHERE r.workflow_id = $1 AND r.created_at < ${pastRetention('$2::int')}
+     AND (r.created_at, r.id) > (to_timestamp($3::float8 / 1000)::timestamptz(3), $4::uuid)
+   ORDER BY r.created_at, r.id LIMIT ${RUNS_LOOKED_AT_MAX}`,
 );
 
 /**
  * The next runs of a workflow behind `cursor` that ended before all that it keeps, each with about as many timers as its
- * `weight`. Runs that live longer are passed over.
+ * `weight`. Runs that live longer are passed over, and those of which a dead letter does.
  */
-export async function readPastRuns(database: Queryable, { id, days }: Keeper, cursor: RunCursor | undefined) {
+export async function readPastRuns(
+  database: Queryable,
+  { id, days, letterDays }: Keeper,
+  cursor: RunCursor | undefined,
+) {
   const { createdAt, id: after } = cursor ?? { createdAt: 0, id: '00000000-0000-0000-0000-000000000000' };
-  const rows = await selectOldRuns(database, [id, days, createdAt, after]);
+  const rows = await selectOldRuns(database, [id, days, createdAt, after, letterDays]);
   const last = rows.at(-1);
   const next = rows.length < RUNS_LOOKED_AT_MAX || !last ? undefined : { createdAt: last.created_at, id: last.id };
   return { runs: rows.filter((row) => row.is_past), next };

@@ -128,6 +128,8 @@ describe('what is past its retention', () => {
     expect(await count('dead_letters WHERE run_id = $1', [gone.id])).toBe(0);
     expect(await findLeft(kept)).toEqual(ALL);
     expect(await count('dead_letters WHERE run_id = $1', [kept.id])).toBe(1);
+    // Not even locked, which would write to its row at each walk.
+    expect((await query('SELECT xmax::text FROM runs WHERE id = $1', [kept.id])).rows).toEqual([{ xmax: '0' }]);
     expect(await readLedger(db.database)).toMatchObject({ isBalanced: true });
   });
 
