@@ -150,6 +150,16 @@ test('every address leads to a service, at the port where it listens', () => {
   for (const { host, port } of pipeline.outputs) expect(PORTS[host]).toBe(port);
 });
 
+test('traces go where .env says, by default nowhere; the address that it is told leads to the APM server', () => {
+  const address = `http://apm-server:${PORTS['apm-server']}`;
+  expect(composeText).toContain(`With the profile \`elastic\`: ${address}.`);
+  const traced = readComposeFile({ ...variables, OTEL_EXPORTER_OTLP_ENDPOINT: address }).services;
+  for (const kind of kinds) {
+    expect(SETTINGS[kind].read(compose.services[kind]!.environment!).OTEL_EXPORTER_OTLP_ENDPOINT).toBeUndefined();
+    expect(SETTINGS[kind].read(traced[kind]!.environment!).OTEL_EXPORTER_OTLP_ENDPOINT).toBe(address);
+  }
+});
+
 test('the database is that of the Postgres, with its user and password', () => {
   const { POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB } = compose.services.postgres!.environment!;
   const url = new URL(compose.services.api!.environment!.DATABASE_URL!);
@@ -243,7 +253,7 @@ test.each(services)(
 
 test('without its passwords it does not start, and says where they come from', () => {
   expect(() => readComposeFile({})).toThrow(/make \.env as docs\/deploying\.md says/);
-  const optional = ['EGRESS_ALLOW', 'LISTEN_ADDRESS'];
+  const optional = ['EGRESS_ALLOW', 'LISTEN_ADDRESS', 'OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_TRACES_SAMPLER_ARG'];
   expect(listVariables()).toEqual([...Object.keys(variables), ...optional].toSorted());
   for (const name of Object.keys(variables))
     expect(() => readComposeFile({ ...variables, [name]: '' }), name).toThrow('.env');
