@@ -5,7 +5,7 @@ import { areFaultsInjected } from './packages/testkit/faults/settings.ts';
 /** Tests that compare how long things take: nothing of ours may run beside them. */
 const MEASURING = ['**/*.alone.test.ts'];
 /** Files that take a minute or two, however small they are; not those that suffer beside them. */
-const LONG = /tests\/chaos\/|timer-races/;
+const LONG = /tests\/chaos\/|e2e\/standalone|timer-races/;
 
 /** Without earlier results vitest begins with the largest files, and two long ones would be left for the end. */
 class LongOnesFirst extends BaseSequencer {

@@ -7,6 +7,9 @@ import { describeSchema } from '../describe-schema.ts';
 const SNAPSHOT = '../schema.sql';
 const HOW_TO = 'schema.sql is not what the migrations make; write it anew with `npm test -- migrations.int -u`';
 
+/** Dozens of migrations one after the other: seconds, or a minute and more on a machine that does much else (ms). */
+const STEPS_LIMIT_MS = 240_000;
+
 let url = '';
 let drop: () => Promise<void>;
 
@@ -43,7 +46,7 @@ async function migrateAllDown(): Promise<string[]> {
 }
 
 describe('the migrations', () => {
-  it('go up, down and up again, and then make what schema.sql says', async () => {
+  it('go up, down and up again, and then make what schema.sql says', { timeout: STEPS_LIMIT_MS }, async () => {
     const applied = await migrateUp(url);
     const first = await withClient(url, describeSchema);
     expect(await migrateAllDown()).toEqual(applied.toReversed());
@@ -61,7 +64,9 @@ describe('the migrations', () => {
 
   // Each step is taken once in each direction: what a step makes depends on nothing but what it finds, so the schemas in
   // between tell of every way through them.
-  it('bring a database that stopped after any of them to the same schema, and keep what is in it', async () => {
+  it('bring a database that stopped after any of them to the same schema, and keep what is in it', {
+    timeout: STEPS_LIMIT_MS,
+  }, async () => {
     const names = await migrateUp(url);
     await migrateAllDown();
     const schemas: string[] = [];
