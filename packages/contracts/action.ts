@@ -70,8 +70,7 @@ export const Concurrency = Type.Object(
     key: Type.String({
       minLength: 1,
       maxLength: CONCURRENCY_KEY_LENGTH_MAX,
-      description:
-        'Timers of the tenant with one key wait for each other. That of a task may hold expressions, which read `input`.',
+      description: 'Timers of the tenant with one key wait for each other. That of a task may hold expressions.',
     }),
     limit: Type.Optional(
       Type.Integer({

@@ -1,4 +1,4 @@
-import { TIMEOUT_MS_MAX, TIMEOUT_MS_MIN } from '@punctual/domain';
+import { PRIORITY_MAX, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN } from '@punctual/domain';
 import { type TSchema, Type } from 'typebox';
 import {
   CURSOR_LENGTH_MAX,
@@ -31,6 +31,13 @@ export const Instant = Type.String({
   minLength: 20,
   maxLength: INSTANT_LENGTH_MAX,
   description: 'RFC 3339 with `Z` or an offset. Answers are in UTC with milliseconds.',
+});
+
+export const Priority = Type.Integer({
+  minimum: 0,
+  maximum: PRIORITY_MAX,
+  default: 0,
+  description: 'Of due timers of the tenant that wait for a place the higher goes first.',
 });
 
 export const TimeZone = Type.String({

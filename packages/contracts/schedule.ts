@@ -12,7 +12,7 @@ import { Action, Retry } from './action.ts';
 import { LocalTime } from './delay.ts';
 import { discriminatedUnion } from './discriminated-union.ts';
 import { INTERVAL_VALUE_MAX, JITTER_MS_MAX, MISSED_WINDOW_MS_DEFAULT, MISSED_WINDOW_MS_MAX } from './limits.ts';
-import { CLOSED, Id, Instant, Json, Labels, Name, TimeoutMs, TimeZone } from './primitives.ts';
+import { CLOSED, Id, Instant, Json, Labels, Name, Priority, TimeoutMs, TimeZone } from './primitives.ts';
 
 export const SCHEDULE_STATUSES = ['active', 'paused', 'ended'] as const;
 
@@ -90,6 +90,7 @@ export const ScheduledTimer = Type.Object(
     payload: Type.Optional(Json),
     retry: Type.Optional(Retry),
     timeoutMs: Type.Optional(TimeoutMs),
+    priority: Type.Optional(Priority),
     labels: Type.Optional(Labels),
   },
   { ...CLOSED, description: 'Each occurrence is a timer that is due at once.' },

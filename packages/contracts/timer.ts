@@ -3,7 +3,7 @@ import { type Static, Type } from 'typebox';
 import { Action, Concurrency, Retry } from './action.ts';
 import { Delay } from './delay.ts';
 import { BATCH_ITEMS_MAX } from './limits.ts';
-import { CLOSED, ExternalId, Id, Instant, Json, Labels, TaskKey, TimeoutMs, TimeZone } from './primitives.ts';
+import { CLOSED, ExternalId, Id, Instant, Json, Labels, Priority, TaskKey, TimeoutMs, TimeZone } from './primitives.ts';
 import { Problem } from './problem.ts';
 
 export const TIMER_STATUSES = [...LIVE_STATES, ...FINAL_STATES] as const;
@@ -17,6 +17,7 @@ const timerFields = {
   retry: Type.Optional(Retry),
   timeoutMs: Type.Optional(TimeoutMs),
   concurrency: Type.Optional(Concurrency),
+  priority: Type.Optional(Priority),
   externalId: Type.Optional(ExternalId),
   labels: Type.Optional(Labels),
 };
@@ -33,6 +34,7 @@ const changeFields = {
   payload: Type.Optional(Json),
   action: Type.Optional(Action),
   retry: Type.Optional(Retry),
+  priority: Type.Optional(Priority),
   version: Type.Optional(
     Type.Integer({ minimum: 1, description: 'Change it only while it has this version, else 412.' }),
   ),
@@ -83,6 +85,7 @@ export const Timer = Type.Object({
   retry: Type.Optional(Retry),
   timeoutMs: Type.Optional(TimeoutMs),
   concurrency: Type.Optional(Concurrency),
+  priority: Type.Optional(Priority),
   externalId: Type.Optional(ExternalId),
   labels: Type.Optional(Labels),
   omitted: Type.Optional(

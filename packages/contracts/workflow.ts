@@ -3,7 +3,7 @@ import { type Static, Type } from 'typebox';
 import { Action, Concurrency, Retry } from './action.ts';
 import { TaskDelay } from './delay.ts';
 import { POINTER_LENGTH_MAX, RETENTION_DAYS_MAX } from './limits.ts';
-import { CLOSED, Id, Instant, Labels, Name, TimeoutMs, TimeZone } from './primitives.ts';
+import { CLOSED, Id, Instant, Labels, Name, Priority, TimeoutMs, TimeZone } from './primitives.ts';
 
 export const WORKFLOW_STATUSES = ['active', 'paused', 'archived'] as const;
 
@@ -64,6 +64,7 @@ export const WorkflowTask = Type.Object(
     retry: Type.Optional(Retry),
     timeoutMs: Type.Optional(TimeoutMs),
     concurrency: Type.Optional(Concurrency),
+    priority: Type.Optional(Priority),
   },
   CLOSED,
 );
@@ -87,6 +88,7 @@ export const WorkflowRequest = Type.Object(
       maxItems: TASKS_PER_WORKFLOW_MAX,
       description: 'An acyclic graph: a task without `after` is a root. May be empty, to be filled task by task.',
     }),
+    priority: Type.Optional({ ...Priority, description: 'Of tasks that have none of their own.' }),
     labels: Type.Optional(Labels),
     retentionDays: Type.Optional(retentionDays),
   },
@@ -101,6 +103,7 @@ export const Workflow = Type.Object({
   status: Type.Enum([...WORKFLOW_STATUSES]),
   timeZone: Type.String(),
   tasks: Type.Array(WorkflowTask),
+  priority: Type.Optional(Priority),
   labels: Type.Optional(Labels),
   retentionDays,
   createdAt: Instant,
@@ -114,6 +117,7 @@ export const WorkflowVersion = Type.Object({
   name: Type.String(),
   timeZone: Type.String(),
   tasks: Type.Array(WorkflowTask),
+  priority: Type.Optional(Priority),
   createdAt: Instant,
 });
 export type WorkflowVersion = Static<typeof WorkflowVersion>;

@@ -213,6 +213,7 @@ export {
 } from './queries/pause-timers.ts';
 export { type ExternalIdCursor, pruneExternalIds } from './queries/prune-external-ids.ts';
 export { IDEMPOTENCY_KEY_TTL_MS, pruneIdempotencyKeys } from './queries/prune-idempotency-keys.ts';
+export { type RaisedDueTimer, readDueByPriority } from './queries/read-due-by-priority.ts';
 export {
   readDueTimersOfTenants,
   readTenantIds,

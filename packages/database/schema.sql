@@ -148,6 +148,7 @@ CREATE TABLE dead_letters (
   concurrency json,
   waits_for text,
   signal integer,
+  priority smallint,
   CONSTRAINT dead_letters_pkey PRIMARY KEY (id)
 );
 CREATE INDEX dead_letters_list ON public.dead_letters USING btree (tenant_id, due_at, id);
@@ -211,7 +212,8 @@ CREATE TABLE finished_timers (
   path text,
   concurrency json,
   waits_for text,
-  signal integer
+  signal integer,
+  priority smallint
 ) PARTITION BY RANGE (finished_at);
 CREATE INDEX finished_timers_id ON ONLY public.finished_timers USING btree (id);
 CREATE INDEX finished_timers_list ON ONLY public.finished_timers USING btree (tenant_id, due_at, id);
@@ -411,9 +413,11 @@ CREATE TABLE schedules (
   live_timers_max integer,
   created_at timestamp(3) with time zone NOT NULL,
   updated_at timestamp(3) with time zone NOT NULL,
+  priority smallint,
   CONSTRAINT schedules_check CHECK (((workflow_id IS NULL) <> (action IS NULL))),
   CONSTRAINT schedules_check1 CHECK (((status = 'active'::text) = (timer_id IS NOT NULL))),
   CONSTRAINT schedules_pkey PRIMARY KEY (id),
+  CONSTRAINT schedules_priority_check CHECK (((priority >= 1) AND (priority <= 9))),
   CONSTRAINT schedules_status_check CHECK ((status = ANY (ARRAY['active'::text, 'paused'::text, 'ended'::text])))
 );
 CREATE INDEX schedules_list ON public.schedules USING btree (tenant_id, created_at, id);
@@ -515,13 +519,17 @@ CREATE TABLE timers (
   lane text,
   waits_for text,
   signal integer,
-  CONSTRAINT timers_pkey PRIMARY KEY (id)
+  priority smallint,
+  CONSTRAINT timers_pkey PRIMARY KEY (id),
+  CONSTRAINT timers_priority_check CHECK (((priority >= 1) AND (priority <= 9)))
 ) WITH (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_insert_scale_factor=0.2, autovacuum_analyze_scale_factor=0.05, autovacuum_vacuum_cost_delay=0, fillfactor=70);
 CREATE INDEX timers_labels ON public.timers USING gin (labels jsonb_path_ops) WHERE (labels IS NOT NULL);
 CREATE INDEX timers_lane ON public.timers USING btree (tenant_id, lane, due_at, id) WHERE (lane IS NOT NULL);
 CREATE INDEX timers_list ON public.timers USING btree (tenant_id, due_at, id);
 CREATE INDEX timers_of_run ON public.timers USING btree (run_id) WHERE (run_id IS NOT NULL);
 CREATE INDEX timers_parked ON public.timers USING btree (tenant_id, parked_for, due_at, id) WHERE (parked_for IS NOT NULL);
+CREATE INDEX timers_parked_priority ON public.timers USING btree (tenant_id, parked_for, due_at, id) WHERE ((priority IS NOT NULL) AND (parked_for IS NOT NULL));
+CREATE INDEX timers_priority ON public.timers USING btree (tenant_id, pull_queue, priority, wake_at, id) WHERE (priority IS NOT NULL);
 CREATE INDEX timers_pull ON public.timers USING btree (tenant_id, pull_queue, wake_at, id) WHERE (pull_queue IS NOT NULL);
 CREATE INDEX timers_pull_wake ON public.timers USING btree (partition, wake_at, id) WHERE (pull_queue IS NOT NULL);
 CREATE INDEX timers_wake ON public.timers USING btree (partition, wake_at, id) WHERE (pull_queue IS NULL);
@@ -548,7 +556,9 @@ CREATE TABLE workflow_versions (
   time_zone text NOT NULL,
   tasks json NOT NULL,
   created_at timestamp(3) with time zone NOT NULL,
+  priority smallint,
   CONSTRAINT workflow_versions_pkey PRIMARY KEY (workflow_id, version),
+  CONSTRAINT workflow_versions_priority_check CHECK (((priority >= 1) AND (priority <= 9))),
   CONSTRAINT workflow_versions_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES workflows(id)
 );
 ALTER TABLE workflow_versions ENABLE ROW LEVEL SECURITY;
@@ -622,7 +632,8 @@ CREATE VIEW own_timers AS  SELECT id,
     concurrency,
     lane,
     waits_for,
-    signal
+    signal,
+    priority
    FROM timers
   WHERE (tenant_id = (current_setting('punctual.tenant_id'::text))::uuid);
 

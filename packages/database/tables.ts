@@ -59,6 +59,7 @@ export interface WorkflowVersionRow {
   time_zone: string;
   tasks: string;
   created_at: number;
+  priority: number | null;
 }
 
 export interface RunRow {
@@ -101,6 +102,8 @@ export interface TimerColumns {
   path: string | null;
   /** JSON text: its key and rule. */
   concurrency: string | null;
+  /** 1 to 9; null: none. */
+  priority: number | null;
   /** The signal that it waits for, or waited for in vain; the number of the one that it got. */
   waits_for: string | null;
   signal: number | null;
@@ -302,6 +305,7 @@ export interface ScheduleRow {
   retry: string | null;
   timeout_ms: number | null;
   labels: Labels | null;
+  priority: number | null;
   anchor_at: number;
   handled_at: number;
   waiting: number[];

@@ -11,6 +11,8 @@ export interface StoredTask extends FlowTask {
   timeoutMs?: number;
   /** Its key may be a template. */
   concurrency?: Concurrency;
+  /** Absent: that of the workflow. */
+  priority?: number;
   /** Its action has templates. Unset by versions that knew none: what looks like one there is plain text. */
   hasTemplates?: boolean;
 }
@@ -21,11 +23,18 @@ export interface WorkflowVersion {
   name: string;
   timeZone: string;
   tasks: StoredTask[];
+  /** Of tasks that have none of their own; null: none. */
+  priority: number | null;
 }
 
-const selectVersion = nameStatement<{ name: string; time_zone: string; tasks: string }>(
+const selectVersion = nameStatement<{
+  name: string;
+  time_zone: string;
+  tasks: string;
+  priority: number | null;
+}>(
   'read_workflow_version',
-  'SELECT name, time_zone, tasks FROM workflow_versions WHERE workflow_id = $1 AND version = $2',
+  'SELECT name, time_zone, tasks, priority FROM workflow_versions WHERE workflow_id = $1 AND version = $2',
 );
 
 /**
@@ -71,7 +80,7 @@ export class WorkflowVersions {
       if (!row) throw new Error(`workflow ${workflowId} has no version ${version}`);
       const tasks = JSON.parse(row.tasks) as StoredTask[];
       entry = {
-        version: { workflowId, version, name: row.name, timeZone: row.time_zone, tasks },
+        version: { workflowId, version, name: row.name, timeZone: row.time_zone, tasks, priority: row.priority },
         bytes: weighVersion(row.tasks, tasks),
       };
       // Somebody else may have read it while we did.

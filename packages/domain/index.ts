@@ -73,11 +73,12 @@ export { choosePartition, createId, DEFAULT_TENANT_ID, isId, SYSTEM_TENANT_ID } 
 export {
   CONCURRENCY_KEY_LENGTH_MAX,
   type Concurrency,
+  checkRenderedKey,
   completeLaneRule,
-  countKeyExpressions,
+  describeKey,
   LANE_LIMIT_MAX,
   type LaneRule,
-  renderKey,
+  renderFirstKey,
 } from './lanes/concurrency.ts';
 export {
   type Candidate,
@@ -89,6 +90,12 @@ export {
   WAKES_PER_LANE_MAX,
   type WaitingTurn,
 } from './lanes/lane-turns.ts';
+export {
+  LANE_HEAD_START_MS,
+  PLACES_PER_PLAIN_ONE,
+  PRIORITY_MAX,
+  toStoredPriority,
+} from './priority/priority.ts';
 export {
   BACKOFF_MAX_MS,
   completeRetryPolicy,

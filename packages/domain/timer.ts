@@ -17,6 +17,8 @@ export interface SystemAction {
   type: 'system';
   task: 'bulk-operation' | 'schedule';
   id: string;
+  /** Whose schedule it is; timers that were stored before this was noted have none. */
+  tenantId?: string;
 }
 
 /** What a timer does when it is due. */

@@ -1,4 +1,5 @@
 import type { DatabaseClock, DueTimer } from '@punctual/database';
+import { PLACES_PER_PLAIN_ONE } from '@punctual/domain';
 import { type ChunkQueue, type Hint, TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
 import { Agenda, type Logger, type Role } from '@punctual/runtime';
 import type { SchedulerMetrics } from './metrics.ts';
@@ -39,6 +40,12 @@ const FIRST_ROOM = 2;
 const OVERTAKING_MS = 5_000;
 const OVERTAKING_LATE_MAX_MS = 250;
 const OVERTAKEN_CHUNKS_MIN = 16;
+/**
+ * Timers that may go before all that wait because of their priority before any goes in its turn. Each that does lets as many more
+ * go before: the queue's places are not theirs alone.
+ */
+const RAISED_MAX = 1_024;
+const RAISED_PER_PLAIN_ONE = PLACES_PER_PLAIN_ONE - 1;
 /** Longest wait of the alarm (ms): a clock may be set meanwhile. */
 const ALARM_MAX_MS = 1_000;
 /** Between two questions to the queue how deep it is (ms). */
@@ -65,6 +72,9 @@ export class Dispatcher implements Role {
   #heldCount = 0;
   #ready: DueTimer[] = [];
   #readyFirst: DueTimer[] = [];
+  #readyRaised: DueTimer[] = [];
+  /** Timers that may still go before the others because of their priority. */
+  #raisedLeft = RAISED_MAX;
   #handovers = 0;
   /** Timers in the hand-overs under way. */
   #handingOver = 0;
@@ -97,12 +107,14 @@ export class Dispatcher implements Role {
     this.#agenda.clear();
     this.#ready = [];
     this.#readyFirst = [];
+    this.#readyRaised = [];
     this.#heldCount = 0;
   }
 
   /** Whether more may be read: the queue is not too deep, reachable, and memory has room. */
   get hasRoom(): boolean {
-    const chunksToCome = (this.#ready.length + this.#readyFirst.length + this.#handingOver) / TIMERS_PER_CHUNK_MAX;
+    const ready = this.#ready.length + this.#readyFirst.length + this.#readyRaised.length;
+    const chunksToCome = (ready + this.#handingOver) / TIMERS_PER_CHUNK_MAX;
     return (
       this.#chunksWaiting + chunksToCome < this.#options.queueChunksMax &&
       this.#heldCount < HELD_MAX &&
@@ -117,11 +129,28 @@ export class Dispatcher implements Role {
     this.#beginHandOver(timers, 'first');
   }
 
+  /** How many may go before all that wait because of their priority. */
+  get raisedRoom(): number {
+    return this.#hasDepthFirst ? this.#raisedLeft : 0;
+  }
+
+  /** Hands timers that are due to the queue as soon as can be, before all that wait there: `raisedRoom` at most. */
+  handOverRaised(timers: readonly DueTimer[]): void {
+    if (timers.length === 0 || this.#isStopped) return;
+    this.#heldCount += timers.length;
+    this.#raisedLeft -= timers.length;
+    this.#readyRaised.push(...timers);
+    this.#release();
+  }
+
   /** Whether some may be handed over before those that wait, although there is no room for more behind them. */
   get hasRoomFirst(): boolean {
+    return this.#hasDepthFirst && this.#handovers < HANDOVERS_MAX;
+  }
+
+  get #hasDepthFirst(): boolean {
     return (
       this.#chunksWaiting < FIRST_ROOM * this.#options.queueChunksMax &&
-      this.#handovers < HANDOVERS_MAX &&
       performance.now() - this.#failedAt > FAILURE_PAUSE_MS
     );
   }
@@ -159,8 +188,13 @@ export class Dispatcher implements Role {
     const isOvertaking =
       performance.now() - this.#behindAt < OVERTAKING_MS && this.#chunksWaiting >= OVERTAKEN_CHUNKS_MIN;
     const onTimeFrom = this.#options.clock.now() - OVERTAKING_LATE_MAX_MS;
-    for (const { timer, isBacklog } of this.#agenda.take(until)) {
-      if (isOvertaking && !isBacklog && timer.wakeAt >= onTimeFrom) this.#readyFirst.push(timer);
+    const taken = this.#agenda.take(until);
+    const isCrowded = this.#chunksWaiting > 0 || this.#ready.length + taken.length > TIMERS_PER_CHUNK_MAX;
+    for (const { timer, isBacklog } of taken) {
+      if (timer.priority > 0 && isCrowded && this.#raisedLeft > 0) {
+        this.#raisedLeft -= 1;
+        this.#readyRaised.push(timer);
+      } else if (isOvertaking && !isBacklog && timer.wakeAt >= onTimeFrom) this.#readyFirst.push(timer);
       else this.#ready.push(timer);
     }
   }
@@ -168,6 +202,13 @@ export class Dispatcher implements Role {
   // What comes while a hand-over is under way waits for its end, and travels together, unless it fills a chunk.
   #handOver(): void {
     const isWorthwhile = () => this.#handovers === 0 || this.#ready.length >= TIMERS_PER_CHUNK_MAX;
+    // One more than others may have under way: it does not wait for the end of theirs.
+    if (this.#readyRaised.length > 0 && this.#handovers <= HANDOVERS_MAX) {
+      const raised = this.#readyRaised.toSorted((a, b) => b.priority - a.priority);
+      this.#readyRaised = raised.slice(HANDOVER_TIMERS_MAX);
+      this.#beginHandOver(raised.slice(0, HANDOVER_TIMERS_MAX), 'raised');
+    }
+    // Behind them, so that it is before them in the queue: what is there is often another tenant's.
     if (this.#readyFirst.length > 0 && this.#handovers < HANDOVERS_MAX)
       this.#beginHandOver(this.#readyFirst.splice(0, HANDOVER_TIMERS_MAX), 'first');
     while (this.#ready.length > 0 && this.#handovers < HANDOVERS_MAX && isWorthwhile()) {
@@ -175,11 +216,14 @@ export class Dispatcher implements Role {
     }
   }
 
-  #beginHandOver(timers: readonly DueTimer[], place: 'last' | 'first'): void {
-    if (place === 'first') this.#options.metrics.timersAheadOfBacklog.inc(timers.length);
+  #beginHandOver(timers: readonly DueTimer[], manner: 'last' | 'first' | 'raised'): void {
+    const { timersAheadOfBacklog, timersRaised } = this.#options.metrics;
+    if (manner === 'first') timersAheadOfBacklog.inc(timers.length);
+    else if (manner === 'raised') timersRaised.inc(timers.length);
+    else this.#raisedLeft = Math.min(RAISED_MAX, this.#raisedLeft + RAISED_PER_PLAIN_ONE * timers.length);
     this.#handovers += 1;
     this.#handingOver += timers.length;
-    const handover = this.#dispatch(timers, place).finally(() => {
+    const handover = this.#dispatch(timers, manner === 'last' ? 'last' : 'first').finally(() => {
       this.#underWay.delete(handover);
       this.#handovers -= 1;
       this.#handingOver -= timers.length;

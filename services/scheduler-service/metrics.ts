@@ -13,6 +13,7 @@ export interface SchedulerMetrics {
   timersDispatched: Counter;
   timersRedispatched: Counter;
   timersAheadOfBacklog: Counter;
+  timersRaised: Counter;
   dispatchFailures: Counter;
   handoverTimers: Histogram;
   dispatchLatenessSeconds: Histogram;
@@ -101,6 +102,11 @@ export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
     timersRedispatched: new Counter({
       name: 'scheduler_timers_swept_total',
       help: 'Overdue timers found by a sweep and handed to the queue (again).',
+      registers,
+    }),
+    timersRaised: new Counter({
+      name: 'scheduler_timers_raised_total',
+      help: 'Timers handed over before all that waited because of their priority.',
       registers,
     }),
     timersAheadOfBacklog: new Counter({

@@ -11,6 +11,7 @@ import {
 import { type Logger, LoopedRole, limitRate, OUTAGE_LOG_INTERVAL_MS } from '@punctual/runtime';
 import type { Dispatcher } from './dispatcher.ts';
 import type { SchedulerMetrics } from './metrics.ts';
+import { PriorityTurns } from './priority-turns.ts';
 import type { RecentHints } from './recent-hints.ts';
 import { TenantTurns } from './tenant-turns.ts';
 import { WakeFloors } from './wake-floors.ts';
@@ -20,7 +21,7 @@ export interface ReadAheadOptions {
   clock: DatabaseClock;
   /** Asked before each read, so that a lost partition is not read once more. */
   listPartitions: () => number[];
-  dispatcher: Pick<Dispatcher, 'hold' | 'hasRoom' | 'handOverFirst' | 'hasRoomFirst'>;
+  dispatcher: Pick<Dispatcher, 'hold' | 'hasRoom' | 'handOverFirst' | 'hasRoomFirst' | 'handOverRaised' | 'raisedRoom'>;
   recent: RecentHints;
   intervalMs: number;
   lookAheadMs: number;
@@ -73,6 +74,7 @@ export class ReadAhead extends LoopedRole {
   readonly #options: ReadAheadOptions;
   readonly #lateCommitMs: number;
   readonly #turns: TenantTurns;
+  readonly #priorityTurns: PriorityTurns;
   readonly #floors: WakeFloors;
   readonly #warnSeldom: (error: unknown) => void;
   /** Of partitions that are behind. */
@@ -100,6 +102,7 @@ export class ReadAhead extends LoopedRole {
     });
     this.#options = options;
     this.#turns = new TenantTurns(options.database);
+    this.#priorityTurns = new PriorityTurns(options.database);
     this.#floors = new WakeFloors(options.database, options.floorCheckIntervalMs);
     this.#lateCommitMs = options.lateCommitMs ?? LATE_COMMIT_MS_DEFAULT;
     this.#warnSeldom = limitRate(
@@ -123,6 +126,7 @@ export class ReadAhead extends LoopedRole {
     if (partitions.length === 0) return;
     if (this.#cursors.size > 0) await this.#tryAside(() => this.#takeTurns(partitions));
     else this.#turns.reset();
+    if (this.#cursors.size > 0 || !dispatcher.hasRoom) await this.#tryAside(() => this.#takePriorityTurns(partitions));
     if (dispatcher.hasRoom) await this.#read(this.#chooseRead(partitions));
     else metrics.readPauses.inc();
     const slice = this.#chooseSwept(partitions, now);
@@ -143,6 +147,14 @@ export class ReadAhead extends LoopedRole {
   async #takeTurns(partitions: readonly number[]): Promise<void> {
     const { dispatcher } = this.#options;
     if (dispatcher.hasRoomFirst) dispatcher.handOverFirst(this.#takeNew(await this.#turns.read(partitions)));
+  }
+
+  // Behind, or while nothing is read because the queue is full: what has a priority is found all the same.
+  async #takePriorityTurns(partitions: readonly number[]): Promise<void> {
+    const { dispatcher, recent } = this.#options;
+    if (dispatcher.raisedRoom === 0) return;
+    const due = (await this.#priorityTurns.read(partitions)).filter((timer) => !recent.has(timer));
+    dispatcher.handOverRaised(this.#takeNew(due.slice(0, dispatcher.raisedRoom)));
   }
 
   // A partition that is new here is read from the beginning, and a cursor in one that was lost is forgotten.

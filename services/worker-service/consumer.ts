@@ -185,7 +185,7 @@ export class Consumer {
     while (!this.#hasRoomFor(hints.length, isFirst)) {
       if (this.#isStopping) return 'left';
       const timer = setTimeout(() => this.#wakeWaiters(), ROOM_CHECK_INTERVAL_MS);
-      await this.#waitForChange();
+      await this.#waitForChange(isFirst);
       clearTimeout(timer);
     }
     if (hints.length === 0) return 'done';
@@ -307,8 +307,12 @@ export class Consumer {
     return hasRoom && (isFirst || !isBrieflyFull());
   }
 
-  #waitForChange(): Promise<void> {
-    return new Promise((resolve) => this.#waiters.push(resolve));
+  // What goes first gets what room there is before the others look.
+  #waitForChange(isFirst = false): Promise<void> {
+    return new Promise((resolve) => {
+      if (isFirst) this.#waiters.unshift(resolve);
+      else this.#waiters.push(resolve);
+    });
   }
 
   #wakeWaiters(): void {

@@ -11,6 +11,7 @@ const version: WorkflowVersion = {
   version: 1,
   name: 'w',
   timeZone: 'UTC',
+  priority: null,
   tasks: [
     {
       key: 'a',

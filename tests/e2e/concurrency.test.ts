@@ -161,6 +161,48 @@ describe.each(BACKENDS)('concurrency keys, with the queue on %s', (backend) => {
   );
 
   it(
+    'keys may read outputs and elements: those of one element never run side by side',
+    async () => {
+      const accounts = Array.from({ length: 12 }, (_, index) => ({ id: index % 3 }));
+      const { id: workflowId } = await api.expect<{ id: string }>([201], 'POST', '/v1/workflows', {
+        name: 'accounts',
+        tasks: [
+          { key: 'list', action: { type: 'noop', output: { region: 'eu', accounts } } },
+          {
+            key: 'sync',
+            forEach: { task: 'list', path: '/accounts' },
+            concurrency: { key: '{{inputs.list.region}}-{{item.id}}-{{input.day}}' },
+            action: { type: 'http', url: endpoint.describeUrl('account', ATTEMPT_MS) },
+          },
+        ],
+      });
+      const run = await api.expect<Run>([201], 'POST', '/v1/runs', { workflowId, input: { day: '{{1}}' } });
+      const readRun = () => api.expect<Run>([200], 'GET', `/v1/runs/${run.id}`);
+      await waitUntil('the run has succeeded', async () => (await readRun()).status === 'succeeded', LIMIT_MS);
+      const { data } = await api.expect<{ data: { id: string; concurrency: { key: string } }[] }>(
+        [200],
+        'GET',
+        `/v1/timers?runId=${run.id}&taskKey=sync`,
+      );
+      const keyOf = new Map(data.map(({ id, concurrency }) => [id, concurrency.key]));
+      // A key is what its expressions give, and is not read as one again.
+      expect(new Set(keyOf.values())).toEqual(new Set(['eu-0-{{1}}', 'eu-1-{{1}}', 'eu-2-{{1}}']));
+      const requests = requestsOf('account');
+      expect(requests.length).toBeGreaterThanOrEqual(accounts.length);
+      const beside = requests.flatMap((one) =>
+        requests.filter((r) => r !== one && r.beganAt <= one.beganAt && (r.endedAt ?? 0) > one.beganAt),
+      );
+      expect(beside.length, 'other elements run meanwhile').toBeGreaterThan(0);
+      for (const one of requests) {
+        const alike = requests.filter((r) => r !== one && keyOf.get(r.timerId) === keyOf.get(one.timerId));
+        const overlapping = alike.filter((r) => r.beganAt <= one.beganAt && (r.endedAt ?? 0) > one.beganAt);
+        if (!areFaultsInjected) expect(overlapping).toEqual([]);
+      }
+    },
+    TEST_LIMIT_MS,
+  );
+
+  it(
     'what waits for its turn can be cancelled, moved, paused and changed, and the next one goes on',
     async () => {
       const key = `edited-${backend}`;

@@ -21,6 +21,7 @@ const CARRIED = [
   'labels',
   'path',
   'concurrency',
+  'priority',
   'waits_for',
   'signal',
 ] as const satisfies readonly (keyof TimerColumns)[];

@@ -15,6 +15,8 @@ export interface TimerEdit {
   /** Goes with `action`: the queue when it is a pull action, else null. */
   pullQueue?: string | null;
   retry?: string;
+  /** 0: none. */
+  priority?: number;
   origin: ChangeOrigin;
 }
 
@@ -45,15 +47,16 @@ const updateRows = nameStatement<TimerRecord>(
        payload = CASE WHEN e.payload IS NULL THEN t.payload ELSE e.payload::json END,
        action = CASE WHEN e.action IS NULL THEN t.action ELSE e.action::json END,
        pull_queue = CASE WHEN e.action IS NULL THEN t.pull_queue ELSE e.pull_queue END,
-       retry = CASE WHEN e.retry IS NULL THEN t.retry ELSE e.retry::json END
-     FROM unnest($2::uuid[], $3::int[], $4::float8[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], ${originInput(10)})
-       AS e(id, version, due_at, delay, payload, action, retry, pull_queue, entry, request_id)
+       retry = CASE WHEN e.retry IS NULL THEN t.retry ELSE e.retry::json END,
+       priority = CASE WHEN e.priority IS NULL THEN t.priority ELSE nullif(e.priority, 0) END
+     FROM unnest($2::uuid[], $3::int[], $4::float8[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::smallint[], ${originInput(11)})
+       AS e(id, version, due_at, delay, payload, action, retry, pull_queue, priority, entry, request_id)
      WHERE t.id = e.id AND t.version = coalesce(e.version, t.version) AND t.tenant_id IS NOT DISTINCT FROM $1::uuid AND t.state IN ('scheduled', 'paused')
      RETURNING t.*, e.entry, e.request_id
    ), audit AS (
-     ${enterChanged('changed', 10)}
+     ${enterChanged('changed', 11)}
    )
-   SELECT ${omitLarge(LIVE_COLUMNS, `$${10 + ORIGIN_PARAMETERS}::int`)} FROM changed`,
+   SELECT ${omitLarge(LIVE_COLUMNS, `$${11 + ORIGIN_PARAMETERS}::int`)} FROM changed`,
 );
 
 /**
@@ -80,6 +83,7 @@ export async function changeTimers(
     sorted.map((edit) => edit.action ?? null),
     sorted.map((edit) => edit.retry ?? null),
     sorted.map((edit) => edit.pullQueue ?? null),
+    sorted.map((edit) => edit.priority ?? null),
     ...toOriginColumns(sorted.map(({ origin }) => ({ tenantId, origin }))),
     shareAnswerBytes(sorted.length),
   ]);

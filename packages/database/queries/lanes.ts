@@ -1,4 +1,4 @@
-import type { LaneDecision, LaneRule, WaitingTurn } from '@punctual/domain';
+import { LANE_HEAD_START_MS, type LaneDecision, type LaneRule, type WaitingTurn } from '@punctual/domain';
 import type { Queryable, Transaction } from '../connect.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
 import type { TimerVersion } from './start-timers.ts';
@@ -78,16 +78,19 @@ export function lockNeglectedLanes(client: Transaction, notForMs: number, lanesM
   return lockNeglectedRows(client, [notForMs, lanesMax]);
 }
 
+// SQL: its place among those who wait.
+const TURN_AT = `t.due_at - coalesce(t.priority, 0) * interval '${LANE_HEAD_START_MS} milliseconds'`;
+
 /** A timer that its version names and that could start now. */
 export interface LockedTurn {
   id: string;
   /** Epoch ms. */
-  dueAt: number;
+  turnAt: number;
 }
 
 const lockTimerRows = nameStatement<LockedTurn>(
   'lock_laned_timers',
-  `SELECT t.id, date_part('epoch', t.due_at) * 1000 AS "dueAt"
+  `SELECT t.id, date_part('epoch', ${TURN_AT}) * 1000 AS "turnAt"
    FROM unnest($1::uuid[], $2::int[]) AS c(id, version) JOIN timers AS t ON t.id = c.id
    WHERE t.version = c.version AND t.state = 'scheduled' AND t.wake_at <= clock_timestamp()
    ORDER BY t.id FOR UPDATE OF t SKIP LOCKED`,
@@ -128,16 +131,18 @@ const SHORTLY = `interval '2 seconds'`;
  * transaction. Behind so many that are paused or wait for a retry only those have turns that were parked for the lane.
  */
 const PASSED_MAX = 2_500;
-const TURN = 't.id, t.due_at, t.wake_at, t.parked_for';
+const TURN = 't.id, t.due_at, t.priority, t.wake_at, t.parked_for';
 
 // In the order of turns. What is parked for another lane keeps its turn in that of its key: nobody with the same key overtakes
-// it. In the lane of a limit only those have turns that were parked for it.
+// it. In the lane of a limit only those have turns that were parked for it. Those with a priority who asked in vain are all looked
+// at, as their turn may come before that of any other.
 const selectWaiting = nameStatement<WaitingTurn & LaneKey>(
   'read_lane_turns',
-  `SELECT l.tenant_id AS "tenantId", l.name, w.id, date_part('epoch', w.due_at) * 1000 AS "dueAt",
+  `SELECT l.tenant_id AS "tenantId", l.name, w.id, date_part('epoch', w.turn_at) * 1000 AS "turnAt",
      w.wake_at = 'infinity' AND w.parked_for = '${PARKED_PREFIX}' || l.name AS "isParked"
    FROM unnest($1::uuid[], $2::text[], $3::int[]) AS l(tenant_id, name, rows_max)
    CROSS JOIN LATERAL (
+     SELECT t.*, ${TURN_AT} AS turn_at FROM (
      (SELECT ${TURN} FROM (
         SELECT ${TURN}, t.state, t.attempt FROM timers AS t
         WHERE starts_with(l.name, '${KEY_LANE_PREFIX}') AND t.tenant_id = l.tenant_id
@@ -152,9 +157,18 @@ const selectWaiting = nameStatement<WaitingTurn & LaneKey>(
       WHERE t.tenant_id = l.tenant_id AND t.parked_for = '${PARKED_PREFIX}' || l.name
         AND t.due_at <= statement_timestamp() AND t.state = 'scheduled'
       ORDER BY t.tenant_id, t.parked_for, t.due_at, t.id LIMIT l.rows_max)
-     ORDER BY due_at, id LIMIT l.rows_max
+     UNION
+     (SELECT ${TURN} FROM (
+        SELECT ${TURN}, t.state FROM timers AS t
+        WHERE t.tenant_id = l.tenant_id AND t.parked_for = '${PARKED_PREFIX}' || l.name AND t.priority IS NOT NULL
+          AND t.due_at <= statement_timestamp()
+        ORDER BY t.tenant_id, t.parked_for, t.due_at, t.id LIMIT ${PASSED_MAX}
+      ) AS t
+      WHERE t.state = 'scheduled' ORDER BY ${TURN_AT}, t.id LIMIT l.rows_max)
+     ) AS t
+     ORDER BY turn_at, id LIMIT l.rows_max
    ) AS w
-   ORDER BY l.tenant_id, l.name, w.due_at, w.id`,
+   ORDER BY l.tenant_id, l.name, w.turn_at, w.id`,
 );
 
 /** Who waits in these lanes and is due, so many of each at most. */

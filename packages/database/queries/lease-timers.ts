@@ -1,3 +1,4 @@
+import { PRIORITY_MAX } from '@punctual/domain';
 import { inTransaction, type Queryable, type Transaction, type TransactionPool } from '../connect.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
 import { LOOK_AT } from './look-at.ts';
@@ -38,43 +39,53 @@ const LEASED_ROWS_MAX = 100_000;
 // As it stands in the row, so that a token which is made anew is the same.
 const LEASED_TIMER = STARTED_TIMER.replace('clock_timestamp()', 't.lease_began_at');
 const OF_QUEUE = 't.tenant_id = $1::uuid AND t.pull_queue = $2::text';
+const IS_LANED = `(t.lane IS NOT NULL OR EXISTS (SELECT FROM lanes AS l WHERE l.tenant_id = $1::uuid AND l.is_limit))`;
 const IN_ORDER = 'ORDER BY t.tenant_id, t.pull_queue, t.wake_at, t.id';
 
 // THE claim of a task that workers of the customer lease, as `start_timers` is of all others. Locks the rows that it takes in
 // the order of their wake times and passes over those that somebody else has locked: another claim, which will have
 // them, or a change or cancel, which wins. It changes no indexed column. One descent of `timers_pull`; those under way stand
 // before all that wait, since they were taken in this order, and are passed over.
+// Those with a priority are looked for first, by descents of `timers_priority` where the tenant's queue has such, for at most $6 slots.
 // A lapsed lease, and what needs a place in a lane, is only found here: beginning it anew needs the lock of its run first (`relet_timers`).
 // IS NOT DISTINCT FROM would keep the planner from that index (see `cancel_timers`).
 const leaseRows = nameStatement<
-  LeasedTimer & Pick<LaneWish, 'lane' | 'concurrency'> & { kind: 'leased' | 'lapsed' | 'laned' }
+  LeasedTimer & Pick<LaneWish, 'lane' | 'concurrency'> & { kind: 'leased' | 'lapsed' | 'laned'; is_raised: boolean }
 >(
   'lease_timers',
-  `WITH due AS MATERIALIZED (
-     SELECT t.id, t.version, t.state,
-       t.lane IS NOT NULL OR EXISTS (SELECT FROM lanes AS l WHERE l.tenant_id = $1::uuid AND l.is_limit) AS is_laned
-     FROM timers AS t
+  `WITH raised AS MATERIALIZED (
+     SELECT t.* FROM generate_series(${PRIORITY_MAX}, 1, -1) AS level CROSS JOIN LATERAL (
+       SELECT t.id, t.version, t.state, ${IS_LANED} AS is_laned FROM timers AS t
+       WHERE ${OF_QUEUE} AND t.priority = level AND t.wake_at <= statement_timestamp() AND t.state = 'scheduled'
+       ORDER BY t.tenant_id, t.pull_queue, t.priority, t.wake_at, t.id LIMIT $6::int FOR UPDATE SKIP LOCKED
+     ) AS t
+     WHERE EXISTS (SELECT FROM timers AS t WHERE ${OF_QUEUE} AND t.priority IS NOT NULL) LIMIT $6::int
+   ), due AS MATERIALIZED (
+     SELECT t.id, t.version, t.state, ${IS_LANED} AS is_laned FROM timers AS t
      WHERE ${OF_QUEUE} AND t.wake_at >= to_timestamp($3::float8 / 1000)::timestamptz(3) AND t.wake_at <= statement_timestamp()
        AND (t.state = 'scheduled' OR t.state = 'running' AND t.lease_ends_at <= statement_timestamp())
-     ${IN_ORDER} LIMIT cardinality($4::text[]) FOR UPDATE SKIP LOCKED
+       AND t.id NOT IN (SELECT id FROM raised)
+     ${IN_ORDER} LIMIT cardinality($4::text[]) - (SELECT count(*) FROM raised) FOR UPDATE SKIP LOCKED
    ), taken AS MATERIALIZED (
-     SELECT due.*, row_number() OVER ()::int AS slot FROM due
+     SELECT found.*, row_number() OVER ()::int AS slot
+     FROM (SELECT *, true AS is_raised FROM raised UNION ALL SELECT *, false FROM due) AS found
    ), leased AS (
      UPDATE timers AS t SET state = 'running', version = t.version + 1, attempt = t.attempt + 1, lost = 0,
        lease_holder = ($4::text[])[taken.slot], lease_began_at = clock_timestamp(),
        lease_ends_at = clock_timestamp() + ($5::int[])[taken.slot] * interval '1 millisecond'
      FROM taken WHERE t.id = taken.id AND t.version = taken.version AND t.state = 'scheduled' AND taken.state = 'scheduled' AND NOT taken.is_laned
-     RETURNING t.*, taken.slot
+     RETURNING t.*, taken.slot, taken.is_raised
    )
-   SELECT 'leased' AS kind, t.lane, t.concurrency, t.slot - 1 AS slot, ${LEASED_TIMER} FROM leased AS t
+   SELECT 'leased' AS kind, t.is_raised, t.lane, t.concurrency, t.slot - 1 AS slot, ${LEASED_TIMER} FROM leased AS t
    UNION ALL
-   SELECT CASE taken.state WHEN 'running' THEN 'lapsed' ELSE 'laned' END, t.lane, t.concurrency, taken.slot - 1, ${LEASED_TIMER}
+   SELECT CASE taken.state WHEN 'running' THEN 'lapsed' ELSE 'laned' END, taken.is_raised, t.lane, t.concurrency, taken.slot - 1, ${LEASED_TIMER}
    FROM taken JOIN timers AS t ON t.id = taken.id WHERE taken.state = 'running' OR taken.is_laned`,
 );
 
 /**
  * Starts due timers of a tenant's queue for workers of the customer, at most one a slot, in order of due time: its commit is
- * the point where cancel and edit lose. Looks at those that wake at `from` (epoch ms) or later. Besides those that it started
+ * the point where cancel and edit lose. At most `raisedMax` slots go by priority; for the others it looks, in order of due time, at
+ * those that wake at `from` (epoch ms) or later. Besides those that it started
  * it returns those whose lease has ended, for `reletTimers`, and those that need a place in a lane, for `leaseLanedTimers`.
  */
 export async function leaseTimers(
@@ -83,11 +94,12 @@ export async function leaseTimers(
   queue: string,
   from: number,
   slots: readonly LeaseSlot[],
-): Promise<{ leased: LeasedTimer[]; lapsed: LapsedTimer[]; laned: LanedPull[] }> {
+  raisedMax: number = slots.length,
+): Promise<{ leased: (LeasedTimer & { is_raised: boolean })[]; lapsed: LapsedTimer[]; laned: LanedPull[] }> {
   if (slots.length > LEASES_PER_STATEMENT_MAX) {
     throw new RangeError(`${slots.length} slots in one statement; at most ${LEASES_PER_STATEMENT_MAX}`);
   }
-  const rows = await leaseRows(database, [tenantId, queue, from, ...toSlotColumns(slots)]);
+  const rows = await leaseRows(database, [tenantId, queue, from, ...toSlotColumns(slots), raisedMax]);
   return {
     leased: rows.flatMap(({ kind, lane: _, concurrency: __, ...timer }) => (kind === 'leased' ? [timer] : [])),
     lapsed: rows.flatMap(({ kind, id, version, slot }) => (kind === 'lapsed' ? [{ id, version, slot }] : [])),

@@ -26,6 +26,8 @@ export interface NewTimer {
   pullQueue?: string | null;
   /** JSON text: its key and rule (domain: `Concurrency`), the key rendered; null or absent: nothing keeps it from running beside others. */
   concurrency?: string | null;
+  /** 1 to 9; null or absent: none. */
+  priority?: number | null;
   /** The signal that may come before it is due. */
   waitsFor: string | null;
 }
@@ -64,6 +66,7 @@ const COLUMNS: Readonly<Record<keyof NewTimer, Column>> = {
   path: { name: 'path', type: 'text' },
   pullQueue: { name: 'pull_queue', type: 'text', isOfLiveOnly: true },
   concurrency: toJson('concurrency'),
+  priority: { name: 'priority', type: 'smallint' },
   waitsFor: { name: 'waits_for', type: 'text' },
 };
 

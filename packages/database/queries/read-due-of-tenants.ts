@@ -26,13 +26,13 @@ const ROWS_PASSED_MAX = 2_000;
 // passes timers that wait for a retry or run.
 const selectDueOfTenants = nameStatement<TenantDueTimer>(
   'read_due_timers_of_tenants',
-  `SELECT t.id, t.version, t.partition, date_part('epoch', t.wake_at) * 1000 AS "wakeAt",
+  `SELECT t.id, t.version, t.partition, coalesce(t.priority, 0) AS priority, date_part('epoch', t.wake_at) * 1000 AS "wakeAt",
      date_part('epoch', t.wake_at) * 1000 AS "overdueFrom",
      t.tenant_id AS "tenantId", date_part('epoch', t.due_at) * 1000 AS "dueAt"
    FROM unnest($1::uuid[], $2::float8[], $3::uuid[]) AS f(tenant_id, due_at, id)
    CROSS JOIN LATERAL (
      SELECT * FROM (
-       SELECT t.id, t.version, t.partition, t.wake_at, t.tenant_id, t.due_at, t.state, t.pull_queue FROM timers t
+       SELECT t.id, t.version, t.partition, t.priority, t.wake_at, t.tenant_id, t.due_at, t.state, t.pull_queue FROM timers t
        WHERE t.tenant_id = f.tenant_id AND (t.due_at, t.id) > (to_timestamp(f.due_at / 1000)::timestamptz(3), f.id)
          AND t.due_at <= statement_timestamp()
        ORDER BY t.tenant_id, t.due_at, t.id LIMIT ${ROWS_PASSED_MAX}

@@ -18,6 +18,8 @@ export interface DueTimer {
   wakeAt: number;
   /** Since when it should have been looked at: its wake time, or the end of a lease that lapsed. */
   overdueFrom: number;
+  /** Among its tenant's; 0: none. */
+  priority: number;
 }
 
 export interface DueTimers {
@@ -36,6 +38,7 @@ interface Row {
   version: number | null;
   wake_at: number | null;
   overdue_from: number | null;
+  priority: number | null;
 }
 
 // Takes no lock. One index descent of `timers_wake` a partition; the bound is `statement_timestamp()`, because
@@ -46,11 +49,11 @@ const selectDueTimers = nameStatement<Row>(
   'read_due_timers',
   `SELECT date_part('epoch', clock_timestamp()) * 1000 AS server_at, d.*
    FROM (SELECT 1) AS always LEFT JOIN (
-     SELECT p.partition, t.id, t.version, date_part('epoch', t.wake_at) * 1000 AS wake_at,
+     SELECT p.partition, t.id, t.version, t.priority, date_part('epoch', t.wake_at) * 1000 AS wake_at,
        date_part('epoch', t.overdue_from) * 1000 AS overdue_from
      FROM unnest($1::smallint[], $2::float8[], $3::uuid[]) AS p(partition, wake_at, id)
      CROSS JOIN LATERAL (
-       SELECT t.id, t.version, t.wake_at, CASE t.state WHEN 'running' THEN ${LOOK_AT} END AS overdue_from FROM timers t
+       SELECT t.id, t.version, t.priority, t.wake_at, CASE t.state WHEN 'running' THEN ${LOOK_AT} END AS overdue_from FROM timers t
        WHERE t.partition = p.partition AND t.pull_queue IS NULL AND (t.wake_at, t.id) > (to_timestamp(p.wake_at / 1000)::timestamptz(3), p.id)
          AND t.wake_at <= statement_timestamp() + $4::float8 * interval '1 millisecond'
          AND (t.state <> 'running' OR ${LOOK_AT} <= statement_timestamp())
@@ -86,6 +89,7 @@ export async function readDueTimers(
         wakeAt: row.wake_at!,
         // Null, which costs nothing to send, for all but lapsed leases.
         overdueFrom: row.overdue_from ?? row.wake_at!,
+        priority: row.priority ?? 0,
       });
     }
   }

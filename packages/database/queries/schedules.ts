@@ -62,10 +62,10 @@ const insertRow = nameStatement(
   'create_schedule',
   `INSERT INTO schedules (id, tenant_id, name, status, version, spec, workflow_id, input, action, payload, retry, timeout_ms, labels,
      anchor_at, handled_at, waiting, next_at, next_due_at, timer_id, last_target_id, last_begun_at, last_occurrence_at, failure,
-     live_timers_max, updated_at, created_at)
+     live_timers_max, updated_at, priority, created_at)
    VALUES ($1, $2, $3, $4, $5, $6::json, $7, $8::json, $9::json, $10::json, $11::json, $12, $13::jsonb,
      ${instant('$14')}, ${instant('$15')}, $16, ${instant('$17')}, ${instant('$18')}, $19, $20, ${instant('$21')}, ${instant('$22')},
-     $23::json, $24, ${instant('$25')}, ${instant('$26')})`,
+     $23::json, $24, ${instant('$25')}, $26, ${instant('$27')})`,
 );
 // The caller holds the lock of the row.
 const updateRow = nameStatement(
@@ -74,7 +74,7 @@ const updateRow = nameStatement(
      payload = $10::json, retry = $11::json, timeout_ms = $12, labels = $13::jsonb, anchor_at = ${instant('$14')},
      handled_at = ${instant('$15')}, waiting = $16, next_at = ${instant('$17')}, next_due_at = ${instant('$18')}, timer_id = $19,
      last_target_id = $20, last_begun_at = ${instant('$21')}, last_occurrence_at = ${instant('$22')}, failure = $23::json,
-     live_timers_max = $24, updated_at = ${instant('$25')}
+     live_timers_max = $24, updated_at = ${instant('$25')}, priority = $26
    WHERE id = $1 AND tenant_id = $2`,
 );
 
@@ -105,6 +105,7 @@ function toParameters(row: ScheduleRow): unknown[] {
     row.failure,
     row.live_timers_max,
     row.updated_at,
+    row.priority,
   ];
 }
 
@@ -187,7 +188,7 @@ export async function armSchedule(client: Transaction, row: ScheduleRow, partiti
   await cancelTimer(client, row.timer_id);
   if (row.status !== 'active') return { ...row, timer_id: null };
   const dueAt = row.waiting.length > 0 ? 0 : (row.next_due_at ?? 0);
-  const action = { type: 'system' as const, task: 'schedule' as const, id: row.id };
+  const action = { type: 'system' as const, task: 'schedule' as const, id: row.id, tenantId: row.tenant_id };
   const timer = makeSystemTimer(action, { dueAt, timeoutMs: TURN_TIMEOUT_MS, partitionCount });
   await withOwnRights(client, (own) => createTimers(own, [timer]));
   return { ...row, timer_id: timer.id };

@@ -29,6 +29,7 @@ export interface TimerRecord {
   labels: string | null;
   /** JSON text: its key and rule. */
   concurrency: string | null;
+  priority: number | null;
   /** The last attempt of one that ended. */
   startedAt: number | null;
   latenessMs: number | null;
@@ -54,7 +55,7 @@ export function shareAnswerBytes(timers: number): number {
 
 const SHARED_COLUMNS = `id, state, version, attempt, due_at AS "dueAt", created_at AS "createdAt", run_id AS "runId",
   workflow_id AS "workflowId", workflow_version AS "workflowVersion", task_key AS "taskKey", path, time_zone AS "timeZone", delay,
-  action, payload, retry, timeout_ms AS "timeoutMs", external_id AS "externalId", labels::json AS labels, concurrency`;
+  action, payload, retry, timeout_ms AS "timeoutMs", external_id AS "externalId", labels::json AS labels, concurrency, priority`;
 
 /** The same columns, without actions and payloads that are larger than `bytesMax`, an SQL expression. */
 export function omitLarge(columns: string, bytesMax: string): string {

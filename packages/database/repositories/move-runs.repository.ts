@@ -1,4 +1,11 @@
-import { computeWait, decodeTaskStates, encodeTaskStates, planRun } from '@punctual/domain';
+import {
+  computeWait,
+  decodeRunTree,
+  decodeTaskStates,
+  encodeTaskStates,
+  planRun,
+  toStoredPriority,
+} from '@punctual/domain';
 import type { Transaction } from '../connect.ts';
 import { choosePullQueue } from '../pull-queue.ts';
 import type { BulkFailure } from '../queries/bulk-portions.ts';
@@ -8,12 +15,15 @@ import { deliverSignals } from '../queries/run-signals.ts';
 import { nameStatement, toPlainArray } from '../statement.ts';
 import type { StoredTask, WorkflowVersion, WorkflowVersions } from '../workflow-versions.ts';
 import { nameLanes } from './name-lanes.ts';
+import { RunFacts } from './run-facts.ts';
 import { advanceRuns, type LockedRun, lockRuns } from './run-progress.repository.ts';
+import type { MappedRun } from './run-trees.repository.ts';
 
 interface LiveTimer {
   id: string;
   run_id: string;
   task_key: string;
+  path: string | null;
   state: 'scheduled' | 'running' | 'paused';
   attempt: number;
   created_at: number;
@@ -25,18 +35,21 @@ interface LiveTimer {
 interface MovedTimer {
   id: string;
   runId: string;
+  taskKey: string;
+  path: string | null;
   dueAt: number | null;
   waitsFor: string | null;
   timeoutMs: number | null;
   pullQueue: string | null;
   /** JSON text. */
   concurrency: string | null;
+  priority: number | null;
 }
 
 // In the order of their ids, as everybody locks them; the runs are locked already.
 const lockTimers = nameStatement<LiveTimer>(
   'lock_timers_of_moving_runs',
-  `SELECT id, run_id, task_key, state, attempt, created_at, waits_for, signal FROM timers WHERE run_id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE`,
+  `SELECT id, run_id, task_key, path, state, attempt, created_at, waits_for, signal FROM timers WHERE run_id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE`,
 );
 // SQL: it waits for a place, for which it may have another key in the new version, or none: it tries again.
 const IN_LANE = `(t.state = 'scheduled' AND coalesce(t.parked_for LIKE 'lane:%', false))`;
@@ -54,9 +67,9 @@ const moveTimers = nameStatement(
      pull_queue = CASE WHEN t.action IS NULL THEN m.pull_queue ELSE t.pull_queue END,
      parked_for = CASE WHEN ${IN_LANE} THEN NULL ELSE t.parked_for END,
      concurrency = CASE t.state WHEN 'running' THEN t.concurrency ELSE m.concurrency::json END,
-     lane = CASE t.state WHEN 'running' THEN t.lane ELSE m.concurrency::json ->> 'key' END
-   FROM unnest($2::uuid[], $3::float8[], $4::int[], $5::text[], $6::text[], $7::text[])
-     AS m(id, due_at, timeout_ms, pull_queue, concurrency, waits_for) WHERE t.id = m.id`,
+     lane = CASE t.state WHEN 'running' THEN t.lane ELSE m.concurrency::json ->> 'key' END, priority = m.priority
+   FROM unnest($2::uuid[], $3::float8[], $4::int[], $5::text[], $6::text[], $7::text[], $8::smallint[])
+     AS m(id, due_at, timeout_ms, pull_queue, concurrency, waits_for, priority) WHERE t.id = m.id`,
 );
 const moveRows = nameStatement(
   'move_runs',
@@ -114,7 +127,7 @@ export async function moveRuns(
     }
   }
   if (moving.length > 0) {
-    await nameLanes(client, timers);
+    await nameLanes(client, timers, planRun(target.tasks).isPlain ? [] : moving.map((run) => openTree(run, target)));
     const movedIds = moving.map(({ id }) => id);
     for (let start = 0; start < timers.length; start += TIMERS_PER_MOVE_MAX) {
       const some = timers.slice(start, start + TIMERS_PER_MOVE_MAX);
@@ -126,6 +139,7 @@ export async function moveRuns(
         some.map(({ pullQueue }) => pullQueue),
         some.map(({ concurrency }) => concurrency),
         some.map(({ waitsFor }) => waitsFor),
+        toPlainArray(some.map(({ priority }) => priority)),
       ]);
     }
     // They may wait for what was kept until now.
@@ -140,6 +154,12 @@ export async function moveRuns(
     await recordBulkChanges(client, tenantId, movedIds, origin);
   }
   return { done: ids.length - failures.length, failures };
+}
+
+/** For what keys of timers may ask. */
+function openTree(run: LockedRun, version: WorkflowVersion): MappedRun {
+  const tree = decodeRunTree(version.tasks, run.task_states);
+  return { run, version, tree, facts: new RunFacts(tree), nodes: [] };
 }
 
 /** The states of a run's tasks in the order of the other version. Throws CannotMove. */
@@ -180,7 +200,9 @@ function hasSameFlow(from: WorkflowVersion, to: WorkflowVersion): boolean {
 function moveTimer(timer: LiveTimer, version: WorkflowVersion): MovedTimer {
   const task = version.tasks.find(({ key }) => key === timer.task_key) as StoredTask;
   const concurrency = task.concurrency ? JSON.stringify(task.concurrency) : null;
-  const moved = { id: timer.id, runId: timer.run_id, timeoutMs: task.timeoutMs ?? null, concurrency };
+  const priority = toStoredPriority(task.priority ?? version.priority);
+  const { id, run_id: runId, task_key: taskKey, path } = timer;
+  const moved = { id, runId, taskKey, path, timeoutMs: task.timeoutMs ?? null, concurrency, priority };
   // One that got its signal waits for nothing more.
   const hasWaited = timer.state === 'running' || timer.attempt > 0 || timer.signal !== null;
   if (hasWaited) return { ...moved, dueAt: null, waitsFor: null, pullQueue: choosePullQueue(task, timer.waits_for) };

@@ -106,7 +106,7 @@ export class RunFacts implements FlowData {
   }
 
   /**
-   * A text with templates as it is for one instance of a task. Undefined while something is not known; an error when it can not
+   * A text with templates as it is for one instance of a task; it costs what conditions do. Undefined while something is not known; an error when it can not
    * be rendered.
    */
   renderText(task: number, path: TaskPath, text: string): string | { error: string } | undefined {
@@ -114,7 +114,7 @@ export class RunFacts implements FlowData {
       const template = parseTemplate(text, this.#tree.plan.scopeOf[task] !== 0);
       if (!template) return text;
       const values = this.collectValues(task, path, collectNeeds(template));
-      return values && renderText(template, values, (value) => value);
+      return values && renderText(template, values, (value) => value, undefined, this.#purse);
     } catch (error) {
       if (error instanceof ExpressionError) return { error: error.message };
       throw error;

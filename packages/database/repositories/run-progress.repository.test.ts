@@ -32,7 +32,7 @@ function begin(tasks: StoredTask[]): { ended: number; begun: number; reads: numb
   const [timers, skipped]: [NewTimer[], NewTimer[]] = [[], []];
   beginReadyTasks(
     { id: createId(), tenant_id: DEFAULT_TENANT_ID, partition: 0, locked_at: Date.UTC(2026, 0, 1) },
-    { workflowId: createId(), version: 1, name: 'test', timeZone: 'UTC', tasks: countedTasks.items },
+    { workflowId: createId(), version: 1, name: 'test', timeZone: 'UTC', priority: null, tasks: countedTasks.items },
     countedStates.items,
     timers,
     skipped,

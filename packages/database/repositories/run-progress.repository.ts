@@ -10,6 +10,7 @@ import {
   planRun,
   type RunStatus,
   type TaskState,
+  toStoredPriority,
   type Wait,
 } from '@punctual/domain';
 import { inTransaction, type Transaction, type TransactionPool } from '../connect.ts';
@@ -180,17 +181,14 @@ export async function advanceRuns(
     }
     note(run, encodeTaskStates(states), computeRunStatus(states));
   }
+  const trees = mapped.map(({ progress }) => progress);
   if (mapped.length > 0) {
     await storeOutputs(
       client,
       mapped.map(({ run, progress }) => ({ run, version: progress.version })),
       endedByRun,
     );
-    const begun = await beginReadyNodes(
-      client,
-      mapped.map(({ progress }) => progress),
-      dueTimes,
-    );
+    const begun = await beginReadyNodes(client, trees, dueTimes);
     const timersByRun = Map.groupBy(begun.timers, (timer) => timer.runId);
     for (const { run, progress } of mapped) {
       begin(run, timersByRun.get(run.id) ?? []);
@@ -198,12 +196,12 @@ export async function advanceRuns(
       note(run, taskStates, status);
     }
     skipped.push(...begun.skipped);
-    await nameLanes(client, begun.dead);
+    await nameLanes(client, begun.dead, trees);
     for (let start = 0; start < begun.dead.length; start += TIMERS_PER_INSERT_MAX) {
       await createDeadTimers(client, begun.dead.slice(start, start + TIMERS_PER_INSERT_MAX));
     }
   }
-  await nameLanes(client, [...timers, ...parked, ...skipped]);
+  await nameLanes(client, [...timers, ...parked, ...skipped], trees);
   for (let start = 0; start < timers.length; start += TIMERS_PER_INSERT_MAX) {
     await createTimers(client, timers.slice(start, start + TIMERS_PER_INSERT_MAX));
   }
@@ -294,6 +292,7 @@ export function beginReadyTasks(
       labels: null,
       pullQueue: choosePullQueue(task, waitsFor),
       concurrency: task.concurrency ? JSON.stringify(task.concurrency) : null,
+      priority: toStoredPriority(task.priority ?? version.priority),
       waitsFor,
     });
   }

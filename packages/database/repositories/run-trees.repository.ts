@@ -15,6 +15,7 @@ import {
   type RunTree,
   readOutputLength,
   setTaskState,
+  toStoredPriority,
 } from '@punctual/domain';
 import type { Transaction } from '../connect.ts';
 import { choosePullQueue } from '../pull-queue.ts';
@@ -186,7 +187,7 @@ export function makeTaskTimer(
   path: string | null,
   wait: Pick<NewTimer, 'dueAt' | 'waitsFor'>,
 ): NewTimer {
-  const { key, timeoutMs, concurrency } = version.tasks[task]!;
+  const { key, timeoutMs, concurrency, priority } = version.tasks[task]!;
   return {
     id: createId(),
     tenantId: run.tenant_id,
@@ -208,10 +209,12 @@ export function makeTaskTimer(
     path,
     pullQueue: choosePullQueue(version.tasks[task]!, wait.waitsFor),
     concurrency: concurrency ? JSON.stringify(concurrency) : null,
+    priority: toStoredPriority(priority ?? version.priority),
   };
 }
 
-async function readFacts(client: Transaction, runs: readonly MappedRun[]): Promise<void> {
+/** Reads what these runs' facts have been asked for and do not know. */
+export async function readFacts(client: Transaction, runs: readonly MappedRun[]): Promise<void> {
   if (runs.length === 0) return;
   const byId = new Map(runs.map((mapped) => [mapped.run.id, mapped.facts]));
   const inputless = runs.filter(({ facts }) => facts.wantsInput).map(({ run }) => run.id);

@@ -11,7 +11,7 @@ import { countLiveTimers } from '../queries/tenant-limits.ts';
 import { nameStatement } from '../statement.ts';
 import type { ScheduleRow } from '../tables.ts';
 import type { WorkflowVersions } from '../workflow-versions.ts';
-import { beginRun, prepareBeginning, storeRuns } from './run-beginning.repository.ts';
+import { type BegunRun, beginRun, prepareBeginning, storeRuns } from './run-beginning.repository.ts';
 import { WHEN_COST_PER_RUN_MAX } from './run-facts.ts';
 
 /**
@@ -23,6 +23,11 @@ export type ScheduleTurn = { kind: 'gone' } | { kind: 'early'; againInMs: number
 /** Between two looks whether what holds an occurrence back is over (ms): a quarter of what it has waited, within these. */
 const LOOK_PAUSE_MS_MIN = 250;
 const LOOK_PAUSE_MS_MAX = 10_000;
+/**
+ * What the conditions of a turn's runs may cost: the run that goes beyond it is the turn's last, and the next turn goes on behind
+ * it. So a turn costs less than two runs may, and each run has all that one may, however many are due.
+ */
+const WHEN_COST_PER_TURN_MAX = WHEN_COST_PER_RUN_MAX;
 
 type LockedSchedule = ScheduleRow & {
   /** The database's time at the lock (epoch ms). */
@@ -203,12 +208,17 @@ async function beginRuns(
     isPaused: false,
   };
   // Its tasks count their delays from the occurrence, however late it begins.
-  const runs = wanted.map((at) => {
+  const runs: (BegunRun & { at: number })[] = [];
+  let cost = 0;
+  for (const at of wanted) {
+    if (cost >= WHEN_COST_PER_TURN_MAX) break;
     const id = createId();
     const externalId = nameOccurrence(row.id, at);
-    const beginning = prepareBeginning(version, at, row.input, { left: WHEN_COST_PER_RUN_MAX });
-    return { at, ...beginRun(beginning, id, { ...order, externalId }, choosePartition(id, partitionCount), now) };
-  });
+    const purse = { left: WHEN_COST_PER_RUN_MAX };
+    const beginning = prepareBeginning(version, at, row.input, purse);
+    cost += WHEN_COST_PER_RUN_MAX - purse.left;
+    runs.push({ at, ...beginRun(beginning, id, { ...order, externalId }, choosePartition(id, partitionCount), now) });
+  }
   const fitting = cutToRoom(runs, room, ({ timers }) => timers.length);
   const names = fitting.map(({ run }) => ({ tenantId: run.tenantId, externalId: run.externalId!, runId: run.id }));
   const claimed = await claimRunExternalIds(client, names);
@@ -272,6 +282,7 @@ export function makeScheduledTimer(
     externalId: name,
     labels: row.labels && JSON.stringify(row.labels),
     pullQueue: type === 'pull' ? queue! : null,
+    priority: row.priority,
     waitsFor: null,
   };
 }

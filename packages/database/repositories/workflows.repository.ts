@@ -10,6 +10,8 @@ import { type CreatedAfter, type StoredPage, toInstant } from './keyset.ts';
 export interface StoredWorkflow extends WorkflowRow {
   time_zone: string;
   tasks: string;
+  /** Of tasks that have none of their own; null: none. */
+  priority: number | null;
 }
 
 /** A workflow to store. `tasks` and `labels` are JSON text, `createdAt` is in epoch ms. */
@@ -23,6 +25,8 @@ export interface NewWorkflow {
   createdAt: number;
   /** Days; null, or absent: what its tenant keeps. */
   retentionDays?: number | null;
+  /** Of tasks that have none of their own; null, or absent: none. */
+  priority?: number | null;
 }
 
 /**
@@ -32,7 +36,7 @@ export interface NewWorkflow {
 const PAGE_TASK_BYTES_MAX = 4_194_304;
 
 const COLUMNS =
-  'w.id, w.tenant_id, w.name, w.status, w.version, w.labels, w.created_at, w.updated_at, w.retention_days, v.time_zone, v.tasks';
+  'w.id, w.tenant_id, w.name, w.status, w.version, w.labels, w.created_at, w.updated_at, w.retention_days, v.time_zone, v.tasks, v.priority';
 
 const insertWorkflow = nameStatement(
   'create_workflow',
@@ -44,15 +48,15 @@ const insertWorkflow = nameStatement(
 // among the rows that were there when the statement began.
 const insertFirstVersion = nameStatement(
   'create_first_workflow_version',
-  `INSERT INTO workflow_versions (workflow_id, version, name, time_zone, tasks, created_at)
-   VALUES ($1, 1, $2, $3, $4::json, to_timestamp($5::float8 / 1000))`,
+  `INSERT INTO workflow_versions (workflow_id, version, name, time_zone, tasks, created_at, priority)
+   VALUES ($1, 1, $2, $3, $4::json, to_timestamp($5::float8 / 1000), $6)`,
 );
 
 /** Stores a workflow and its version 1. */
 export async function createWorkflow(client: Transaction, workflow: NewWorkflow): Promise<void> {
-  const { id, tenantId, name, labels, createdAt, timeZone, tasks, retentionDays } = workflow;
+  const { id, tenantId, name, labels, createdAt, timeZone, tasks, retentionDays, priority } = workflow;
   await insertWorkflow(client, [id, tenantId, name, labels, createdAt, retentionDays ?? null]);
-  await insertFirstVersion(client, [id, name, timeZone, tasks, createdAt]);
+  await insertFirstVersion(client, [id, name, timeZone, tasks, createdAt, priority ?? null]);
 }
 
 const selectWorkflow = nameStatement<StoredWorkflow>(
@@ -93,8 +97,8 @@ const insertVersion = nameStatement<{ version: number; updated_at: number }>(
        updated_at = greatest(updated_at, to_timestamp($4::float8 / 1000))
      WHERE id = $1 RETURNING version, updated_at
    ), stored AS (
-     INSERT INTO workflow_versions (workflow_id, version, name, time_zone, tasks, created_at)
-     SELECT $1, version, $2, $5, $6::json, updated_at FROM changed
+     INSERT INTO workflow_versions (workflow_id, version, name, time_zone, tasks, created_at, priority)
+     SELECT $1, version, $2, $5, $6::json, updated_at, $8::smallint FROM changed
    )
    SELECT version, updated_at FROM changed`,
 );
@@ -104,8 +108,9 @@ export async function addWorkflowVersion(
   client: Queryable,
   change: Omit<NewWorkflow, 'tenantId' | 'createdAt'> & { updatedAt: number },
 ): Promise<{ version: number; updated_at: number }> {
-  const { id, name, labels, updatedAt, timeZone, tasks, retentionDays } = change;
-  const [row] = await insertVersion(client, [id, name, labels, updatedAt, timeZone, tasks, retentionDays ?? null]);
+  const { id, name, labels, updatedAt, timeZone, tasks, retentionDays, priority } = change;
+  const values = [id, name, labels, updatedAt, timeZone, tasks, retentionDays ?? null, priority ?? null];
+  const [row] = await insertVersion(client, values);
   if (!row) throw new Error(`workflow ${id} is gone although its row was locked`);
   return row;
 }
@@ -166,7 +171,7 @@ export async function listWorkflows(
     )
     .select(['w.id', 'w.tenant_id', 'w.name', 'w.status', 'w.version', 'w.labels', 'w.created_at', 'w.updated_at'])
     .select('w.retention_days')
-    .select(['v.time_zone', 'v.tasks'])
+    .select(['v.time_zone', 'v.tasks', 'v.priority'])
     .where('w.tenant_id', '=', page.tenantId)
     .orderBy('w.created_at')
     .orderBy('w.id')

@@ -8,6 +8,7 @@ import {
   leaseTimers,
   listTimerLanes,
   postponeTimers,
+  readDueByPriority,
   readDuePulls,
   readDueTimers,
   readFirstWakes,
@@ -25,6 +26,7 @@ import { makeTimer, stopAutovacuum, TEST_ORIGIN, useTestDatabase, waitUntilDue }
 import type pg from 'pg';
 import { beforeAll, describe, expect, it } from 'vitest';
 
+const NIL = '00000000-0000-0000-0000-000000000000';
 // One connection a pool: plans are made per connection, and its statistics can be flushed at once.
 const db = useTestDatabase(1);
 beforeAll(() => stopAutovacuum(db.database));
@@ -181,6 +183,36 @@ describe('in a database that was never analyzed', () => {
     expect(leases.timers_pkey).toBeLessThan(50 * 3);
     const looks = await countReads(db.database.hot, () => readNextLease(hot, DEFAULT_TENANT_ID, 'none'));
     expect(Object.values(looks).reduce((sum, reads) => sum + reads, 0)).toBeLessThan(10);
+  });
+
+  it('what has a priority is found by its index, past all that waits, and costs nothing where nothing has', async () => {
+    const now = Date.now();
+    const partitions = [7];
+    const read = () => readDueByPriority(db.database.hot, NIL, 100, partitions, 50);
+    await db.database.ordinary.query('VACUUM ANALYZE timers');
+    const idle = await countReads(db.database.hot, read);
+    expect(Object.values(idle).reduce((sum, reads) => sum + reads, 0)).toBe(0);
+
+    const waiting = Array.from({ length: 2_000 }, (_, index) =>
+      makeTimer({ partition: 7, dueAt: now - 60_000 + index }),
+    );
+    const raised = Array.from({ length: 20 }, (_, index) =>
+      makeTimer({ partition: 7, dueAt: now - 1_000 + index, priority: 1 + (index % 9) }),
+    );
+    const asleep = Array.from({ length: 900 }, () => makeTimer({ partition: 7, dueAt: now + 3_600_000, priority: 5 }));
+    for (const some of [waiting, raised, asleep])
+      for (let from = 0; from < some.length; from += 1_000)
+        await createTimers(db.database.hot, some.slice(from, from + 1_000));
+    await waitUntilDue(db.database, idsOf(raised));
+    const reads = await countReads(db.database.hot, async () => {
+      const { timers } = await read();
+      expect(idsOf(timers).toSorted()).toEqual(idsOf(raised).toSorted());
+      expect(timers.map(({ priority }) => priority)).toEqual(
+        raised.map(({ priority }) => priority!).toSorted((a, b) => b - a),
+      );
+    });
+    expect(Object.keys(reads)).toEqual(['timers_priority']);
+    expect(reads.timers_priority).toBeLessThan(100);
   });
 
   it("a lane's start and wake touch those who have a turn, however many wait or sleep behind them", async () => {

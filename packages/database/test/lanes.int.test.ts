@@ -28,7 +28,7 @@ async function store(key: string, count: number, rule: object = { limit: 1 }): P
   const timers = Array.from({ length: count }, (_, index) =>
     makeTimer({ dueAt: dueAt + index, concurrency: JSON.stringify({ key, ...rule }) }),
   );
-  await createTimers(db.database.hot, timers);
+  for (let from = 0; from < count; from += 1_000) await createTimers(db.database.hot, timers.slice(from, from + 1_000));
   const ids = timers.map(({ id }) => id);
   await waitUntilDue(db.database, ids);
   return ids;
@@ -67,6 +67,51 @@ const finish = ({ id, version }: StartedTimer) =>
     },
   ]);
 const wake = (key: string) => wakeLanes(db.database.hot, [{ tenantId: DEFAULT_TENANT_ID, name: `key:${key}` }]);
+
+describe('in a lane a priority', () => {
+  const storeOne = async (key: string, dueAt: number, priority: number) => {
+    const timer = makeTimer({ dueAt, priority: priority || null, concurrency: JSON.stringify({ key, limit: 1 }) });
+    await createTimers(db.database.hot, [timer]);
+    await waitUntilDue(db.database, [timer.id]);
+    return timer.id;
+  };
+  const drain = async (key: string, first: StartedTimer, ids: readonly string[]) => {
+    const order: string[] = [];
+    for (let running: StartedTimer | undefined = first; running; ) {
+      order.push(running.id);
+      await finish(running);
+      await wake(key);
+      [running] = await start(ids);
+    }
+    return order;
+  };
+
+  it('goes before an earlier due time, the highest first, and before nobody who has waited hours longer', async () => {
+    const key = createId();
+    const now = Date.now();
+    const running = await storeOne(key, now - 10_000, 0);
+    const [started] = await start([running]);
+    const plain = [await storeOne(key, now - 5_000, 0), await storeOne(key, now - 4_000, 0)];
+    const low = await storeOne(key, now - 3_000, 1);
+    const high = await storeOne(key, now - 2_000, 9);
+    const old = await storeOne(key, now - 2 * 3_600_000, 0);
+    const ids = [...plain, low, high, old];
+    expect(await start(ids), 'they wait').toEqual([]);
+    expect(await drain(key, started!, ids)).toEqual([running, high, old, low, ...plain]);
+  });
+
+  it('is seen however many wait before it', async () => {
+    const key = createId();
+    const ids = await store(key, 3_000);
+    const [started] = await start(ids.slice(0, 1));
+    for (let from = 1; from < ids.length; from += 500) expect(await start(ids.slice(from, from + 500))).toEqual([]);
+    const high = await storeOne(key, Date.now() - 1_000, 1);
+    expect(await start([high])).toEqual([]);
+    await finish(started!);
+    await wake(key);
+    expect((await start([...ids.slice(1, 200), high])).map(({ id }) => id)).toEqual([high]);
+  });
+});
 
 describe('a timer with a key', () => {
   it('is not started by what starts all others', async () => {

@@ -1,4 +1,10 @@
-import { compileExpression, type Expression, ExpressionError, type ExpressionValues } from './expression.ts';
+import {
+  type CostPurse,
+  compileExpression,
+  type Expression,
+  ExpressionError,
+  type ExpressionValues,
+} from './expression.ts';
 
 const OPENING = '{{';
 const CLOSING = '}}';
@@ -104,10 +110,11 @@ export function renderText(
   values: ExpressionValues,
   write: (value: string) => string,
   budget = createRenderBudget(),
+  purse?: CostPurse,
 ): string {
   let text = '';
   for (const part of template.parts) {
-    const next = typeof part === 'string' ? part : write(toText(part, part.evaluate(values)));
+    const next = typeof part === 'string' ? part : write(toText(part, part.evaluate(values, purse)));
     spend(budget, next.length);
     text += next;
   }

@@ -3,7 +3,7 @@ import { collectNeeds, parseTemplate, renderText, type Template } from '../expre
 
 /** What a task or timer says of those that may be under way beside it. */
 export interface Concurrency {
-  /** Timers of a tenant with one key share a lane. Of a task it may hold expressions, which read the run's input. */
+  /** Timers of a tenant with one key share a lane. Of a task it may hold expressions. */
   key: string;
   /** How many of the lane may run at once; 1 when it says neither this nor a rate, else any number. */
   limit?: number;
@@ -26,25 +26,35 @@ export function completeLaneRule({ limit, ratePerSecond }: Omit<Concurrency, 'ke
   return { limit: limit ?? (ratePerSecond === undefined ? 1 : null), ratePerSecond: ratePerSecond ?? null };
 }
 
-const KEY_READS_INPUT_ONLY = 'a key may read the input of the run, and nothing else';
-
-/** Reads a task's key; undefined when nothing in it is to be rendered. Throws ExpressionError. */
-function parseKey(key: string): Template | undefined {
-  const template = parseTemplate(key, false);
-  if (template && collectNeeds(template).reads.length > 0) throw new ExpressionError(KEY_READS_INPUT_ONLY);
-  return template;
+/** How many expressions a task's key has, and the tasks whose outputs they read. Throws ExpressionError when one of them can not be. */
+export function describeKey(key: string, hasItem: boolean): { expressionCount: number; reads: readonly string[] } {
+  const template = parseTemplate(key, hasItem);
+  if (!template) return { expressionCount: 0, reads: [] };
+  return {
+    expressionCount: template.parts.filter((part) => typeof part === 'object').length,
+    reads: collectNeeds(template).reads,
+  };
 }
 
-/** How many expressions a task's key has. Throws ExpressionError when one of them can not be. */
-export function countKeyExpressions(key: string): number {
-  return parseKey(key)?.parts.filter((part) => typeof part === 'object').length ?? 0;
+/** Whether a key can be told from the input of the run alone. */
+function readsInputOnly(template: Template): boolean {
+  const { reads, readsItem } = collectNeeds(template);
+  return reads.length === 0 && !readsItem;
 }
 
-/** The key of a run that was begun with `input`. Throws ExpressionError when it can not be told, or would be empty or too long. */
-export function renderKey(key: string, input: ExpressionValues['input']): string {
-  const template = parseKey(key);
+/**
+ * The key of a task of a run that was begun with `input`, as far as that tells it; undefined when outputs or elements of the run
+ * have to be asked. Throws ExpressionError when it can not be told, or would be empty or too long.
+ */
+export function renderFirstKey(key: string, input: ExpressionValues['input']): string | undefined {
+  const template = parseTemplate(key, true);
   if (!template) return key;
-  const rendered = renderText(template, { input, inputs: {} }, (value) => value);
+  if (!readsInputOnly(template)) return undefined;
+  return checkRenderedKey(renderText(template, { input, inputs: {} }, (value) => value));
+}
+
+/** A key as its expressions gave it. Throws ExpressionError when it is empty or too long. */
+export function checkRenderedKey(rendered: string): string {
   if (rendered === '') throw new ExpressionError('the key would be empty');
   if (rendered.length > CONCURRENCY_KEY_LENGTH_MAX) {
     throw new ExpressionError(`the key would be longer than ${CONCURRENCY_KEY_LENGTH_MAX} characters`);

@@ -30,7 +30,7 @@ class SequentialLane {
   view(): LaneView {
     const waiting = [
       ...[...this.parked.values()].map((turn) => ({ ...turn, isParked: true })),
-      ...[...this.woken.values()].map(({ id, dueAt }) => ({ id, dueAt, isParked: false })),
+      ...[...this.woken.values()].map(({ id, turnAt }) => ({ id, turnAt, isParked: false })),
     ].toSorted(compareTurns);
     return {
       name: 'lane',
@@ -44,24 +44,24 @@ class SequentialLane {
 
   look(arrived: readonly LaneTurn[], now: number): void {
     const due = [...this.woken.values()].filter(({ at }) => at <= now);
-    const candidates = [...arrived, ...due].map(({ id, dueAt }) => ({ id, dueAt, lanes: ['lane'] }));
+    const candidates = [...arrived, ...due].map(({ id, turnAt }) => ({ id, turnAt, lanes: ['lane'] }));
     const byId = new Map(candidates.map((candidate) => [candidate.id, candidate]));
     const decision = decideTurns([this.view()], candidates, now);
     for (const id of decision.started) {
-      const { dueAt } = byId.get(id)!;
+      const { turnAt } = byId.get(id)!;
       const ahead = [...this.parked.values(), ...this.woken.values()].filter(
-        (turn) => compareTurns(turn, { id, dueAt }) < 0 && !decision.started.includes(turn.id),
+        (turn) => compareTurns(turn, { id, turnAt }) < 0 && !decision.started.includes(turn.id),
       );
       if (this.limit === 1) expect(ahead).toEqual([]);
       this.woken.delete(id);
       this.running.add(id);
       this.startedAt.push(now);
-      this.order.push({ id, dueAt });
+      this.order.push({ id, turnAt });
     }
     for (const { id } of decision.refused) {
-      const { dueAt } = byId.get(id)!;
+      const { turnAt } = byId.get(id)!;
       this.woken.delete(id);
-      this.parked.set(id, { id, dueAt });
+      this.parked.set(id, { id, turnAt });
     }
     for (const { id, at } of decision.woken) {
       const turn = this.parked.get(id);
@@ -101,7 +101,7 @@ describe('turns in a lane', () => {
             for (const id of [...lane.parked.keys()].slice(0, cancels)) lane.parked.delete(id);
             const arrived = Array.from({ length: arrivals }, () => {
               count += 1;
-              return { id: String(count).padStart(6, '0'), dueAt: now - ((count * 37) % 50) };
+              return { id: String(count).padStart(6, '0'), turnAt: now - ((count * 37) % 50) };
             });
             lane.look(arrived, now);
           }
@@ -134,7 +134,7 @@ describe('turns in a lane', () => {
         for (const passedMs of steps) {
           now += passedMs;
           const candidates = Array.from({ length: 60 }, (_, index) => {
-            return { id: String(index).padStart(3, '0'), dueAt: now, lanes: ['lane'] };
+            return { id: String(index).padStart(3, '0'), turnAt: now, lanes: ['lane'] };
           });
           const view = { name: 'lane', limit: null, ratePerSecond, used: 0, usedUntil, waiting: [] };
           const decision = decideTurns([view], candidates, now);
@@ -169,8 +169,8 @@ describe('turns in a lane', () => {
     const decision = decideTurns(
       views,
       [
-        { id: 'a', dueAt: 1, lanes: ['free', 'full'] },
-        { id: 'b', dueAt: 2, lanes: ['free'] },
+        { id: 'a', turnAt: 1, lanes: ['free', 'full'] },
+        { id: 'b', turnAt: 2, lanes: ['free'] },
       ],
       10,
     );

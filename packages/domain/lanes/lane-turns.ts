@@ -1,10 +1,10 @@
 import type { LaneRule } from './concurrency.ts';
 
-/** Somebody in a lane. Those that are due earlier go first; of those due at once, the one with the smaller id. */
+/** Somebody in a lane. Those with the earlier turn go first; of two with the same, the one with the smaller id. */
 export interface LaneTurn {
   id: string;
-  /** Epoch ms. */
-  dueAt: number;
+  /** When it is due, and earlier by what its priority is worth (epoch ms). */
+  turnAt: number;
 }
 
 /** One that waits for a place. */
@@ -50,7 +50,7 @@ const RATE_BURST_MS = 50;
 
 /** Order of turns. */
 export function compareTurns(a: LaneTurn, b: LaneTurn): number {
-  return a.dueAt - b.dueAt || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
+  return a.turnAt - b.turnAt || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 }
 
 /**

@@ -13,7 +13,7 @@ import {
   reletTimers,
   type StartedTimer,
 } from '@punctual/database';
-import { LOST_IN_A_ROW_MAX } from '@punctual/domain';
+import { LOST_IN_A_ROW_MAX, PLACES_PER_PLAIN_ONE } from '@punctual/domain';
 import type { ApiContext } from '../context.ts';
 import { giveBackTasks, UNDELIVERED_PAUSE_MS } from './give-back-tasks.ts';
 import { findHeldTasks, listTaskGates } from './held-tasks.ts';
@@ -74,6 +74,8 @@ export class TaskQueue {
   /** Nothing is left that wakes before it, as far as is known (epoch ms). */
   #floor = 0;
   #deepAt = Number.NEGATIVE_INFINITY;
+  /** Slots for which something was looked for so far; from somewhere on, as this queue may be forgotten between any two. */
+  #slots = Math.floor(Math.random() * PLACES_PER_PLAIN_ONE);
   #lookedAt = Number.NEGATIVE_INFINITY;
   #alarm: NodeJS.Timeout | undefined;
   #isStopped = false;
@@ -189,11 +191,16 @@ export class TaskQueue {
     const isDeep = now - this.#deepAt >= DEEP_INTERVAL_MS;
     if (isDeep) this.#deepAt = now;
     const askedAt = context.clock.now();
-    const { leased, lapsed, laned } = await leaseTimers(hot, tenantId, queue, isDeep ? 0 : this.#floor, slots);
+    const from = isDeep ? 0 : this.#floor;
+    const raisedMax = this.#countRaisedSlots(slots.length);
+    const { leased, lapsed, laned } = await leaseTimers(hot, tenantId, queue, from, slots, raisedMax);
     const isFull = leased.length + lapsed.length + laned.length === slots.length;
-    const last = isFull ? leased.reduce((latest, { wake_at }) => Math.max(latest, wake_at), 0) : askedAt;
+    // What was taken by its priority says nothing of those before it.
+    const inTurn = leased.filter(({ is_raised }) => !is_raised);
+    const reached = inTurn.reduce((latest, { wake_at }) => Math.max(latest, wake_at), isDeep ? 0 : this.#floor);
+    const last = isFull ? reached : askedAt;
     this.#floor = Math.floor(Math.min(last, askedAt - LATE_COMMIT_MS));
-    const taken = [...leased];
+    const taken: LeasedTimer[] = [...leased];
     try {
       if (laned.length > 0) taken.push(...(await leaseInLanes(hot, tenantId, laned, slots)));
       if (lapsed.length > 0) {
@@ -207,6 +214,14 @@ export class TaskQueue {
       giveBackTasks(context, tenantId, taken, UNDELIVERED_PAUSE_MS);
       throw error;
     }
+  }
+
+  // Of the queue's slots, counted through, every fourth goes by due time alone.
+  #countRaisedSlots(count: number): number {
+    const begun = this.#slots;
+    this.#slots = begun + count;
+    const inTurn = Math.floor((begun + count) / PLACES_PER_PLAIN_ONE) - Math.floor(begun / PLACES_PER_PLAIN_ONE);
+    return count - inTurn;
   }
 
   // Nothing is handed out of a run that was cancelled, nor what a gate holds back, nor what kills whoever takes it.

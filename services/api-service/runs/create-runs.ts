@@ -17,11 +17,12 @@ import {
   WHEN_COST_PER_RUN_MAX,
   type WorkflowHead,
 } from '@punctual/database';
-import { choosePartition, createId, ExpressionError, FAULTS_MAX, type Fault, renderKey } from '@punctual/domain';
+import { choosePartition, createId } from '@punctual/domain';
 import { type ApiContext, readAnchorAt } from '../context.ts';
 import { createInvalidRequest, refuseFaults } from '../plugins/problems.ts';
 import { ProblemError } from '../problem.ts';
 import { createWorkflowNotFound } from '../workflows/workflow-problems.ts';
+import { findKeyFaults } from './key-faults.ts';
 import { showBegunRun } from './show-begun-run.ts';
 import { showRuns } from './show-runs.ts';
 
@@ -164,19 +165,8 @@ async function findKeyRefusal(
   head: WorkflowHead,
 ): Promise<ProblemError | undefined> {
   const { tasks } = await workflowVersions.read(client, head.id, head.version);
-  const faults: Fault[] = [];
-  let value: unknown;
-  for (const { key, concurrency } of tasks) {
-    if (!concurrency?.key.includes('{{')) continue;
-    value ??= input === null ? null : JSON.parse(input);
-    try {
-      renderKey(concurrency.key, value);
-    } catch (error) {
-      if (!(error instanceof ExpressionError)) throw error;
-      faults.push({ pointer: '/input', detail: `The concurrency key of the task "${key}": ${error.message}` });
-    }
-  }
-  return faults.length === 0 ? undefined : createInvalidRequest(faults.slice(0, FAULTS_MAX));
+  const faults = findKeyFaults(tasks, input, '/input');
+  return faults.length === 0 ? undefined : createInvalidRequest(faults);
 }
 
 /**

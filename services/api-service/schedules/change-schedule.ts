@@ -20,6 +20,7 @@ import { createId } from '@punctual/domain';
 import { type ApiContext, readAnchorAt } from '../context.ts';
 import { refuseFaults } from '../plugins/problems.ts';
 import { ProblemError } from '../problem.ts';
+import { findKeyFaults } from '../runs/key-faults.ts';
 import { withTransaction } from '../transaction.ts';
 import { formatETag, parseIfMatch } from '../workflows/etag.ts';
 import { createWorkflowNotFound } from '../workflows/workflow-problems.ts';
@@ -82,7 +83,7 @@ export async function addSchedule(
   });
   refuseIfNever(row);
   return withTransaction(asTenant(context.database, tenantId).ordinary, client, async (transaction) => {
-    await checkWorkflow(transaction, row);
+    await checkWorkflow(context, transaction, row);
     if (await hasSchedulesEnough(transaction, tenantId)) {
       throw new ProblemError(
         429,
@@ -130,7 +131,7 @@ export function changeSchedule(
     if (hasEnded && !hasNewTimes && !prepared.target) return changed;
     const planned = planNext(changed);
     if (hasNewTimes) refuseIfNever(planned);
-    if (prepared.target) await checkWorkflow(transaction, planned);
+    if (prepared.target) await checkWorkflow(context, transaction, planned);
     return hasEnded && planned.next_at !== null ? { ...planned, status: 'active' } : planned;
   });
 }
@@ -227,11 +228,14 @@ function readLimit(context: ApiContext, tenantId: string): number | null {
   return context.limits.find(tenantId)?.liveTimersMax ?? null;
 }
 
-async function checkWorkflow(client: Transaction, row: ScheduleRow): Promise<void> {
+async function checkWorkflow(context: ApiContext, client: Transaction, row: ScheduleRow): Promise<void> {
   if (row.workflow_id === null) return;
   const [head] = await readWorkflowHeads(client, [row.workflow_id]);
   if (head?.tenant_id !== row.tenant_id) throw createWorkflowNotFound();
   if (head.status === 'archived') {
     throw new ProblemError(409, 'workflow_archived', 'The workflow is archived and begins no runs.');
   }
+  // By the present version. A later one may have other keys: what those can not be told of stands as it is written.
+  const { tasks } = await context.workflowVersions.read(client, head.id, head.version);
+  refuseFaults(findKeyFaults(tasks, row.input, '/run/input'));
 }

@@ -6,6 +6,7 @@ import {
   type MissedPolicy,
   parseInstant,
   type ScheduleRule,
+  toStoredPriority,
   validateScheduleRule,
 } from '@punctual/domain';
 import type { ApiContext } from '../context.ts';
@@ -16,7 +17,7 @@ import { prepareAction } from '../timers/stored-action.ts';
 /** What an occurrence is, as the row holds it. JSON as text. */
 export type ScheduleTarget = Pick<
   ScheduleRow,
-  'workflow_id' | 'input' | 'action' | 'payload' | 'retry' | 'timeout_ms' | 'labels'
+  'workflow_id' | 'input' | 'action' | 'payload' | 'retry' | 'timeout_ms' | 'labels' | 'priority'
 >;
 
 const NO_TARGET: ScheduleTarget = {
@@ -27,6 +28,7 @@ const NO_TARGET: ScheduleTarget = {
   retry: null,
   timeout_ms: null,
   labels: null,
+  priority: null,
 };
 
 /** When a schedule is to occur, by a request and what it was before; or what is wrong with that. */
@@ -114,6 +116,7 @@ export function prepareTarget(
       payload,
       retry: timer.retry === undefined ? null : JSON.stringify(timer.retry),
       timeout_ms: timer.timeoutMs ?? null,
+      priority: toStoredPriority(timer.priority),
       labels: timer.labels ?? null,
     };
     return { target, faults: [] };

@@ -47,6 +47,7 @@ function renderTarget(row: ScheduleRow): Pick<Schedule, 'run' | 'timer'> {
       ...(row.payload !== null && { payload: JSON.parse(row.payload) }),
       ...(row.retry !== null && { retry: JSON.parse(row.retry) }),
       ...(row.timeout_ms !== null && { timeoutMs: row.timeout_ms }),
+      ...(row.priority !== null && { priority: row.priority }),
       ...labels,
     },
   };

@@ -63,6 +63,25 @@ it('a pause takes the timer away, a resume gives another, and a delete leaves no
   expect(await api.request('GET', url)).toMatchObject({ status: 404, body: { code: 'schedule_not_found' } });
 });
 
+it("a run whose input does not give its workflow's concurrency keys is refused, when it is made and when it is changed", async () => {
+  const tasks = [
+    { key: 'a', action: { type: 'noop', output: 1 }, concurrency: { key: 'customer-{{ input.customerId }}' } },
+    { key: 'b', after: ['a'], action: NOOP, concurrency: { key: '{{ inputs.a }}' } },
+  ];
+  const { body: workflow } = await api.request('POST', '/v1/workflows', { name: 'keyed', tasks });
+  const runOf = (input?: object) => ({ run: { workflowId: workflow.id, input } });
+  const errors = [{ pointer: '/run/input', detail: expect.stringContaining('"a"') }];
+  const refused = await api.request('POST', '/v1/schedules', { rule: RULE, ...runOf({ id: 7 }) });
+  expect(refused).toMatchObject({ status: 400, body: { code: 'invalid_request', errors } });
+  expect(refused.body.errors).toHaveLength(1);
+  const { body: schedule } = await create({ timer: undefined, ...runOf({ customerId: 7 }) });
+  const changed = await api.request('PATCH', `/v1/schedules/${schedule.id}`, runOf());
+  expect(changed).toMatchObject({ status: 400, body: { errors } });
+  expect((await api.request('GET', `/v1/schedules/${schedule.id}`)).body).toEqual(schedule);
+  const renamed = await api.request('PATCH', `/v1/schedules/${schedule.id}`, { name: 'other' });
+  expect(renamed.status).toBe(200);
+});
+
 it('a change moves the timer, and fails of another version', async () => {
   const { body } = await create();
   const url = `/v1/schedules/${body.id}`;

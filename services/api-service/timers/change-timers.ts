@@ -127,6 +127,7 @@ function addChange(
   waiting: Waiting | undefined,
 ): Fault[] {
   if (change.retry !== undefined) edit.retry = JSON.stringify(change.retry);
+  if (change.priority !== undefined) edit.priority = change.priority;
   return [
     ...addDueTime(context, change, edit, waiting),
     ...addPayload(change, edit),

@@ -1,6 +1,6 @@
 import type { TimerRequest } from '@punctual/contracts';
 import type { ChangeOrigin, RequestedTimer } from '@punctual/database';
-import { type Action, choosePartition, createId, type DelayRule, type Fault } from '@punctual/domain';
+import { type Action, choosePartition, createId, type DelayRule, type Fault, toStoredPriority } from '@punctual/domain';
 import type { ApiContext } from '../context.ts';
 import { isTooLarge, PAYLOAD_TOO_LARGE } from './action-faults.ts';
 import { checkTimeZone, chooseDueTime } from './due-time.ts';
@@ -57,6 +57,7 @@ export function prepareTimer(
       labels: request.labels === undefined ? null : JSON.stringify(request.labels),
       pullQueue: request.action.type === 'pull' ? request.action.queue : null,
       concurrency: request.concurrency === undefined ? null : JSON.stringify(request.concurrency),
+      priority: toStoredPriority(request.priority),
       waitsFor: null,
       origin,
     },

@@ -50,6 +50,7 @@ function render(timer: Omit<ShownTimer, 'tenantId' | 'partition'>): string {
   if (timer.payload !== null) text += `,"payload":${timer.payload}`;
   if (timer.retry !== null) text += `,"retry":${timer.retry}`;
   if (timer.concurrency != null) text += `,"concurrency":${timer.concurrency}`;
+  if (timer.priority != null) text += `,"priority":${timer.priority}`;
   if (timer.timeoutMs !== null) text += `,"timeoutMs":${timer.timeoutMs}`;
   if (timer.externalId !== null) text += `,"externalId":${JSON.stringify(timer.externalId)}`;
   if (timer.labels !== null) text += `,"labels":${timer.labels}`;

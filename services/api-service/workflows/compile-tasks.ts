@@ -4,7 +4,7 @@ import {
   type Action,
   compileAction,
   compileExpression,
-  countKeyExpressions,
+  describeKey,
   ExpressionError,
   type Fault,
 } from '@punctual/domain';
@@ -39,7 +39,9 @@ export function compileTask(task: WorkflowTask): CompiledTask {
   let keyExpressionCount = 0;
   if (stored.concurrency) {
     try {
-      keyExpressionCount = countKeyExpressions(stored.concurrency.key);
+      const described = describeKey(stored.concurrency.key, hasItem);
+      keyExpressionCount = described.expressionCount;
+      for (const key of described.reads) reads.add(key);
     } catch (error) {
       if (!(error instanceof ExpressionError)) throw error;
       all.push({ pointer: '/concurrency/key', detail: error.message });

@@ -12,6 +12,7 @@ export function renderWorkflow(workflow: StoredWorkflow): Workflow {
     status: workflow.status,
     timeZone: workflow.time_zone,
     tasks: showTasks(workflow.tasks),
+    ...(workflow.priority !== null && { priority: workflow.priority }),
     ...(workflow.labels && { labels: workflow.labels }),
     retentionDays: workflow.retention_days,
     createdAt: new Date(workflow.created_at).toISOString(),
@@ -36,6 +37,7 @@ export function renderWorkflowVersion(version: WorkflowVersionRow): WorkflowVers
     name: version.name,
     timeZone: version.time_zone,
     tasks: showTasks(version.tasks),
+    ...(version.priority !== null && { priority: version.priority }),
     createdAt: new Date(version.created_at).toISOString(),
   };
 }

@@ -11,7 +11,14 @@ import {
   type Transaction,
   type WorkflowRow,
 } from '@punctual/database';
-import { createId, type Fault, TASKS_PER_WORKFLOW_MAX, validateTaskFlow, validateTaskGraph } from '@punctual/domain';
+import {
+  createId,
+  type Fault,
+  TASKS_PER_WORKFLOW_MAX,
+  toStoredPriority,
+  validateTaskFlow,
+  validateTaskGraph,
+} from '@punctual/domain';
 import { type ApiContext, readAnchorAt } from '../context.ts';
 import { createInvalidRequest, refuseFaults } from '../plugins/problems.ts';
 import { ProblemError } from '../problem.ts';
@@ -51,6 +58,7 @@ interface VersionContent {
   tasks: string;
   labels: Record<string, string> | null;
   retentionDays: number | null;
+  priority: number | null;
 }
 
 /** Stores a new workflow as version 1. Throws ProblemError (400) with everything that is wrong with it. */
@@ -82,6 +90,7 @@ export async function addWorkflow(
     retention_days: content.retentionDays,
     time_zone: content.timeZone,
     tasks: content.tasks,
+    priority: content.priority,
   };
 }
 
@@ -129,7 +138,8 @@ export async function addTask(
     const sealed = sealTasks(context, target.tenantId, [task], [], '');
     const all = encodeTasks([...present.tasks, ...sealed], '');
     const { labels, retention_days: retentionDays } = workflow;
-    return { name: present.name, timeZone: present.timeZone, tasks: all, labels, retentionDays };
+    const { name, timeZone, priority } = present;
+    return { name, timeZone, tasks: all, labels, retentionDays, priority };
   });
 }
 
@@ -180,6 +190,7 @@ async function changeWorkflow(
       retention_days: content.retentionDays,
       time_zone: content.timeZone,
       tasks: content.tasks,
+      priority: content.priority,
     };
   });
 }
@@ -189,7 +200,8 @@ function prepareVersion(context: ApiContext, request: WorkflowRequest, anchorAt:
   if ('fault' in zone) throw createInvalidRequest([zone.fault]);
   const timeZone = zone.timeZone ?? 'UTC';
   refuseFaults(prefix('/tasks', validateTasks(request.tasks, { context, timeZone, anchorAt })));
-  return { name: request.name, timeZone, labels: request.labels ?? null, retentionDays: request.retentionDays ?? null };
+  const { name, labels = null, retentionDays = null } = request;
+  return { name, timeZone, labels, retentionDays, priority: toStoredPriority(request.priority) };
 }
 
 function encodeTasks(tasks: readonly StoredTask[], pointer: string): string {

@@ -52,12 +52,12 @@ export function createSystemTarget({
     }
   };
   return {
-    perform({ task, id }, timer) {
+    perform({ task, id, tenantId }, timer) {
       switch (task) {
         case 'bulk-operation':
           return runBulk(id);
         case 'schedule':
-          return schedules.run(id, timer);
+          return schedules.run(id, timer, tenantId);
       }
     },
   };

@@ -67,6 +67,7 @@ async function store({ spec, row, agoMs = 10.5 * MINUTE_MS }: Wanted = {}): Prom
     retry: null,
     timeout_ms: null,
     labels: null,
+    priority: null,
     anchor_at: handledAt,
     handled_at: handledAt,
     waiting: [],
@@ -178,6 +179,45 @@ describe('what was missed', () => {
     expect((await read(schedule)).next_at).toBeGreaterThan(Date.now());
   });
 
+  it('in a turn costs little more than a run may: the rest of what asks costly conditions follows in the next ones', async () => {
+    // Each of these conditions takes more than half of what a turn may cost.
+    const costly = (key: string) => ({ key, action: { type: 'noop' as const }, when: `input.all(n, n < 1000)` });
+    const keys = Array.from({ length: 250 }, (_, index) => `t${index}`);
+    const workflowId = await storeWorkflow(db.database, keys.map(costly));
+    const { rows } = await db.database.ordinary.query('SELECT tenant_id FROM workflows WHERE id = $1', [workflowId]);
+    const schedule = await store({
+      spec: { missedRuns: { policy: 'all', windowMs: HOUR_MS } },
+      row: {
+        tenant_id: rows[0].tenant_id,
+        workflow_id: workflowId,
+        action: null,
+        input: JSON.stringify(Array.from({ length: 1_000 }, (_, index) => index)),
+      },
+      agoMs: 34 * MINUTE_MS,
+    });
+    const countRuns = async () => {
+      const runs = await db.database.ordinary.query<{ status: string; task_states: string }>(
+        'SELECT status, task_states FROM runs WHERE workflow_id = $1',
+        [workflowId],
+      );
+      return runs.rows.length;
+    };
+    const begun: number[] = [];
+    for (let turns = 0; turns < 10 && begun.at(-1) !== 3; turns += 1) {
+      await db.database.ordinary.query(`UPDATE timers SET wake_at = clock_timestamp() WHERE id = $1`, [
+        schedule.timer_id,
+      ]);
+      await openWorker().run(schedule.id, await start(await read(schedule)));
+      begun.push(await countRuns());
+    }
+    expect(begun).toEqual([2, 3]);
+    const { rows: letters } = await db.database.ordinary.query(
+      `SELECT error FROM dead_letters WHERE workflow_id = $1 LIMIT 1`,
+      [workflowId],
+    );
+    expect(letters, 'each run has all that one may').toEqual([]);
+  });
+
   it('comes in portions', async () => {
     const spec: Partial<ScheduleSpec> = {
       rule: { type: 'interval', value: 10, unit: 'seconds' },
@@ -215,6 +255,31 @@ it('with its workflow archived a schedule ends, and says why', async () => {
   const schedule = await store({ row: { tenant_id: rows[0].tenant_id, workflow_id: workflowId, action: null } });
   expect(await openWorker().run(schedule.id, await start(schedule))).toBe('done');
   expect(await read(schedule)).toMatchObject({ status: 'ended', timer_id: null, next_at: null });
+});
+
+it('what a tenant has thousands of is put off in good order, and nobody else waits for it', async () => {
+  const tenantId = createId();
+  const schedules: ScheduleRow[] = [];
+  for (let count = 0; count < 90; count += 1) schedules.push(await store({ row: { tenant_id: tenantId } }));
+  const other = await store();
+  const timers: StartedTimer[] = [];
+  for (const schedule of schedules) timers.push(await start(schedule));
+  const [otherTimer, worker] = [await start(other), openWorker()];
+  let done = 0;
+  const turns = schedules.map(async ({ id }, index) => {
+    const turn = await worker.run(id, timers[index]!, tenantId);
+    done += 1;
+    return turn;
+  });
+  const doneBefore = await worker.run(other.id, otherTimer, other.tenant_id).then(() => done);
+  const all = await Promise.all(turns);
+  const putOff = all.flatMap((turn) => (typeof turn === 'object' ? turn.againInMs : []));
+  expect(all.filter((turn) => turn === 'moved')).toHaveLength(3 + 64);
+  expect(putOff).toHaveLength(90 - 67);
+  expect(putOff).toEqual(putOff.toSorted((a, b) => a - b));
+  expect(doneBefore - putOff.length, 'it has its turn between two of theirs').toBeLessThan(12);
+  // As the worker writes it down, and the next one finds it.
+  expect(await worker.run(schedules.at(-1)!.id, timers.at(-1)!, tenantId)).toBe('moved');
 });
 
 it('many turns share few connections', async () => {

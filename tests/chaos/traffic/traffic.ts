@@ -48,6 +48,9 @@ const HERD_BATCH_BYTES_MAX = 6_000_000;
 const KEYED_ONE_IN = 10;
 const KEYS = 50;
 const KEY_LIMIT = 4;
+/** One of so many timers has a priority, of 1 to PRIORITY_MAX. */
+const RAISED_ONE_IN = 7;
+const PRIORITY_MAX = 9;
 /** The first retry (ms); each next one waits twice as long. */
 const BACKOFF_MS = 300;
 
@@ -235,6 +238,7 @@ export class Traffic {
       timeoutMs,
       externalId: this.#nameTimer(timer.n),
       labels: { chaos: label },
+      ...(timer.n % RAISED_ONE_IN === 3 && { priority: 1 + (timer.n % PRIORITY_MAX) }),
       ...(timer.n % KEYED_ONE_IN === 5 && { concurrency: { key: `${label}-${timer.n % KEYS}`, limit: KEY_LIMIT } }),
     });
     if (created === undefined) return;
