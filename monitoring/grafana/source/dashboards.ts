@@ -80,9 +80,9 @@ export const OVERVIEW: DashboardText = {
         ),
         stat('Attempts', 'sum(punctual:attempts:rate_5m)', 'A second.', 'ops'),
         stat(
-          'Waiting in the queue',
-          'max(scheduler_queue_chunks_waiting)',
-          'Chunks. Near 256: more is due than the workers get done.',
+          'Due soon',
+          'sum(scheduler_timers_due_soon)',
+          'Timers that come due within the next five minutes, as far as schedulers have counted them.',
         ),
         stat('Dead letters', 'max(scheduler_table_rows{table="dead_letters", kind="live"})', 'They wait for a person.'),
         stat(
@@ -211,6 +211,11 @@ export const SCHEDULER: DashboardText = {
           title: 'Held',
           tells: 'Timers in memory until shortly before they are due.',
           queries: [['scheduler_timers_held', '{{instance}}']],
+        },
+        {
+          title: 'Due soon',
+          tells: 'Timers that come due within each of the next minutes: the herd before it comes.',
+          queries: [['sum by (minute) (scheduler_timers_due_soon)', 'minute {{minute}}']],
         },
         average('Timers a hand-over', 'scheduler_handover_timers', 'More is cheaper.'),
         {
