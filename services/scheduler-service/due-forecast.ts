@@ -1,5 +1,5 @@
 import { countDueSoon, type Database } from '@punctual/database';
-import { type Logger, Loop, limitRate, OUTAGE_LOG_INTERVAL_MS, type Role } from '@punctual/runtime';
+import { type Logger, LoopedRole } from '@punctual/runtime';
 import type { SchedulerMetrics } from './metrics.ts';
 
 export interface DueForecastOptions {
@@ -32,37 +32,24 @@ const ROWS_MAX = 200_000;
  * are needed. Timers are spread over the partitions by a hash, so where there are many, some partitions stand for all, others
  * at each look. It never writes; killed, it leaves nothing.
  */
-export class DueForecast implements Role {
+export class DueForecast extends LoopedRole {
   readonly #options: DueForecastOptions;
-  readonly #loop: Loop;
   /** Partitions that the next look takes, and the last one that was taken. */
   #share = Number.POSITIVE_INFINITY;
   #last = -1;
 
   constructor(options: DueForecastOptions) {
-    this.#options = options;
-    this.#loop = new Loop({
+    super({
       name: 'due-forecast',
-      run: () => this.runOnce(),
-      pauseMs: () => (this.#last < 0 ? UNOWNED_INTERVAL_MS : INTERVAL_MS),
       errorPauseMs: ERROR_PAUSE_MS,
-      onError: limitRate(
-        (error: unknown) => options.logger.warn({ err: error }, 'could not count what comes due soon; trying again'),
-        OUTAGE_LOG_INTERVAL_MS,
-      ),
+      complaint: 'could not count what comes due soon; trying again',
+      logger: options.logger,
     });
+    this.#options = options;
   }
 
-  get loop(): Loop {
-    return this.#loop;
-  }
-
-  start(): void {
-    this.#loop.start();
-  }
-
-  async stop(): Promise<void> {
-    await this.#loop.stop();
+  protected override choosePauseMs(): number {
+    return this.#last < 0 ? UNOWNED_INTERVAL_MS : INTERVAL_MS;
   }
 
   /** Counts in some of the partitions, and tells what that means for all of them. */

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { findFreePort, type GuardedProcess, startGuardedProcess } from '@punctual/local-servers';
+import { findFreePort, type GuardedProcess, listNodeEnvironment, startGuardedProcess } from '@punctual/local-servers';
 import { createEmptyDatabase, readTestServers, TEST_KEYS, waitUntil } from '@punctual/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createId } from '../../packages/domain/index.ts';
@@ -65,7 +65,7 @@ async function startContainer({ args, envFrom = [], env = [] }: Container): Prom
     command: globalThis.process.execPath,
     args: [join(ROOT, ENTRY), ...args],
     env: {
-      PATH: globalThis.process.env.PATH,
+      ...listNodeEnvironment(),
       ...Object.assign({}, ...shared),
       ...Object.fromEntries(own),
       HOST: '127.0.0.1',
