@@ -96,6 +96,8 @@ test(
     const countWaiting = () => queue.countWaiting().catch(() => 0);
     try {
       await waitUntil('a hint is taken', async () => (await dispatch()) === 1, 20_000);
+      // They learn of each other, and of the replicas, by way of the master, within seconds.
+      for (const pod of pods) await waitUntil('a Sentinel knows all', () => knowsAll(pod.sentinel), 20_000);
       master!.kill('SIGKILL');
       await master!.exited;
       await waitUntil('a new master takes hints', async () => (await dispatch()) === 1, 30_000);
@@ -115,20 +117,37 @@ test(
   TEST_MAX_MS,
 );
 
+/** Whether a Sentinel could see a failover through: it knows enough others, and both replicas are well. */
+async function knowsAll(port: number): Promise<boolean> {
+  return (
+    (await ask(port, async (sentinel) => {
+      await sentinel.call('SENTINEL', 'CKQUORUM', 'punctual');
+      const replicas = (await sentinel.call('SENTINEL', 'REPLICAS', 'punctual')) as string[][];
+      const others = (await sentinel.call('SENTINEL', 'SENTINELS', 'punctual')) as string[][];
+      const isWell = (fields: string[]) =>
+        fields[fields.indexOf('flags') + 1] === 'slave' && fields[fields.indexOf('master-link-status') + 1] === 'ok';
+      return others.length === PODS - 1 && replicas.length === PODS - 1 && replicas.every(isWell);
+    })) ?? false
+  );
+}
+
 /** What a server says that it is; undefined while it does not answer. */
-async function readRole(port: number): Promise<unknown> {
+const readRole = (port: number) => ask(port, async (redis) => ((await redis.role()) as [string])[0]);
+
+/** The answer of one server; undefined while it gives none. */
+async function ask<Answer>(port: number, question: (redis: Redis) => Promise<Answer>): Promise<Answer | undefined> {
   const redis = new Redis({
     port,
     password: PASSWORD,
     lazyConnect: true,
     maxRetriesPerRequest: 0,
+    enableReadyCheck: false,
     retryStrategy: () => null,
   });
   redis.on('error', () => {});
   try {
     await redis.connect();
-    const [role] = (await redis.role()) as [unknown];
-    return role;
+    return await question(redis);
   } catch {
     return undefined;
   } finally {
