@@ -48,3 +48,15 @@ describe('what every test holds answers against', () => {
     expect(api.checker.findFaults({ ...answer, ...fields })[0]).toMatch(fault);
   });
 });
+
+test('the OpenAPI document writes each schema that many operations share once', () => {
+  const text = JSON.stringify(api.document);
+  expect(api.document.components.schemas).toHaveProperty('Timer');
+  for (const name of Object.keys(api.document.components.schemas)) {
+    expect(text, name).toContain(`"#/components/schemas/${name}"`);
+  }
+  expect(text).not.toContain('x-codes');
+  expect(text).not.toContain('x-has-labels');
+  // A document of megabytes is of no use to those who generate clients from it.
+  expect(text.length).toBeLessThan(400_000);
+});
