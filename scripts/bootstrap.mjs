@@ -2,8 +2,8 @@
 // to the Node that came with it. Plain JavaScript without dependencies, because it runs on the machine's own Node,
 // before anything is installed.
 //
-// usage: node scripts/bootstrap.mjs start|test|stack|migrate|reseal|ledger|bench|compare|loadtest|chaos|fuzz|histories|idempotency|monitoring|roll|audit|sbom
-//        [ARGUMENT...]
+// usage: node scripts/bootstrap.mjs start|test|stack|migrate|reseal|ledger|bench|compare|loadtest|chaos|fuzz|histories|idempotency|monitoring|roll|
+//        punctual|audit|sbom [ARGUMENT...]
 //
 // Signals: npm forwards SIGINT and SIGTERM to this process (the scripts in package.json begin with `exec`, or a shell
 // would die of the signal in its place), and Ctrl-C at a terminal reaches it a second time by way of the terminal. The
@@ -35,6 +35,8 @@ const PROGRAMS = {
   monitoring: 'tests/monitoring/run.ts',
   roll: 'tests/e2e/roll-command.ts',
 };
+/** Asks the api and ends: it keeps the terminal to itself, so that it can ask whoever sits there. */
+const COMMAND = { punctual: 'services/command/main.ts' };
 /** What the package manager does by itself: it has read every package, and asks the registry that they came from. */
 const PNPM_COMMANDS = {
   // Known weaknesses of what is locked. What is accepted stands in pnpm-workspace.yaml, with the reason.
@@ -70,11 +72,17 @@ async function main(command, args) {
     fail(`Punctual needs Node ${NODE_MAJOR_MIN} or later to begin, and this is Node ${process.versions.node}.`);
   }
   if (process.platform === 'win32') fail('Punctual runs on Linux and macOS; on Windows, run it inside WSL.');
-  const commands = [...Object.keys(PROGRAMS), ...Object.keys(PNPM_COMMANDS)];
+  const commands = [...Object.keys(PROGRAMS), ...Object.keys(COMMAND), ...Object.keys(PNPM_COMMANDS)];
   if (!commands.includes(command)) fail(`usage: node scripts/bootstrap.mjs ${commands.join('|')} [ARGUMENT...]`);
   if (!isInstalled()) await installOnce();
-  if (command in PNPM_COMMANDS) runPnpm([...PNPM_COMMANDS[command], ...args]);
-  else run(path.join(root, PROGRAMS[command]), args);
+  if (command in COMMAND) {
+    // Files that it is given are named from where the person is.
+    const cwd = process.env.INIT_CWD ?? process.cwd();
+    runInPlace([node, path.join(root, COMMAND[command]), ...args], { cwd, env: process.env });
+  } else if (command in PNPM_COMMANDS) {
+    const env = chooseInstallEnvironment();
+    runInPlace(listPnpmCommand([...PNPM_COMMANDS[command], ...args]), { cwd: root, env });
+  } else run(path.join(root, PROGRAMS[command]), args);
 }
 
 function fail(message) {
@@ -172,10 +180,9 @@ function listPnpmCommand(args) {
   return [...npx, PNPM, ...args];
 }
 
-/** Its output and its exit code are ours. */
-function runPnpm(args) {
-  const [command, ...rest] = listPnpmCommand(args);
-  const child = spawn(command, rest, { cwd: root, env: chooseInstallEnvironment(), stdio: 'inherit' });
+/** Its terminal and its exit code are ours. */
+function runInPlace([command, ...args], options) {
+  const child = spawn(command, args, { ...options, stdio: 'inherit' });
   child.on('error', (error) => fail(`${command}: ${error.message}`));
   child.on('exit', (code, signal) => process.exit(signal === null ? code : 128 + os.constants.signals[signal]));
 }

@@ -144,27 +144,85 @@ export const CreatedApiKey = Type.Object({
 });
 export type CreatedApiKey = Static<typeof CreatedApiKey>;
 
+/** Fields of whoever runs: our own processes, and the workers of customers. */
+const SERVICE_STATUS = Type.Enum(['running', 'draining', 'drained'], {
+  description:
+    '`draining`: asked to take no more, and not yet done with what it has; `drained`: it has nothing in hand.',
+});
+
 const instanceFields = {
   id: Id,
   host: Type.String(),
   pid: Type.Integer(),
   version: Type.String(),
+  status: SERVICE_STATUS,
+  drainRequestedAt: Type.Optional(Instant),
   startedAt: Instant,
   heartbeatAt: Instant,
   details: Type.Record(Type.String(), Type.Unknown()),
 };
 
 export const WorkerInstance = Type.Object({
+  kind: Type.Literal('service'),
   ...instanceFields,
   details: Type.Record(Type.String(), Type.Unknown(), {
     description:
-      '`attemptsInFlight` of at most `attemptsMax`; `circuitsOpen`, how many endpoints it takes to be dead, and in `openCircuits` up to 20 of them, each with its `origin` and `tenantId`, the `failures` in a row, and `since` when and `until` when nothing is sent there.',
+      '`attemptsInFlight` of at most `attemptsMax`; in `oldestAttempts` up to 10 that it has had in hand for more than a second, each with `timerId`, `tenantId` and `startedAt`; `circuitsOpen`, how many endpoints it takes to be dead, and in `openCircuits` up to 20 of them, each with its `origin` and `tenantId`, the `failures` in a row, and `since` when and `until` when nothing is sent there.',
   }),
 });
+
+export const PullWorkerInfo = Type.Object({
+  kind: Type.Literal('pull'),
+  id: Id,
+  tenantId: Id,
+  queue: Type.String(),
+  workerId: Type.String({ description: 'What it calls itself.' }),
+  tasksHeld: Type.Integer({
+    description: 'Tasks of the queue that it has leased, among the first 10,000 that are due there.',
+  }),
+  leaseEndsAt: Type.Optional({ ...Instant, description: 'When the first of their leases ends.' }),
+  startedAt: { ...Instant, description: 'When it was first seen.' },
+  lastSeenAt: { ...Instant, description: 'When it last asked for tasks or kept one, within a few seconds.' },
+});
+export type PullWorkerInfo = Static<typeof PullWorkerInfo>;
+
+export const WORKER_KINDS = ['service', 'pull'] as const;
 
 export const SchedulerInstance = Type.Object({
   ...instanceFields,
   partitions: Type.Array(Type.Integer(), { description: 'Partitions whose lease it holds.' }),
+  nextWakeAt: Type.Optional({ ...Instant, description: 'When the next of their timers comes due.' }),
+  dueWithinMinute: Type.Integer({
+    description:
+      'Of their timers, those that come due within the next minute: 1,000 of a partition are counted at most.',
+  }),
+});
+
+/** What drains an instance. */
+export const DrainRequest = Type.Union([
+  Type.Null(),
+  Type.Object(
+    {
+      force: Type.Optional(
+        Type.Boolean({
+          default: false,
+          description: 'Drains the last one as well: then nothing is done until another takes work.',
+        }),
+      ),
+    },
+    CLOSED,
+  ),
+]);
+
+/** What an instance was asked for; the lists tell how far it is. */
+export const SteeredInstance = Type.Object({ id: Id, status: Type.Enum(['running', 'draining']) });
+
+export const Rebalance = Type.Object({
+  partitionCount: Type.Integer({ description: 'All partitions there are.' }),
+  releasedPartitions: Type.Array(Type.Integer(), {
+    description:
+      'Those that were held by schedulers above their share, or by ones that are gone. Others take them within a second or two.',
+  }),
 });
 
 export const QueueInfo = Type.Object({
@@ -175,6 +233,7 @@ export const QueueInfo = Type.Object({
   waiting: Type.Integer({ description: 'Chunks of timers that wait for a worker; due tasks that nobody has leased.' }),
   active: Type.Integer({ description: 'Chunks that workers are starting; tasks that are leased.' }),
   tenantId: Type.Optional({ ...Id, description: 'Of a queue of pull workers: whose it is.' }),
+  nextDueAt: Type.Optional({ ...Instant, description: 'Of a queue of pull workers: when its next task comes due.' }),
   isCapped: Type.Optional(
     Type.Boolean({ description: 'Of a queue of pull workers: there are more than 10,000, and no more were counted.' }),
   ),

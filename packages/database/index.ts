@@ -213,6 +213,14 @@ export {
 } from './queries/pause-timers.ts';
 export { type ExternalIdCursor, pruneExternalIds } from './queries/prune-external-ids.ts';
 export { IDEMPOTENCY_KEY_TTL_MS, pruneIdempotencyKeys } from './queries/prune-idempotency-keys.ts';
+export {
+  forgetPullWorkers,
+  listPullWorkers,
+  notePullWorkers,
+  PULL_WORKERS_PER_TENANT_MAX,
+  type PullWorker,
+  type PullWorkerSighting,
+} from './queries/pull-workers.ts';
 export { type RaisedDueTimer, readDueByPriority } from './queries/read-due-by-priority.ts';
 export {
   readDueTimersOfTenants,
@@ -234,6 +242,7 @@ export {
 export { INSTANCES_READ_MAX, type RunTimer, type RunWithTimers, readRuns } from './queries/read-runs.ts';
 export { readSigningSecrets, type SigningSecret } from './queries/read-signing-secrets.ts';
 export { readRunIdsOfTimers, readTimers } from './queries/read-timers.ts';
+export { readUpcoming, UPCOMING_COUNTED_MAX, type Upcoming } from './queries/read-upcoming.ts';
 export { type Change, type ChangeOrigin, recordChanges } from './queries/record-changes.ts';
 export {
   DEAD_LETTERS_PER_REDRIVE_MAX,
@@ -285,6 +294,7 @@ export {
   saveSchedule,
 } from './queries/schedules.ts';
 export {
+  type Beat,
   beatServiceInstance,
   HEARTBEAT_INTERVAL_MS,
   INSTANCE_TTL_MS,
@@ -302,6 +312,7 @@ export {
   startTimers,
   type TimerVersion,
 } from './queries/start-timers.ts';
+export { type DrainableRole, endSurplusLeases, type SteerOutcome, steerInstance } from './queries/steer-instances.ts';
 export {
   type OutputWish,
   readRunInputs,

@@ -337,6 +337,21 @@ CREATE TABLE partition_leases (
   CONSTRAINT partition_leases_pkey PRIMARY KEY (partition)
 ) WITH (fillfactor=50);
 
+CREATE TABLE pull_workers (
+  id uuid NOT NULL,
+  tenant_id uuid NOT NULL,
+  queue text NOT NULL,
+  worker_id text NOT NULL,
+  first_seen_at timestamp(3) with time zone NOT NULL,
+  last_seen_at timestamp(3) with time zone NOT NULL,
+  CONSTRAINT pull_workers_pkey PRIMARY KEY (id),
+  CONSTRAINT pull_workers_tenant_id_queue_worker_id_key UNIQUE (tenant_id, queue, worker_id)
+);
+CREATE INDEX pull_workers_seen ON public.pull_workers USING btree (tenant_id, last_seen_at);
+ALTER TABLE pull_workers ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tenant ON pull_workers FOR ALL TO punctual_tenant
+  USING (NOT (tenant_id IS DISTINCT FROM ( SELECT (current_setting('punctual.tenant_id'::text))::uuid AS current_setting)));
+
 CREATE TABLE run_review (
   only_row boolean NOT NULL DEFAULT true,
   ended_at timestamp(3) with time zone,
@@ -435,6 +450,7 @@ CREATE TABLE service_instances (
   heartbeat_at timestamp(3) with time zone NOT NULL,
   details jsonb NOT NULL DEFAULT '{}'::jsonb,
   gates_epoch bigint,
+  drain_requested_at timestamp(3) with time zone,
   CONSTRAINT service_instances_pkey PRIMARY KEY (id),
   CONSTRAINT service_instances_role_check CHECK ((role = ANY (ARRAY['api'::text, 'scheduler'::text, 'worker'::text])))
 );
@@ -655,6 +671,7 @@ GRANT INSERT, SELECT ON ledger_entries TO punctual_tenant;
 GRANT SELECT ON ledger_totals TO punctual_tenant;
 GRANT SELECT ON own_audit_log TO punctual_tenant;
 GRANT SELECT ON own_timers TO punctual_tenant;
+GRANT SELECT ON pull_workers TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT, UPDATE ON run_signals TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT, UPDATE ON runs TO punctual_tenant;
 GRANT DELETE, INSERT, SELECT, UPDATE ON schedules TO punctual_tenant;

@@ -233,6 +233,17 @@ export interface ServiceInstanceRow {
   heartbeat_at: number;
   details: Record<string, unknown>;
   gates_epoch: number | null;
+  /** Since when it is asked to take no more; null: it is to work. */
+  drain_requested_at: number | null;
+}
+
+export interface PullWorkerRow {
+  id: string;
+  tenant_id: string;
+  queue: string;
+  worker_id: string;
+  first_seen_at: number;
+  last_seen_at: number;
 }
 
 export interface GateRow {
@@ -350,6 +361,7 @@ export interface Tables {
   ledger_entries: LedgerRow;
   ledger_totals: LedgerRow;
   service_instances: ServiceInstanceRow;
+  pull_workers: PullWorkerRow;
   partition_leases: PartitionLeaseRow;
   lanes: LaneRow;
   lane_places: { tenant_id: string; lane: string; timer_id: string };

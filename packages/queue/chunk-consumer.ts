@@ -22,7 +22,7 @@ export class ChunkConsumer {
   readonly #open: () => OpenedWorker;
   readonly #onError: (error: Error) => void;
   readonly #underWay = new Set<Promise<Processed>>();
-  readonly #stop = new AbortController();
+  #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
 
   /**
@@ -46,8 +46,9 @@ export class ChunkConsumer {
       );
   }
 
-  /** Fetches until it is stopped, whatever becomes of the backend in between. */
+  /** Fetches until it is stopped, whatever becomes of the backend in between. It may be started again after that. */
   start(): void {
+    this.#stop = new AbortController();
     this.#running = this.#run();
   }
 

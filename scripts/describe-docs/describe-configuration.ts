@@ -1,6 +1,7 @@
 // The text of docs/configuration.md, from the schemas by which the services read their settings.
 import { ConfigError, describeSetting } from '../../packages/runtime/index.ts';
 import { ApiConfigSchema, readApiConfig } from '../../services/api-service/config.ts';
+import { SETTINGS } from '../../services/command/settings.ts';
 import { readSchedulerConfig, SchedulerSettings } from '../../services/scheduler-service/config.ts';
 import { completeEnvironment, StandaloneSettings } from '../../services/standalone/config.ts';
 import { readWorkerConfig, WorkerSettings } from '../../services/worker-service/config.ts';
@@ -75,6 +76,7 @@ const OTHER_VARIABLES: readonly (readonly [string, string, string, string, strin
     '`npm run migrate`',
     'Logical partitions. It counts at the very first migration of a database only; the standalone always takes 64.',
   ],
+  ...SETTINGS.map(([name, accepts, byDefault, meaning]) => [name, accepts, byDefault, '`punctual`', meaning] as const),
   [
     'DATABASE_POOLER',
     'one of none, transaction',

@@ -9,6 +9,7 @@ import type { RequestRates } from './limits/request-rates.ts';
 import type { ApiMetrics } from './metrics.ts';
 import type { BodyRoom } from './plugins/body-room.ts';
 import type { KeyedResult } from './plugins/idempotency.ts';
+import type { PullSightings } from './pull/pull-sightings.ts';
 import type { EndResult, TaskEnd } from './pull/task-ends.ts';
 import type { TaskQueues } from './pull/task-queues.ts';
 import type { TenantBatchers } from './tenant-batchers.ts';
@@ -47,6 +48,8 @@ export interface ApiContext {
   readonly keyedTimerBatcher: TenantBatchers<KeyedTimerRequest, KeyedResult>;
   /** Who waits for tasks of pull queues. */
   readonly taskQueues: TaskQueues;
+  /** Which workers lease from them. */
+  readonly pullSightings: PullSightings;
   /** The way in for ends of single leased tasks. */
   readonly taskEnds: TenantBatchers<TaskEnd, EndResult>;
   /** Signs lease tokens. */

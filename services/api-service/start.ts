@@ -35,6 +35,7 @@ import { LiveTimerQuotas } from './limits/live-timer-quotas.ts';
 import { RequestRates } from './limits/request-rates.ts';
 import { createApiMetrics } from './metrics.ts';
 import { BodyRoom } from './plugins/body-room.ts';
+import { PullSightings } from './pull/pull-sightings.ts';
 import { createEndBatcher } from './pull/task-ends.ts';
 import { TaskQueues } from './pull/task-queues.ts';
 import { boundQueueReads } from './queue-reader.ts';
@@ -132,6 +133,8 @@ async function openApi(options: ApiOptions, database: Database): Promise<Running
   const heartbeat = new Heartbeat(context);
   health.addLoop(heartbeat.loop);
   const mover = new SecretMover(context);
+  const { pullSightings } = context;
+  health.addLoop(pullSightings.loop);
   if (context.keyring.primaryKeyId === undefined) {
     logger.warn(
       'ENCRYPTION_KEYS is not set: signing secrets can not be made, and header values are stored as they come',
@@ -146,6 +149,7 @@ async function openApi(options: ApiOptions, database: Database): Promise<Running
   const url = await listen(app, config, heartbeat);
   heartbeat.start();
   clockLoop.start();
+  pullSightings.start();
   listener?.start();
   if (context.keyring.primaryKeyId !== undefined) mover.start();
   health.markStarted();
@@ -158,7 +162,7 @@ async function openApi(options: ApiOptions, database: Database): Promise<Running
     port,
     health,
     stop: () => {
-      const loops = [clockLoop, mover, heartbeat, ...(listener ? [listener] : [])];
+      const loops = [clockLoop, mover, pullSightings, heartbeat, ...(listener ? [listener] : [])];
       stopping ??= stopApi({ app, context, health, loops });
       return stopping;
     },
@@ -286,6 +290,7 @@ export async function createApiContext(parts: {
   const withPull = {
     ...context,
     taskQueues: new TaskQueues(context),
+    pullSightings: new PullSightings(context),
     taskEnds: createEndBatcher(context),
     leaseKey: await readLeaseKey(database.ordinary),
   };

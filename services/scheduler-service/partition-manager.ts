@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   acquirePartitionLeases,
+  type Beat,
   beatServiceInstance,
   countUnownedPartitions,
   type Database,
@@ -43,8 +44,9 @@ export class PartitionManager implements Role {
   readonly #owned = new Map<number, number>();
   /** Partitions that were given back → until when they are read on. */
   readonly #left = new Map<number, number>();
-  /** Schedulers besides this one at the last look. */
+  /** Schedulers besides this one that worked at the last look. */
   #others = 0;
+  #drainRequestedAt: number | null = null;
 
   constructor(options: PartitionManagerOptions) {
     this.#options = options;
@@ -108,12 +110,14 @@ export class PartitionManager implements Role {
     const renewed = await renewPartitionLeases(database.hot, instance.id, leaseTtlMs);
     this.#replaceOwned(renewed, askedAt);
 
-    const others = await beatServiceInstance(database.hot, {
-      ...instance,
-      details: { ...instance.details, partitions: this.#owned.size },
-    });
-    this.#others = others;
-    const share = Math.ceil(partitionCount / (others + 1));
+    const { drainRequestedAt, ...peers } = await beatServiceInstance(
+      database.hot,
+      { ...instance, details: { ...instance.details, partitions: this.#owned.size } },
+      this.#drainRequestedAt,
+    );
+    this.#drainRequestedAt = drainRequestedAt;
+    this.#others = peers.peers;
+    const share = drainRequestedAt === null ? countShare(partitionCount, peers) : 0;
     if (this.#owned.size > share) await this.#release(this.#owned.size - share);
     else if (this.#owned.size < share) await this.#acquire(share - this.#owned.size);
     metrics.partitions.set(partitionCount);
@@ -176,4 +180,14 @@ export class PartitionManager implements Role {
     metrics.leaseChanges.inc({ change: 'gained' }, acquired.length);
     logger.info({ partitions: acquired.map((lease) => lease.partition), owned: this.#owned.size }, 'took partitions');
   }
+}
+
+/**
+ * How many partitions a scheduler is to own: shares differ by one at most, those with the smaller ids have the larger ones, and
+ * together they are all partitions. Where two see others for a moment, a partition is read twice or not at all until both see
+ * the same.
+ */
+export function countShare(partitionCount: number, { peers, peersBefore }: Omit<Beat, 'drainRequestedAt'>): number {
+  const all = peers + 1;
+  return Math.floor(partitionCount / all) + (peersBefore < partitionCount % all ? 1 : 0);
 }

@@ -1,7 +1,7 @@
-import { readApiConfig } from '@punctual/api-service';
+import { ApiConfigSchema, readApiConfig } from '@punctual/api-service';
 import { ConfigError, readConfig } from '@punctual/runtime';
-import { readSchedulerConfig } from '@punctual/scheduler-service';
-import { readWorkerConfig } from '@punctual/worker-service';
+import { readSchedulerConfig, SchedulerSettings } from '@punctual/scheduler-service';
+import { readWorkerConfig, WorkerSettings } from '@punctual/worker-service';
 import Type, { type Static } from 'typebox';
 
 /** Settings of the standalone process beside those of the three services in it. */
@@ -43,6 +43,34 @@ export function completeEnvironment(environment: Environment): Record<string, st
 /** Throws ConfigError, with every fault of it. */
 export function readStandaloneConfig(environment: Environment): StandaloneConfig {
   return readConfig(StandaloneSettings, environment);
+}
+
+const READERS = {
+  api: readApiConfig,
+  scheduler: readSchedulerConfig,
+  worker: readWorkerConfig,
+  standalone: (environment: Environment) => {
+    const completed = completeEnvironment(environment);
+    const { DATABASE_URL: databaseUrl = 'postgres://' } = readStandaloneConfig(completed);
+    return readServiceConfigs(completed, databaseUrl);
+  },
+};
+
+/** One sentence for each fault that a service would find in this environment; none: it would start. */
+export function findSettingFaults(service: keyof typeof READERS, environment: Environment): readonly string[] {
+  try {
+    READERS[service](environment);
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults;
+    throw error;
+  }
+}
+
+/** The names of all settings of all services. */
+export function listSettings(): string[] {
+  const schemas = [StandaloneSettings, ApiConfigSchema, SchedulerSettings, WorkerSettings];
+  return [...new Set(schemas.flatMap(({ properties }) => Object.keys(properties)))];
 }
 
 /** The three services' settings for one process on one database. Throws ConfigError with the faults of all three. */

@@ -1,2 +1,2 @@
-export { StandaloneSettings } from './config.ts';
+export { findSettingFaults, listSettings, StandaloneSettings } from './config.ts';
 export { type RunningStandalone, type StandaloneOptions, startStandalone } from './standalone.ts';

@@ -86,6 +86,14 @@ export class Consumer {
   #reservedForTasks = 0;
   #waiters: (() => void)[] = [];
   #isStopping = false;
+  /** What is in hand, the oldest first. */
+  readonly #inHand = new Map<string, StartedTimer>();
+  #isDraining = false;
+  /** Everything that was fetched before has been dealt with. */
+  #isDrained = false;
+  #isStopped = false;
+  /** Ends when the last change between working and draining is done. */
+  #turning: Promise<void> = Promise.resolve();
 
   constructor(options: ConsumerOptions) {
     this.#options = options;
@@ -122,11 +130,47 @@ export class Consumer {
     return this.#inFlight;
   }
 
+  /** Whether it fetches no more, and all that it had in hand has its outcome. */
+  get isDrained(): boolean {
+    return this.#isDrained && this.#inFlight === 0;
+  }
+
+  /** Up to `limit` timers whose start was before `startedBefore` (epoch ms, database's clock), the oldest first. */
+  listInHand(startedBefore: number, limit: number): { timerId: string; tenantId: string; startedAt: string }[] {
+    const listed: { timerId: string; tenantId: string; startedAt: string }[] = [];
+    for (const { id, tenant_id: tenantId, started_at: startedAt } of this.#inHand.values()) {
+      if (listed.length === limit || startedAt >= startedBefore) break;
+      listed.push({ timerId: id, tenantId, startedAt: new Date(startedAt).toISOString() });
+    }
+    return listed;
+  }
+
+  /** Takes no more, and goes on with what is in hand, or takes work again. Returns at once; a stop counts more. */
+  setDraining(isDraining: boolean): void {
+    if (this.#isDraining === isDraining) return;
+    this.#isDraining = isDraining;
+    this.#turning = this.#turning.then(() => this.#turn());
+  }
+
   /** Fetches no more and waits for the starts under way; chunks that wait for room go back to the queue, to others. */
   async stop(): Promise<void> {
+    this.#isStopped = true;
     this.#isStopping = true;
     this.#wakeWaiters();
+    await Promise.all([this.#turning, this.#chunks.stop()]);
+  }
+
+  async #turn(): Promise<void> {
+    if (this.#isStopped || this.#isDraining === this.#isStopping) return;
+    this.#isStopping = this.#isDraining;
+    this.#isDrained = false;
+    if (!this.#isDraining) {
+      this.#chunks.start();
+      return;
+    }
+    this.#wakeWaiters();
     await this.#chunks.stop();
+    this.#isDrained = true;
   }
 
   /** Resolves when every timer that was started here has its outcome written. */
@@ -161,6 +205,7 @@ export class Consumer {
   /** Makes room: the outcomes of these timers are written. */
   release(ids: readonly string[]): void {
     this.#inFlight -= ids.length;
+    for (const id of ids) this.#inHand.delete(id);
     if (this.#takenOver.size > 0) for (const id of ids) this.#takenOver.delete(id);
     this.#options.metrics.attemptsInFlight.set(this.#inFlight);
     this.#wakeWaiters();
@@ -177,6 +222,7 @@ export class Consumer {
       // The answer may have been on its way, or this process may have stood still, for any time; nothing says when it was
       // sent but the row itself. The question alone would do, and would make every start look old that waited for a lock.
       const startedAt = Math.min(now, Math.max(askedAt, now - (databaseNowAtMost - timer.started_at)));
+      this.#inHand.set(timer.id, timer);
       run(timer, startedAt);
     }
   }

@@ -30,6 +30,7 @@ export interface WorkerMetrics {
   outcomesAbandoned: Counter;
   tasksTakenOver: Counter;
   attemptsInFlight: Gauge;
+  draining: Gauge;
 }
 
 const COUNT_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
@@ -162,6 +163,11 @@ export function createWorkerMetrics(registry: Registry): WorkerMetrics {
     attemptsInFlight: new Gauge({
       name: 'worker_attempts_in_flight',
       help: 'Timers started here whose outcome is not yet written.',
+      registers,
+    }),
+    draining: new Gauge({
+      name: 'worker_draining',
+      help: '1 while an operator has asked this worker to take no more, else 0.',
       registers,
     }),
   };

@@ -61,6 +61,9 @@ const GATE_WAIT_MAX_MS = 5_000;
 const GATE_WAIT_SHARE = 1 / 3;
 /** An origin's queue that is worked off within this time may be long, and holds back new starts; a slower one neither (ms). */
 const BRIEF_MS = 100;
+/** Of what is in hand, operators see what has been for longer than this (ms), and at most so many. */
+const IN_HAND_SHOWN_AFTER_MS = 1_000;
+const IN_HAND_SHOWN_MAX = 10;
 /** Lines about circuits: one of each kind in this time (ms). */
 const CIRCUIT_LOG_INTERVAL_MS = 10_000;
 
@@ -218,6 +221,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       version: VERSION,
       details: {},
     };
+    let drainRequestedAt: number | null = null;
     const heartbeat = new Loop({
       name: 'heartbeat',
       run: async () => {
@@ -226,12 +230,22 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
         const details = {
           attemptsInFlight: consumer.inFlight,
           attemptsMax: config.WORKER_ATTEMPTS_MAX,
+          oldestAttempts: consumer.listInHand(clock.now() - IN_HAND_SHOWN_AFTER_MS, IN_HAND_SHOWN_MAX),
+          // Names the drain that is done: another one may be asked for before the next heartbeat.
+          ...(consumer.isDrained && { drainedFor: drainRequestedAt }),
           circuitsOpen: circuits.openCount,
           openCircuits: circuits.listOpen(),
           // The api moves no stored secret to a key before all workers say that they have it.
           encryptionKeys: keyring.keyIds,
         };
-        await beatServiceInstance(database.hot, { ...instance, details });
+        const beat = await beatServiceInstance(database.hot, { ...instance, details }, drainRequestedAt);
+        if (beat.drainRequestedAt !== drainRequestedAt) {
+          const text = beat.drainRequestedAt === null ? 'takes work again' : 'drains: it takes no more';
+          logger.info({ workerId: id }, `the worker ${text}, as an operator asked`);
+        }
+        drainRequestedAt = beat.drainRequestedAt;
+        metrics.draining.set(drainRequestedAt === null ? 0 : 1);
+        consumer.setDraining(drainRequestedAt !== null);
       },
       pauseMs: () => HEARTBEAT_INTERVAL_MS,
       errorPauseMs: HEARTBEAT_INTERVAL_MS,

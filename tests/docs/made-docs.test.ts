@@ -6,7 +6,7 @@ import { findStaleDocs, MADE_DOCS } from '../../scripts/describe-docs.ts';
 import { listFiles, ROOT } from './markdown-files.ts';
 
 /** What the system, npm or the shell sets; none of it is a setting of ours. */
-const SYSTEM_VARIABLES = ['PATH', 'HOME', 'SUDO_UID'];
+const SYSTEM_VARIABLES = ['PATH', 'HOME', 'SUDO_UID', 'INIT_CWD'];
 
 const readSource = (path: string) => readFileSync(join(ROOT, path), 'utf8');
 const configuration = MADE_DOCS['docs/configuration.md']!();

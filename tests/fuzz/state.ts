@@ -12,7 +12,7 @@ export interface StateScope {
 }
 
 /** Processes write there by themselves, all the time. */
-const MOVING: ReadonlySet<string> = new Set(['service_instances', 'run_review']);
+const MOVING: ReadonlySet<string> = new Set(['service_instances', 'run_review', 'pull_workers']);
 
 /** Counts the changes of all tenants. */
 const OF_EVERYBODY: ReadonlySet<string> = new Set(['gates_epoch']);

@@ -31,6 +31,15 @@ export interface LanedPull extends Omit<LaneWish, 'workflowVersion' | 'taskKey' 
   slot: number;
 }
 
+/** A lease that its worker keeps for longer. */
+export interface ExtendedLease {
+  id: string;
+  /** Epoch ms. */
+  ends_at: number;
+  queue: string;
+  workerId: string;
+}
+
 /** Slots that one statement fills. */
 export const LEASES_PER_STATEMENT_MAX = 500;
 /** Rows under way that a look for lapsed or held leases passes: tasks of one queue that are leased at once. */
@@ -210,12 +219,12 @@ export function resumeLeases(
 }
 
 // Locks the timers in the order given (sorted by id). No indexed column changes.
-const extendRows = nameStatement<{ id: string; ends_at: number }>(
+const extendRows = nameStatement<ExtendedLease>(
   'extend_leases',
   `UPDATE timers AS t SET lease_ends_at = clock_timestamp() + c.lease_ms * interval '1 millisecond'
    FROM unnest($2::uuid[], $3::int[], $4::int[]) AS c(id, version, lease_ms)
    WHERE t.id = c.id AND t.version = c.version AND t.tenant_id IS NOT DISTINCT FROM $1::uuid AND t.state = 'running'
-   RETURNING t.id, date_part('epoch', t.lease_ends_at) * 1000 AS ends_at`,
+   RETURNING t.id, date_part('epoch', t.lease_ends_at) * 1000 AS ends_at, t.pull_queue AS queue, t.lease_holder AS "workerId"`,
 );
 
 /** Lets leases end `leaseMs` from now. Returns when each will (epoch ms); one that is missing was lost. */
@@ -223,7 +232,7 @@ export function extendLeases(
   database: Queryable,
   tenantId: string,
   leases: readonly (TimerVersion & { leaseMs: number })[],
-): Promise<{ id: string; ends_at: number }[]> {
+): Promise<ExtendedLease[]> {
   const sorted = leases.toSorted((a, b) => (a.id < b.id ? -1 : 1));
   return extendRows(database, [
     tenantId,

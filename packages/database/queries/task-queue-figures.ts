@@ -8,6 +8,8 @@ export interface TaskQueueFigures {
   /** Due, and leased by nobody. */
   waiting: number;
   leased: number;
+  /** When its next task comes due (epoch ms, database's clock); null when none is planned. */
+  nextDueAt: number | null;
   /** There are more: TASKS_COUNTED_MAX were looked at. */
   isCapped: boolean;
 }
@@ -16,7 +18,7 @@ export interface TaskQueueFigures {
 export const TASK_QUEUES_MAX = 200;
 const TASKS_COUNTED_MAX = 10_000;
 
-// Takes no lock. One descent of `timers_pull` for each queue, from each to the next, and then its first rows.
+// Takes no lock. One descent of `timers_pull` for each queue, from each to the next, then its first rows, and the next to come due.
 const selectFigures = nameStatement<Omit<TaskQueueFigures, 'isCapped'>>(
   'read_task_queues',
   `WITH RECURSIVE queues AS (
@@ -28,7 +30,11 @@ const selectFigures = nameStatement<Omit<TaskQueueFigures, 'isCapped'>>(
        ORDER BY t.tenant_id, t.pull_queue LIMIT 1
      ) AS n
    )
-   SELECT q.tenant_id AS "tenantId", q.pull_queue AS queue, f.waiting, f.leased
+   SELECT q.tenant_id AS "tenantId", q.pull_queue AS queue, f.waiting, f.leased, (
+     SELECT t.wake_at FROM timers AS t
+     WHERE t.tenant_id = q.tenant_id AND t.pull_queue = q.pull_queue AND t.wake_at > statement_timestamp() AND t.wake_at < 'infinity'
+     ORDER BY t.tenant_id, t.pull_queue, t.wake_at, t.id LIMIT 1
+   ) AS "nextDueAt"
    FROM (SELECT * FROM queues LIMIT ${TASK_QUEUES_MAX}) AS q CROSS JOIN LATERAL (
      SELECT count(*) FILTER (WHERE state = 'scheduled') AS waiting, count(*) FILTER (WHERE state = 'running') AS leased
      FROM (

@@ -43,6 +43,7 @@ async function seed(database: Database, tenantId: string, rows: number): Promise
       `INSERT INTO run_signals (run_id, number, tenant_id, name, payload) VALUES ('${id}', 1, '${tenantId}', 's', '1')`,
       `INSERT INTO erasures (tenant_id, target_id) VALUES ('${tenantId}', '${id}')`,
       `INSERT INTO trace_contexts (target_id, tenant_id, traceparent) VALUES ('${id}', '${tenantId}', 't')`,
+      `INSERT INTO pull_workers (id, tenant_id, queue, worker_id, first_seen_at, last_seen_at) VALUES ('${id}', '${tenantId}', 'q', '${id}', now(), now())`,
       `INSERT INTO gates (tenant_id, kind, name, paused_at) VALUES ('${tenantId}', 'workflow', '${id}', now())`,
       `INSERT INTO bulk_operations (id, tenant_id, action, status, target, request, plan, next_at, actor, request_id, created_at)
        VALUES ('${id}', '${tenantId}', 'cancel', 'running', 'timer', '{}', '{}', now(), 'nobody', 'r', now())`,

@@ -50,6 +50,11 @@ export const AUDIT_ACTIONS = [
   'signing-secret.delete',
   'api-key.create',
   'api-key.revoke',
+  'worker.drain',
+  'worker.resume',
+  'scheduler.drain',
+  'scheduler.resume',
+  'schedulers.rebalance',
 ] as const;
 export type AuditAction = (typeof AUDIT_ACTIONS)[number];
 

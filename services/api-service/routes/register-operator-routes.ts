@@ -14,6 +14,7 @@ import { registerChangeTenant } from './tenants/change-tenant.ts';
 import { registerCreateTenant } from './tenants/create-tenant.ts';
 import { registerListTenants } from './tenants/list-tenants.ts';
 import { registerListWorkers } from './workers/list-workers.ts';
+import { registerSteerInstances } from './workers/steer-instances.ts';
 
 /** What operators look at, and who may come in. All of it needs the scope `admin`. */
 export function registerOperatorRoutes(app: ApiServer, context: ApiContext): void {
@@ -28,6 +29,7 @@ export function registerOperatorRoutes(app: ApiServer, context: ApiContext): voi
   registerRevokeApiKey(app, context);
   registerListWorkers(app, context);
   registerListSchedulers(app, context);
+  registerSteerInstances(app, context);
   registerListQueues(app, context);
   registerReadLedger(app, context);
   registerListAuditEntries(app, context);

@@ -4,11 +4,12 @@ import { findNew } from './audit-steps.ts';
 import { CHANGES } from './audited-changes.ts';
 import { PAUSES } from './audited-pauses.ts';
 import { SCHEDULES } from './audited-schedules.ts';
+import { STEERING } from './audited-steering.ts';
 import { openTestApi, type TestApi } from './open-test-api.ts';
 import { createStranger } from './stranger.ts';
 
 /** Every route that changes something: see the inventory below. */
-const AUDITED = { ...CHANGES, ...PAUSES, ...SCHEDULES };
+const AUDITED = { ...CHANGES, ...PAUSES, ...SCHEDULES, ...STEERING };
 
 let api: TestApi;
 /** A key of the default tenant, by which the changes below are made, and its id. */

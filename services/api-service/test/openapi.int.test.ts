@@ -1,7 +1,8 @@
-import { addErasure, inTransaction, tryLockIdempotencyKeys } from '@punctual/database';
+import { addErasure, type DrainableRole, inTransaction, tryLockIdempotencyKeys } from '@punctual/database';
 import { DEFAULT_TENANT_ID } from '@punctual/domain';
 import { fillPath, SENSIBLE_BODIES, SENSIBLE_QUERIES } from '@punctual/testkit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beat } from './audited-steering.ts';
 import { openTestApi, type TestAnswer, type TestApi } from './open-test-api.ts';
 import { createStranger } from './stranger.ts';
 import { createDeadLetter, createRunByHand, endTimer, HOUR, NOOP, startDueTimer } from './timer-steps.ts';
@@ -175,6 +176,15 @@ const createBulkOperation = async (fields: object = {}) =>
     .id as string;
 const createEndedBulkOperation = () => createBulkOperation({ dryRun: true });
 
+async function beatTwo(role: DrainableRole): Promise<string> {
+  await beat(api, role);
+  return beat(api, role);
+}
+async function beatLast(role: DrainableRole): Promise<string> {
+  await api.testDatabase.database.ordinary.query('DELETE FROM service_instances');
+  return beat(api, role);
+}
+
 /** What must be there for an operation to answer a status: makes it, and gives its id. */
 const BY_OPERATION: Readonly<Record<string, () => Promise<string>>> = {
   'GET /v1/timers/{id} 200': createTimer,
@@ -244,6 +254,12 @@ const BY_OPERATION: Readonly<Record<string, () => Promise<string>>> = {
   'DELETE /v1/runs/{id} 409': createRun,
   'DELETE /v1/api-keys/{id} 200': createApiKey,
   'PATCH /v1/tenants/{id} 200': async () => DEFAULT_TENANT_ID,
+  'POST /v1/workers/{id}/drain 200': () => beatTwo('worker'),
+  'POST /v1/workers/{id}/drain 409': () => beatLast('worker'),
+  'POST /v1/workers/{id}/resume 200': () => beatTwo('worker'),
+  'POST /v1/schedulers/{id}/drain 200': () => beatTwo('scheduler'),
+  'POST /v1/schedulers/{id}/drain 409': () => beatLast('scheduler'),
+  'POST /v1/schedulers/{id}/resume 200': () => beatTwo('scheduler'),
 };
 
 async function createSignalPath(): Promise<string> {

@@ -262,6 +262,9 @@ test('everything of operators needs the scope admin', async () => {
     ['GET', '/v1/schedulers'],
     ['GET', '/v1/queues'],
     ['GET', '/v1/ledger'],
+    ['POST', `/v1/workers/${DEFAULT_TENANT_ID}/drain`],
+    ['POST', `/v1/schedulers/${DEFAULT_TENANT_ID}/resume`],
+    ['POST', '/v1/schedulers/rebalance'],
   ];
   for (const [method, path, body] of calls) {
     expect(await api.request(method, path, body, bearer(writer.key)), path).toMatchObject({ status: 403 });
@@ -291,8 +294,9 @@ test('workers and schedulers are listed while they beat, schedulers with the par
   ]);
   const workers = await api.request('GET', '/v1/workers');
   const instant = expect.stringMatching(/Z$/);
-  const { role: _role, ...shown } = worker;
-  expect(workers.body).toEqual({ data: [{ ...shown, startedAt: instant, heartbeatAt: instant }], nextCursor: null });
+  const { role: _role, ...fields } = worker;
+  const shown = { kind: 'service', ...fields, status: 'running', startedAt: instant, heartbeatAt: instant };
+  expect(workers.body).toEqual({ data: [shown], nextCursor: null });
   const schedulers = await api.request('GET', '/v1/schedulers');
   const held = leases
     .slice(1)

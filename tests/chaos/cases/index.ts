@@ -2,6 +2,7 @@ import type { ChaosCase } from '../chaos-case.ts';
 import { bulkOperations } from './bulk-operations.ts';
 import { clocks } from './clocks.ts';
 import { crowds } from './crowds.ts';
+import { drains } from './drains.ts';
 import { failOvers } from './fail-overs.ts';
 import { failpoints } from './failpoints.ts';
 import { freezes } from './freezes.ts';
@@ -32,4 +33,5 @@ export const CASES: readonly ChaosCase[] = [
   ...pauses,
   ...bulkOperations,
   ...pullWorkers,
+  ...drains,
 ];

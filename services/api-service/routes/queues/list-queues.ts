@@ -24,8 +24,9 @@ export function registerListQueues(app: ApiServer, context: ApiContext): void {
   });
 }
 
-function renderTaskQueue({ tenantId, queue, waiting, leased, isCapped }: TaskQueueFigures): QueueInfo {
-  return { name: queue, backend: 'tasks', tenantId, waiting, active: leased, isCapped };
+function renderTaskQueue({ tenantId, queue, waiting, leased, nextDueAt, isCapped }: TaskQueueFigures): QueueInfo {
+  const next = nextDueAt === null ? {} : { nextDueAt: new Date(nextDueAt).toISOString() };
+  return { name: queue, backend: 'tasks', tenantId, waiting, active: leased, isCapped, ...next };
 }
 
 async function readQueues(read: () => Promise<QueueInfo[]>): Promise<QueueInfo[]> {

@@ -28,6 +28,7 @@ export function registerLeaseTasks(app: ApiServer, context: ApiContext): void {
     async (request, reply) => {
       const { tenantId, body } = request;
       const { queue } = request.params;
+      context.pullSightings.see(tenantId, queue, body.workerId);
       const waitMs = (body.waitSeconds ?? 0) * 1000;
       if (waitMs > 0) allowWait(request, reply, context, waitMs);
       const wish = { workerId: body.workerId, leaseMs: body.leaseSeconds * 1000, tasksMax: body.maxTasks };

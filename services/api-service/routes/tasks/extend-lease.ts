@@ -28,6 +28,7 @@ export function registerExtendLease(app: ApiServer, context: ApiContext): void {
         const database = client ?? asTenant(context.database, tenantId).hot;
         const [lease] = await extendLeases(database, tenantId, [{ id, version, leaseMs: body.leaseSeconds * 1000 }]);
         if (!lease) throw createLeaseLost();
+        context.pullSightings.see(tenantId, lease.queue, lease.workerId);
         return { status: 200, body: { id, leaseEndsAt: new Date(lease.ends_at).toISOString() } };
       });
       return sendAnswer(reply, answer);

@@ -1,0 +1,2 @@
+DROP TABLE pull_workers;
+ALTER TABLE service_instances DROP COLUMN drain_requested_at;
