@@ -9,8 +9,8 @@ FROM node:26.10.0-trixie-slim@sha256:ec7758ee051e457b468b32bde57b0879010b325bb98
 ENV CI=true
 WORKDIR /app
 COPY . .
-RUN npx --yes pnpm@12.21.0 install --frozen-lockfile --prod --no-optional --filter '@punctual/standalone...'
-RUN npx --yes pnpm@12.21.0 sbom --sbom-format cyclonedx --sbom-type application --prod --no-optional --filter @punctual/standalone --out sbom.cdx.json
+RUN npx --yes pnpm@12.21.0 install --frozen-lockfile --prod --no-optional --filter '@punctual/command...'
+RUN npx --yes pnpm@12.21.0 sbom --sbom-format cyclonedx --sbom-type application --prod --no-optional --filter @punctual/command --out sbom.cdx.json
 
 FROM node:26.10.0-trixie-slim@sha256:ec7758ee051e457b468b32bde57b0879010b325bb9862718e9615225ce4aaae1
 ARG REVISION=unknown

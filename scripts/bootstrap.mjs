@@ -42,8 +42,8 @@ const PNPM_COMMANDS = {
   // Known weaknesses of what is locked. What is accepted stands in pnpm-workspace.yaml, with the reason.
   audit: ['audit'],
   // A bill of materials of what runs in production (CycloneDX, JSON), to standard output unless `--out FILE` is given:
-  // the standalone is all services together.
-  sbom: 'sbom --sbom-format cyclonedx --sbom-type application --prod --filter @punctual/standalone'.split(' '),
+  // the command needs all services.
+  sbom: 'sbom --sbom-format cyclonedx --sbom-type application --prod --filter @punctual/command'.split(' '),
 };
 
 /** A slow line and an empty cache: 200 MB in a quarter of an hour. */

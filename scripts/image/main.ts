@@ -13,6 +13,10 @@ const COMMANDS: Record<string, { program: string; does: string }> = {
   worker: { program: 'services/worker-service/main.ts', does: 'calls the endpoints; health on port 8090' },
   standalone: { program: 'services/standalone/main.ts', does: 'all three in one process; needs DATABASE_URL here' },
   migrate: { program: 'services/standalone/migrate.ts', does: 'brings the database up to this version, and ends' },
+  punctual: {
+    program: 'services/command/main.ts',
+    does: 'asks and steers an installation: PUNCTUAL_URL, PUNCTUAL_API_KEY',
+  },
   ledger: { program: 'packages/database/ledger-command.ts', does: 'proves that nothing is lost' },
   reseal: { program: 'services/standalone/reseal.ts', does: 'puts stored secrets under the first encryption key' },
   receiver: { program: 'scripts/receiver.mjs', does: "a third party's endpoint, for trials" },
