@@ -22,8 +22,6 @@ export default defineConfig({
     // For tests that hang. Two processes that start side by side take five seconds when the processor is shared.
     testTimeout: areFaultsInjected ? 240_000 : 60_000,
     hookTimeout: 120_000,
-    // The files of one worker share what they import, which takes longer than most of them. Faults are injected into modules.
-    isolate: areFaultsInjected,
     setupFiles: areFaultsInjected ? ['./packages/testkit/faults/setup-tests.ts'] : [],
     projects: [
       {

@@ -74,6 +74,7 @@ describe.each(BACKENDS)("behind the same tenant's backlog, with the queue on %s"
           rig.handedOver.map(({ id }) => id),
           [...low, ...high],
         ) === 50,
+      LIMIT_MS,
     );
     const taken = openTaker();
     await waitUntil('all are taken', () => taken.length >= HERD + 50, LIMIT_MS);
@@ -114,6 +115,7 @@ describe("behind the same tenant's backlog", () => {
           rig.handedOver.map(({ id }) => id),
           small,
         ) === 5,
+      LIMIT_MS,
     );
     const taken = openTaker();
     await waitUntil('they are taken', () => countOf(taken, small) === 5, LIMIT_MS);
