@@ -35,5 +35,5 @@ export async function findOrInstallRedisServer(options: { log: (line: string) =>
 }
 
 function findRedisServer(): string | undefined {
-  return PROGRAMS.map(findProgram).find((path) => path !== undefined);
+  return PROGRAMS.map((name) => findProgram(name)).find((path) => path !== undefined);
 }

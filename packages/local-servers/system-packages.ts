@@ -17,9 +17,13 @@ const INSTALL_TIMEOUT_MS = 300_000;
 /** Another package manager at work is waited for this long. */
 const LOCK_TIMEOUT_S = 120;
 
-/** The path of a program, by the PATH or where packages put it. */
-export function findProgram(name: string): string | undefined {
-  const folders = [...(process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== ''), ...SYSTEM_FOLDERS];
+/** The path of a program: in these folders, by the PATH, or where packages put it. */
+export function findProgram(name: string, first: readonly string[] = []): string | undefined {
+  const folders = [
+    ...first,
+    ...(process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== ''),
+    ...SYSTEM_FOLDERS,
+  ];
   return folders
     .map((folder) => join(folder, name))
     .find((path) => {

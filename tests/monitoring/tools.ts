@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
-import { accessSync, constants, mkdirSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { findProgram } from '../../packages/local-servers/index.ts';
 import { ROOT } from '../docs/markdown-files.ts';
 
 /** The release whose grammar the tests read PromQL by (`@prometheus-io/lezer-promql` 0.315), as a Go module counts it. */
@@ -15,7 +16,7 @@ const execute = promisify(execFile);
 
 /** A program of Prometheus: of the PATH, or as Go built it here. Built when `mayBuild`; undefined when it is not to be had. */
 export async function findTool(name: 'promtool' | 'prometheus', mayBuild: boolean): Promise<string | undefined> {
-  const found = find(name);
+  const found = findProgram(name, [BUILT]);
   if (found !== undefined || !mayBuild) return found;
   mkdirSync(BUILT, { recursive: true });
   console.log(`Building ${name} ${VERSION} with Go; this takes minutes, once.`);
@@ -23,25 +24,11 @@ export async function findTool(name: 'promtool' | 'prometheus', mayBuild: boolea
     env: { ...process.env, GOBIN: BUILT },
     timeout: BUILD_TIMEOUT_MS,
   });
-  return find(name);
+  return findProgram(name, [BUILT]);
 }
 
 /** What a tool says of itself, in one line. */
 export async function readVersion(tool: string): Promise<string> {
   const { stdout, stderr } = await execute(tool, ['--version']);
   return `${stdout}${stderr}`.split('\n')[0]!;
-}
-
-function find(name: string): string | undefined {
-  const folders = [BUILT, ...(process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== '')];
-  return folders
-    .map((folder) => join(folder, name))
-    .find((path) => {
-      try {
-        accessSync(path, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
 }

@@ -1,6 +1,15 @@
-import { type Database, DatabaseClock, type DueTimer, readMonotonicMs, synchronizeClock } from '@punctual/database';
+import {
+  createTimers,
+  type Database,
+  DatabaseClock,
+  type DueTimer,
+  type NewTimer,
+  readMonotonicMs,
+  synchronizeClock,
+  TIMERS_PER_INSERT_MAX,
+} from '@punctual/database';
 import { ChunkQueue, type Hint, type QueueConnection } from '@punctual/queue';
-import { createTestLogger, TEST_PARTITION_COUNT, withoutFaults } from '@punctual/testkit';
+import { createTestLogger, makeTimer, TEST_PARTITION_COUNT, withoutFaults } from '@punctual/testkit';
 import { Registry } from 'prom-client';
 import { Dispatcher } from '../dispatcher.ts';
 import { createSchedulerMetrics, type SchedulerMetrics } from '../metrics.ts';
@@ -127,4 +136,12 @@ export async function openRig(database: Database, options: RigOptions): Promise<
       await queue.close();
     },
   };
+}
+
+/** Stores so many timers, due now unless `fields` say otherwise, and returns their ids. */
+export async function storeTimers(database: Database, count: number, fields: Partial<NewTimer>): Promise<string[]> {
+  const timers = Array.from({ length: count }, () => makeTimer(fields));
+  for (let from = 0; from < count; from += TIMERS_PER_INSERT_MAX)
+    await createTimers(database.hot, timers.slice(from, from + TIMERS_PER_INSERT_MAX));
+  return timers.map(({ id }) => id);
 }

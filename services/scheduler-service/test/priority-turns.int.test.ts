@@ -3,7 +3,7 @@ import { createId, DEFAULT_TENANT_ID } from '@punctual/domain';
 import { ChunkConsumer } from '@punctual/queue';
 import { BACKENDS, createTestQueue, makeTimer, type TestQueue, useTestDatabase, waitUntil } from '@punctual/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openRig, type Rig } from './open-rig.ts';
+import { openRig, type Rig, storeTimers } from './open-rig.ts';
 
 const LIMIT_MS = 50_000;
 const db = useTestDatabase(6);
@@ -48,11 +48,7 @@ function openTaker(): string[] {
   return taken;
 }
 
-async function store(count: number, fields: Partial<NewTimer>): Promise<string[]> {
-  const timers = Array.from({ length: count }, () => makeTimer(fields));
-  for (let from = 0; from < count; from += 1_000) await createTimers(db.database.hot, timers.slice(from, from + 1_000));
-  return timers.map(({ id }) => id);
-}
+const store = (count: number, fields: Partial<NewTimer>) => storeTimers(db.database, count, fields);
 
 const AN_HOUR_AGO = () => Date.now() - 3_600_000;
 /** Far more than the queue takes while nobody empties it. */
