@@ -51,8 +51,7 @@ CREATE TABLE audit_log (
   action text NOT NULL,
   target_ids uuid[] NOT NULL,
   request_ids text NOT NULL,
-  details json,
-  CONSTRAINT audit_log_actor_check CHECK ((actor = ANY (ARRAY['key'::text, 'bootstrap'::text, 'nobody'::text, 'reviewer'::text]))) NOT VALID
+  details json
 ) PARTITION BY RANGE (created_at);
 CREATE INDEX audit_log_list ON ONLY public.audit_log USING btree (tenant_id, created_at);
 CREATE INDEX audit_log_targets ON ONLY public.audit_log USING gin (target_ids) WHERE (action <> ALL (ARRAY['timer.create'::text, 'timers.batch.create'::text, 'run.create'::text, 'runs.batch.create'::text]));
@@ -536,8 +535,7 @@ CREATE TABLE timers (
   waits_for text,
   signal integer,
   priority smallint,
-  CONSTRAINT timers_pkey PRIMARY KEY (id),
-  CONSTRAINT timers_priority_check CHECK (((priority >= 1) AND (priority <= 9)))
+  CONSTRAINT timers_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_insert_scale_factor=0.2, autovacuum_analyze_scale_factor=0.05, autovacuum_vacuum_cost_delay=0, fillfactor=70);
 CREATE INDEX timers_labels ON public.timers USING gin (labels jsonb_path_ops) WHERE (labels IS NOT NULL);
 CREATE INDEX timers_lane ON public.timers USING btree (tenant_id, lane, due_at, id) WHERE (lane IS NOT NULL);

@@ -27,14 +27,27 @@ function createBatcher(overrides: Partial<BatcherOptions<number>> = {}) {
 }
 
 describe('a batch', () => {
-  it('takes what came within the window of its first item', () => {
+  it('takes what comes within the window of its first item, while more come', () => {
     const { batcher, list } = createBatcher();
     batcher.add(1);
-    vi.advanceTimersByTime(9);
+    vi.advanceTimersByTime(4);
     batcher.add(2);
+    vi.advanceTimersByTime(5);
+    batcher.add(3);
     expect(list()).toEqual([]);
     vi.advanceTimersByTime(1);
-    expect(list()).toEqual([[1, 2]]);
+    expect(list()).toEqual([[1, 2, 3]]);
+  });
+
+  it('waits for half the window when nothing comes in its second quarter', () => {
+    const { batcher, list } = createBatcher();
+    batcher.add(1, 2);
+    vi.advanceTimersByTime(2);
+    batcher.add(3);
+    vi.advanceTimersByTime(2);
+    expect(list()).toEqual([]);
+    vi.advanceTimersByTime(1);
+    expect(list()).toEqual([[1, 2, 3]]);
   });
 
   it('waits for nobody when the one before had a single item', async () => {

@@ -106,8 +106,8 @@ export const WorkerSettings = Type.Object({
   WORKER_OUTCOME_WINDOW_MS: Type.Integer({
     minimum: 0,
     maximum: 1_000,
-    default: 10,
-    description: 'Outcomes within it are written together.',
+    default: 20,
+    description: 'Outcomes within it are written together (ms); within half of it when no more come.',
   }),
 });
 export type WorkerConfig = Static<typeof WorkerSettings>;
