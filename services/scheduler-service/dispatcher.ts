@@ -32,6 +32,8 @@ const HANDOVERS_MAX = 4;
 const HANDOVER_TIMERS_MAX = 1_024;
 /** What goes before all that waits may fill the queue to this multiple of what else may wait there. */
 const FIRST_ROOM = 2;
+/** And because of its priority to this one: the rest is for other tenants. */
+const RAISED_ROOM = 1.5;
 /**
  * While reading is behind, and for so long afterwards (ms), a timer that is not of the backlog and at most so late (ms)
  * goes before what waits in the queue, when that is at least so many chunks: it would wait some seconds for its turn.
@@ -131,7 +133,9 @@ export class Dispatcher implements Role {
 
   /** How many may go before all that wait because of their priority. */
   get raisedRoom(): number {
-    return this.#hasDepthFirst ? this.#raisedLeft : 0;
+    const chunksToCome = (this.#readyRaised.length + this.#handingOver) / TIMERS_PER_CHUNK_MAX;
+    const hasRoom = this.#chunksWaiting + chunksToCome < RAISED_ROOM * this.#options.queueChunksMax;
+    return this.#hasDepthFirst && hasRoom ? this.#raisedLeft : 0;
   }
 
   /** Hands timers that are due to the queue as soon as can be, before all that wait there: `raisedRoom` at most. */
