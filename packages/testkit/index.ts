@@ -8,6 +8,7 @@ export {
   type JsonSchema,
 } from './answer-checker.ts';
 export { BACKENDS, createTestQueue, type TestQueue } from './backends.ts';
+export { takeBaseBackup } from './base-backup.ts';
 export { type Canary, startCanary } from './canary.ts';
 export { TEST_CONNECTION_NAME } from './connection-name.ts';
 export { type DnsAnswer, type DnsServer, startDnsServer } from './dns-server.ts';

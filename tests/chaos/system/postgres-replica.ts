@@ -1,16 +1,10 @@
-import { chmodSync, cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { signalTree } from '@punctual/e2e';
 import { findFreePort, startPostgres } from '@punctual/local-servers';
-import { startProxy, waitUntil } from '@punctual/testkit';
+import { startProxy, takeBaseBackup, waitUntil } from '@punctual/testkit';
 import pg from 'pg';
 import type { Surroundings } from './surroundings.ts';
 
-/** Postgres' own directory inside a data folder, and what of it a replica must not take over. */
-const CLUSTER = 'cluster';
-const NOT_COPIED = new Set(['postmaster.pid', 'postmaster.opts', 'pg_wal', 'postgresql.auto.conf.tmp']);
-/** Postgres starts only on a directory that nobody else may read. */
-const PRIVATE = 0o700;
 const REPLICA_NAME = 'replica';
 const READY_LIMIT_MS = 60_000;
 
@@ -26,7 +20,7 @@ export async function startReplicatedPostgres(folder: string): Promise<Surroundi
   const primary = await startPostgres({ dataDir: primaryFolder, settings, log: () => {} });
   started.defer(() => primary.stop());
   const replicaPort = await findFreePort();
-  await copyPrimary(primary.url, primaryFolder, replicaFolder);
+  await takeBaseBackup(primary.url, primaryFolder, replicaFolder, 'standby.signal');
   const replica = await startPostgres({
     dataDir: replicaFolder,
     port: replicaPort,
@@ -70,30 +64,6 @@ async function query(url: string, text: string): Promise<Record<string, unknown>
   await client.connect();
   try {
     return (await client.query(text)).rows;
-  } finally {
-    await client.end();
-  }
-}
-
-/** A base backup by the low-level API: files are copied while the primary runs, and made whole by its log. */
-async function copyPrimary(url: string, from: string, to: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    await client.query("SELECT pg_backup_start('chaos', fast => true)");
-    const [source, copy] = [join(from, CLUSTER), join(to, CLUSTER)];
-    mkdirSync(to, { mode: PRIVATE });
-    cpSync(source, copy, {
-      recursive: true,
-      preserveTimestamps: true,
-      filter: (path) => !NOT_COPIED.has(path.slice(source.length + 1)),
-    });
-    mkdirSync(join(copy, 'pg_wal'));
-    chmodSync(copy, PRIVATE);
-    const { rows } = await client.query('SELECT labelfile, spcmapfile FROM pg_backup_stop(wait_for_archive => false)');
-    writeFileSync(join(copy, 'backup_label'), rows[0].labelfile);
-    if (rows[0].spcmapfile) writeFileSync(join(copy, 'tablespace_map'), rows[0].spcmapfile);
-    writeFileSync(join(copy, 'standby.signal'), '');
   } finally {
     await client.end();
   }
