@@ -15,6 +15,7 @@ export {
 export { DatabaseClock, readMonotonicMs, synchronizeClock } from './database-clock.ts';
 export { isDatabaseUnavailable, isStatementTimeout, PoolExhaustedError } from './errors.ts';
 export { describeFlow, FlowReader, type TaskFlow } from './flow-reader.ts';
+export { growPartitions, PARTITIONS_MAX } from './grow-partitions.ts';
 export {
   checkDatabaseReady,
   type InstallOptions,

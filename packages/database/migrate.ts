@@ -13,7 +13,7 @@ const MIGRATION_TABLE = 'schema_migrations';
 const MIGRATION_LOCK_TABLE = 'schema_migrations_lock';
 
 /** A migration may wait this long for a lock on a table in use; then it fails, and traffic goes on. */
-const LOCK_TIMEOUT_MS = 5_000;
+export const LOCK_TIMEOUT_MS = 5_000;
 
 async function listMigrations(): Promise<string[]> {
   const files = await readdir(FOLDER);
@@ -37,7 +37,7 @@ const provider: MigrationProvider = {
 
 /** Settings that only the first migration reads. */
 export interface InstallOptions {
-  /** Logical partitions, 1–1024; fixed for good at the first migration. */
+  /** Logical partitions, 1–1024; later `growPartitions` makes them more. */
   partitionCount?: number;
 }
 
@@ -110,7 +110,7 @@ export async function readPendingMigrations(database: Database): Promise<string[
   return names.filter((name) => !known.has(name));
 }
 
-/** Fixed at install. Rejects when the database was never migrated. */
+/** How many there are; it may grow. Rejects when the database was never migrated. */
 export async function readPartitionCount(database: Database): Promise<number> {
   const row = await database.kysely.selectFrom('installation').select('partition_count').executeTakeFirstOrThrow();
   return row.partition_count;

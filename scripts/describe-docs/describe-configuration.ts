@@ -74,7 +74,7 @@ const OTHER_VARIABLES: readonly (readonly [string, string, string, string, strin
     'a whole number from 1 to 1024',
     '64',
     '`npm run migrate`',
-    'Logical partitions. It counts at the very first migration of a database only; the standalone always takes 64.',
+    'Logical partitions. It counts at the very first migration of a database only; later `npm run migrate -- --partitions 128` makes them more.',
   ],
   ...SETTINGS.map(([name, accepts, byDefault, meaning]) => [name, accepts, byDefault, '`punctual`', meaning] as const),
   [

@@ -6,7 +6,7 @@ test('shares are all partitions together, and differ by one at most', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 1024 }), fc.integer({ min: 1, max: 100 }), (partitions, schedulers) => {
       const shares = Array.from({ length: schedulers }, (_, peersBefore) =>
-        countShare(partitions, { peers: schedulers - 1, peersBefore }),
+        countShare({ partitionCount: partitions, peers: schedulers - 1, peersBefore }),
       );
       expect(shares.reduce((sum, share) => sum + share, 0)).toBe(partitions);
       expect(Math.max(...shares) - Math.min(...shares)).toBeLessThanOrEqual(1);

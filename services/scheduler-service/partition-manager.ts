@@ -19,7 +19,6 @@ export interface PartitionManagerOptions {
   database: Database;
   /** Who this scheduler is, for the others. */
   instance: ServiceInstance;
-  partitionCount: number;
   leaseTtlMs: number;
   renewIntervalMs: number;
   metrics: SchedulerMetrics;
@@ -105,22 +104,22 @@ export class PartitionManager implements Role {
   }
 
   async runOnce(): Promise<void> {
-    const { database, instance, partitionCount, leaseTtlMs, metrics } = this.#options;
+    const { database, instance, leaseTtlMs, metrics } = this.#options;
     const askedAt = readMonotonicMs();
     const renewed = await renewPartitionLeases(database.hot, instance.id, leaseTtlMs);
     this.#replaceOwned(renewed, askedAt);
 
-    const { drainRequestedAt, ...peers } = await beatServiceInstance(
+    const { drainRequestedAt, ...shared } = await beatServiceInstance(
       database.hot,
       { ...instance, details: { ...instance.details, partitions: this.#owned.size } },
       this.#drainRequestedAt,
     );
     this.#drainRequestedAt = drainRequestedAt;
-    this.#others = peers.peers;
-    const share = drainRequestedAt === null ? countShare(partitionCount, peers) : 0;
+    this.#others = shared.peers;
+    const share = drainRequestedAt === null ? countShare(shared) : 0;
     if (this.#owned.size > share) await this.#release(this.#owned.size - share);
     else if (this.#owned.size < share) await this.#acquire(share - this.#owned.size);
-    metrics.partitions.set(partitionCount);
+    metrics.partitions.set(shared.partitionCount);
     metrics.partitionsOwned.set(this.#owned.size);
     metrics.leasesRenewedAt.setToCurrentTime();
   }
@@ -187,7 +186,7 @@ export class PartitionManager implements Role {
  * together they are all partitions. Where two see others for a moment, a partition is read twice or not at all until both see
  * the same.
  */
-export function countShare(partitionCount: number, { peers, peersBefore }: Omit<Beat, 'drainRequestedAt'>): number {
+export function countShare({ partitionCount, peers, peersBefore }: Omit<Beat, 'drainRequestedAt'>): number {
   const all = peers + 1;
   return Math.floor(partitionCount / all) + (peersBefore < partitionCount % all ? 1 : 0);
 }

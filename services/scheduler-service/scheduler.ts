@@ -103,7 +103,6 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
     const partitions = new PartitionManager({
       database,
       instance: { id, role: 'scheduler', host: hostname(), pid: process.pid, version: VERSION, details: {} },
-      partitionCount,
       leaseTtlMs: config.SCHEDULER_LEASE_TTL_MS,
       renewIntervalMs: config.SCHEDULER_LEASE_RENEW_MS,
       metrics,

@@ -13,7 +13,7 @@ export const StandaloneSettings = Type.Object({
     minimum: 1,
     maximum: 1024,
     default: 64,
-    description: 'Logical partitions; fixed for good at the first start.',
+    description: 'Logical partitions, at the first start; `npm run migrate -- --partitions` makes them more.',
   }),
   PUNCTUAL_DATA_DIR: Type.String({
     minLength: 1,

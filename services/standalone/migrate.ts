@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { migrateDown, migrateUp } from '@punctual/database';
+import { growPartitions, migrateDown, migrateUp, PARTITIONS_MAX } from '@punctual/database';
 import { migrateQueue } from '@punctual/queue';
 import { waitForMigrations } from './wait-for-migrations.ts';
 
@@ -8,15 +8,19 @@ const USAGE = `Applies the migrations that the database has not had yet. Service
   npm run migrate            apply all that are missing
   npm run migrate -- --down     take the newest one back (deletes what it made!)
   npm run migrate -- --wait     change nothing; wait until somebody else has applied all, 10 minutes at most
+  npm run migrate -- --partitions N   raise the number of partitions, beside running services; restart apis and workers then
 
 Settings (environment): DATABASE_URL; REDIS_URL, which tells that the queue needs no tables in Postgres;
 PARTITION_COUNT, 1 to 1024, which counts at the very first migration only (64 when absent).`;
 
-const PARTITIONS_MAX = 1024;
-
 async function main(): Promise<number> {
   const { values } = parseArgs({
-    options: { down: { type: 'boolean' }, wait: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+    options: {
+      down: { type: 'boolean' },
+      wait: { type: 'boolean' },
+      partitions: { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+    },
   });
   if (values.help) {
     console.log(USAGE);
@@ -40,6 +44,16 @@ async function main(): Promise<number> {
   if (values.wait) {
     await waitForMigrations(databaseUrl, (line) => console.log(line));
     console.log('Every migration has been applied.');
+    return 0;
+  }
+  if (values.partitions !== undefined) {
+    const wanted = Number(values.partitions);
+    const before = await growPartitions(databaseUrl, wanted);
+    console.log(
+      before === wanted
+        ? `There are ${wanted} partitions already.`
+        : `${before} partitions are ${wanted} now. Schedulers share them; restart apis and workers, which choose among ${before} until then.`,
+    );
     return 0;
   }
   if (values.down) {

@@ -1,9 +1,13 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { type RunningService, type RunningStack, startStack } from '@punctual/local-servers';
 import { type Receiver, startReceiver, waitUntil } from '@punctual/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ApiClient, type Timer } from './api-client.ts';
 
+/** More than that are asked for on the way. */
 const PARTITIONS = 64;
+const PARTITIONS_GROWN = 96;
 /** After a scheduler came or went, all partitions are shared fairly again (ms). */
 const REBALANCE_LIMIT_MS = 5_000;
 /** How late a timer may be whose partition has to find another owner (ms): as long as that takes, and the read after it. */
@@ -15,10 +19,13 @@ const AHEAD_MAX = 100;
 const TRAFFIC_DELAYS_MS = [0, 200, 1_000];
 const TIMERS_LOOKED_AT = 20;
 
+const MIGRATE = join(import.meta.dirname, '../../services/standalone/migrate.ts');
+
 let stack: RunningStack;
 let receiver: Receiver;
 let api: ApiClient;
 const acknowledged = new Map<string, number>();
+let partitionCount = PARTITIONS;
 let isOver = false;
 let traffic: Promise<void>;
 /** How long each change took to be dealt with, for people. */
@@ -63,10 +70,10 @@ async function isShared(count: number): Promise<boolean> {
   const { data } = await api.expect<{ data: { partitions: number[] }[] }>([200], 'GET', '/v1/schedulers');
   const owned = data.flatMap(({ partitions }) => partitions);
   expect(new Set(owned).size).toBe(owned.length);
-  const share = Math.ceil(PARTITIONS / count);
+  const share = Math.ceil(partitionCount / count);
   const active = data.filter(({ partitions }) => partitions.length > 0);
   return (
-    owned.length === PARTITIONS &&
+    owned.length === partitionCount &&
     active.length === count &&
     active.every(({ partitions }) => partitions.length <= share)
   );
@@ -142,6 +149,29 @@ describe('partitions are shared fairly again within five seconds, and deliveries
       }
       await waitForShares('thaws', 2);
       await expectDeliveries();
+    },
+    TEST_LIMIT_MS,
+  );
+
+  it(
+    'when there are more of them, and apis that were started since have their timers there',
+    async () => {
+      const { status, stdout } = spawnSync(process.execPath, [MIGRATE, '--partitions', String(PARTITIONS_GROWN)], {
+        env: { ...process.env, DATABASE_URL: stack.databaseUrl },
+        encoding: 'utf8',
+      });
+      expect([status, stdout]).toEqual([0, expect.stringContaining('64 partitions are 96 now.')]);
+      partitionCount = PARTITIONS_GROWN;
+      await waitForShares('more partitions', 2);
+      const { url } = await stack.add('api');
+      api = new ApiClient([url]);
+      await expectDeliveries();
+      const isInNewPartition = (id: string) => Number.parseInt(id.slice(-8), 16) % PARTITIONS_GROWN >= PARTITIONS;
+      await waitUntil(
+        'timers of new partitions are delivered',
+        () => receiver.requests.some(({ headers }) => isInNewPartition(String(headers['webhook-id']))),
+        TEST_LIMIT_MS,
+      );
     },
     TEST_LIMIT_MS,
   );

@@ -19,6 +19,8 @@ export interface Beat {
   peers: number;
   /** Those of them whose id is smaller. */
   peersBefore: number;
+  /** Of the installation; it may have grown. */
+  partitionCount: number;
 }
 
 /** An instance that has not been heard of for this long counts as gone (ms). Several heartbeats fit into it. */
@@ -37,6 +39,7 @@ const upsertInstance = nameStatement<Beat>(
      DELETE FROM service_instances WHERE heartbeat_at < clock_timestamp() - $7::float8 * 20 * interval '1 millisecond'
    )
    SELECT (SELECT drain_requested_at FROM beat) AS "drainRequestedAt",
+     (SELECT partition_count FROM installation) AS "partitionCount",
      count(*)::int AS peers, (count(*) FILTER (WHERE id < $1))::int AS "peersBefore"
    FROM service_instances
    WHERE role = $2 AND id <> $1 AND drain_requested_at IS NULL

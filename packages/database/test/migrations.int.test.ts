@@ -1,4 +1,11 @@
-import { connectDatabase, migrateDown, migrateUp, readPartitionCount, readPendingMigrations } from '@punctual/database';
+import {
+  connectDatabase,
+  growPartitions,
+  migrateDown,
+  migrateUp,
+  readPartitionCount,
+  readPendingMigrations,
+} from '@punctual/database';
 import { createEmptyDatabase, startProxy, waitUntil } from '@punctual/testkit';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -151,6 +158,25 @@ describe('the migrations', () => {
         .orderBy('partition')
         .execute();
       expect(leases.map((lease) => lease.partition)).toEqual([0, 1, 2, 3, 4, 5, 6]);
+    } finally {
+      await database.close();
+    }
+  });
+
+  it('are followed by more partitions when somebody asks for them, each with a lease, and never by fewer', async () => {
+    await migrateUp(url, { partitionCount: 7 });
+    expect(await growPartitions(url, 9)).toBe(7);
+    expect(await growPartitions(url, 9)).toBe(9);
+    await expect(growPartitions(url, 8)).rejects.toThrow('There are 9 partitions, and they can not become fewer');
+    for (const count of [0, 1025, 9.5, Number.NaN])
+      await expect(growPartitions(url, count)).rejects.toThrow(RangeError);
+    const database = connectDatabase({ connectionString: url, applicationName: 'punctual-test', poolSizeMax: 2 });
+    try {
+      expect(await readPartitionCount(database)).toBe(9);
+      const { rows } = await database.ordinary.query(
+        'SELECT count(*)::int AS leases, max(partition) FROM partition_leases',
+      );
+      expect(rows).toEqual([{ leases: 9, max: 8 }]);
     } finally {
       await database.close();
     }

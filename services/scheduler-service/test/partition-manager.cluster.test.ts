@@ -27,7 +27,6 @@ function openManager(
   const manager = new PartitionManager({
     database,
     instance: { id, role: 'scheduler', host: 'test', pid: 1, version: '0', details: {} },
-    partitionCount: TEST_PARTITION_COUNT,
     leaseTtlMs,
     renewIntervalMs,
     metrics: createSchedulerMetrics(new Registry()),
