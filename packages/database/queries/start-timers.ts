@@ -55,8 +55,8 @@ export const STARTED_TIMER = `t.id, t.tenant_id, t.version, t.attempt, t.lost, d
        t.run_id, t.workflow_id, t.workflow_version, t.task_key, t.path, t.action, t.payload, t.retry, t.timeout_ms,
        t.waits_for, CASE WHEN t.signal IS NOT NULL THEN (
          SELECT s.payload FROM run_signals AS s WHERE s.run_id = t.run_id AND s.number = t.signal) END AS signal,
-       (SELECT r.input FROM runs AS r WHERE r.id = t.run_id) AS input,
-       (SELECT r.status FROM runs AS r WHERE r.id = t.run_id) AS run_status`;
+       CASE WHEN t.run_id IS NOT NULL THEN (SELECT r.input FROM runs AS r WHERE r.id = t.run_id) END AS input,
+       CASE WHEN t.run_id IS NOT NULL THEN (SELECT r.status FROM runs AS r WHERE r.id = t.run_id) END AS run_status`;
 
 // Locks the rows it changes, in the order of the ids it is given (callers sort them, so two starts can not
 // deadlock). THE claim: its commit is the point where cancel and edit lose. A row that was edited, cancelled,
