@@ -224,6 +224,11 @@ describe('a new owner of a partition', () => {
     const rig = await open({ partitions: [1, 2] });
     await storeDue(10, { partition: 3 });
     const own = await storeDue(10, { partition: 2 });
+    // A queue that is reached for the first time may need a moment.
+    await waitUntil('its own are handed over', async () => {
+      await rig.turn();
+      return idsOf(rig).length >= own.length;
+    });
     for (let turns = 0; turns < 3; turns += 1) await rig.turn();
     expect(idsOf(rig).toSorted()).toEqual(own.toSorted());
   });

@@ -193,7 +193,9 @@ export function findExcessAttempts({ timers, runs, receivers, deadLetters }: Job
   for (const [id, deliveries] of received) {
     const limit = ATTEMPTS[deliveries[0]!.target];
     const excess = deliveries.filter(({ attempt }) => !(attempt >= 1 && attempt <= limit));
-    if (excess.length > 0) offences.push(`timer ${id} got attempt ${excess[0]!.attempt} of ${limit}`);
+    if (excess.length === 0) continue;
+    const came = deliveries.map(({ attempt, receivedAt, dueAt }) => `${attempt} after ${receivedAt - dueAt} ms`);
+    offences.push(`timer ${id} got attempt ${excess[0]!.attempt} of ${limit}: ${came.join(', ')}`);
   }
   const expected = new Set([
     ...timers.filter((timer) => expectStatus(timer) === 'dead').map(({ created }) => created.id),
