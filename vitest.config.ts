@@ -2,8 +2,10 @@ import { configDefaults, defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { areFaultsInjected } from './packages/testkit/faults/settings.ts';
 
-/** Tests that compare how long things take: nothing of ours may run beside them. */
-const MEASURING = ['**/*.alone.test.ts'];
+/** Tests that compare how long things take, or have a dozen processes of their own: nothing of ours may run beside them. */
+const ALONE = ['**/*.alone.test.ts'];
+/** Of these, one that compares how long things take; what is injected takes time. */
+const MEASURING = ['**/hostile-endpoints.alone.test.ts'];
 /** Files that take a minute or two, however small they are; not those that suffer beside them. */
 const LONG = /tests\/chaos\/|e2e\/standalone|timer-races/;
 
@@ -29,21 +31,22 @@ export default defineConfig({
         test: {
           name: 'together',
           include: ['packages/**/*.test.ts', 'services/**/*.test.ts', 'tests/**/*.test.ts', 'loadtest/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, ...MEASURING],
+          exclude: [...configDefaults.exclude, ...ALONE],
           // Most tests wait for something most of their time: three files side by side take half as long on two cores
           // as one after the other, which is vitest's default there.
           maxWorkers: 3,
         },
       },
-      // What is injected takes time, so that nothing is told by how long things take.
-      ...(areFaultsInjected
-        ? []
-        : [
-            {
-              extends: true as const,
-              test: { name: 'alone', include: MEASURING, maxWorkers: 1, sequence: { groupOrder: 1 } },
-            },
-          ]),
+      {
+        extends: true,
+        test: {
+          name: 'alone',
+          include: ALONE,
+          exclude: [...configDefaults.exclude, ...(areFaultsInjected ? MEASURING : [])],
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
+        },
+      },
     ],
   },
 });
