@@ -100,7 +100,8 @@ test(
       for (const pod of pods) await waitUntil('a Sentinel knows all', () => knowsAll(pod.sentinel), 20_000);
       master!.kill('SIGKILL');
       await master!.exited;
-      await waitUntil('a new master takes hints', async () => (await dispatch()) === 1, 30_000);
+      // The Sentinels may not agree at once; then they try again after 20 s.
+      await waitUntil('a new master takes hints', async () => (await dispatch()) === 1, 60_000);
       // The pod comes back, empty, and does not take itself for the master.
       await start(pods[0]!, 'redis');
       await waitUntil('it is a replica', async () => (await readRole(pods[0]!.redis)) === 'slave', 20_000);

@@ -10,7 +10,7 @@ const ROOT = join(import.meta.dirname, '../../..');
 const INSTALL_LIMIT_MS = 15 * 60_000;
 
 /** Version N−1 of the release after it: the last commit that was given out. To be moved with each release. */
-export const PREVIOUS_COMMIT = '903d83df3de4d29e8ee74dbb2a8be6f055800f9f';
+export const PREVIOUS_COMMIT = '903d83dcd79833c0d253b23b4bc150df94ab3649';
 
 /** Another version of this repository, with its packages installed. */
 export interface OtherVersion {
