@@ -166,13 +166,13 @@ describe('the outcome writer', () => {
     expect(batches).toBeLessThanOrEqual(2 * (3_000 / 500) + 2);
   });
 
-  it('waits no longer than its window for more', async () => {
+  it('waits for half of its window when no more come', async () => {
     const [timer] = await startNew(1);
     const { add, countWritten } = openWriter(20);
     const addedAt = performance.now();
     add(timer!);
     await vi.waitUntil(() => countWritten() === 1, { timeout: 5_000, interval: 5 });
-    expect(performance.now() - addedAt).toBeGreaterThanOrEqual(15);
+    expect(performance.now() - addedAt).toBeGreaterThanOrEqual(9);
   });
 
   it('stores the others when one can not be stored, and that one without what the endpoint said', async () => {
