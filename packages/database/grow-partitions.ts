@@ -3,12 +3,14 @@ import { LOCK_TIMEOUT_MS } from './migrate.ts';
 
 /** As the table says. */
 export const PARTITIONS_MAX = 1024;
+const UNDEFINED_TABLE = '42P01';
 
 /**
  * Raises the number of logical partitions, beside running services. Nothing is moved: what there is stays in its partition, and
  * is found by its id. Schedulers share the new partitions within a renewal of their leases; apis and workers choose among them
  * from their next start on. Returns how many there were; as many as there are is no change.
- * Rejects with RangeError when there are more already, and when `count` is no whole number from 1 to PARTITIONS_MAX.
+ * Rejects with RangeError when there are more already, and when `count` is no whole number from 1 to PARTITIONS_MAX; with Error
+ * when the database has had no migration yet.
  */
 export async function growPartitions(connectionString: string, count: number): Promise<number> {
   if (!(Number.isInteger(count) && count >= 1 && count <= PARTITIONS_MAX)) {
@@ -22,10 +24,7 @@ export async function growPartitions(connectionString: string, count: number): P
   await client.connect();
   try {
     await client.query('BEGIN');
-    const { rows } = await client.query<{ before: number }>(
-      'SELECT partition_count AS before FROM installation FOR UPDATE',
-    );
-    const { before } = rows[0]!;
+    const before = await lockPartitionCount(client);
     if (count < before) {
       throw new RangeError(
         `There are ${before} partitions, and they can not become fewer: the timers in those that go would be read by nobody.`,
@@ -42,4 +41,14 @@ export async function growPartitions(connectionString: string, count: number): P
     // Rolls back what was not committed.
     await client.end();
   }
+}
+
+async function lockPartitionCount(client: pg.Client): Promise<number> {
+  const { rows } = await client
+    .query<{ count: number }>('SELECT partition_count AS count FROM installation FOR UPDATE')
+    .catch((error: pg.DatabaseError) => {
+      if (error.code !== UNDEFINED_TABLE) throw error;
+      throw new Error('The database has no partitions yet: run `npm run migrate` first.', { cause: error });
+    });
+  return rows[0]!.count;
 }

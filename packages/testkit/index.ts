@@ -30,6 +30,7 @@ export { createTestLogger } from './logger.ts';
 export { TEST_ORIGIN } from './origin.ts';
 export { sendPersistently } from './persistent-client.ts';
 export { type Disturbance, type ServerProxy, startProxy } from './proxy.ts';
+export { queryServer } from './query-server.ts';
 export { createRandom } from './random.ts';
 export { type Answer, type ReceivedRequest, type Receiver, startReceiver } from './receiver.ts';
 export { beginRuns, storeWorkflow } from './runs.ts';

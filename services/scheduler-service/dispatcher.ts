@@ -116,12 +116,7 @@ export class Dispatcher implements Role {
   /** Whether more may be read: the queue is not too deep, reachable, and memory has room. */
   get hasRoom(): boolean {
     const ready = this.#ready.length + this.#readyFirst.length + this.#readyRaised.length;
-    const chunksToCome = (ready + this.#handingOver) / TIMERS_PER_CHUNK_MAX;
-    return (
-      this.#chunksWaiting + chunksToCome < this.#options.queueChunksMax &&
-      this.#heldCount < HELD_MAX &&
-      performance.now() - this.#failedAt > FAILURE_PAUSE_MS
-    );
+    return this.#heldCount < HELD_MAX && this.#canTake(ready + this.#handingOver, 1);
   }
 
   /** Hands timers that are due to the queue at once, before all that wait there. */
@@ -133,9 +128,7 @@ export class Dispatcher implements Role {
 
   /** How many may go before all that wait because of their priority. */
   get raisedRoom(): number {
-    const chunksToCome = (this.#readyRaised.length + this.#handingOver) / TIMERS_PER_CHUNK_MAX;
-    const hasRoom = this.#chunksWaiting + chunksToCome < RAISED_ROOM * this.#options.queueChunksMax;
-    return this.#hasDepthFirst && hasRoom ? this.#raisedLeft : 0;
+    return this.#canTake(this.#readyRaised.length + this.#handingOver, RAISED_ROOM) ? this.#raisedLeft : 0;
   }
 
   /** Hands timers that are due to the queue as soon as can be, before all that wait there: `raisedRoom` at most. */
@@ -149,14 +142,13 @@ export class Dispatcher implements Role {
 
   /** Whether some may be handed over before those that wait, although there is no room for more behind them. */
   get hasRoomFirst(): boolean {
-    return this.#hasDepthFirst && this.#handovers < HANDOVERS_MAX;
+    return this.#handovers < HANDOVERS_MAX && this.#canTake(0, FIRST_ROOM);
   }
 
-  get #hasDepthFirst(): boolean {
-    return (
-      this.#chunksWaiting < FIRST_ROOM * this.#options.queueChunksMax &&
-      performance.now() - this.#failedAt > FAILURE_PAUSE_MS
-    );
+  /** Whether the queue is reachable, and with the timers to come still not so full as this multiple of its limit. */
+  #canTake(timersToCome: number, room: number): boolean {
+    const chunks = this.#chunksWaiting + timersToCome / TIMERS_PER_CHUNK_MAX;
+    return chunks < room * this.#options.queueChunksMax && performance.now() - this.#failedAt > FAILURE_PAUSE_MS;
   }
 
   /** Takes timers that are due, or will be soon. `isBacklog`: more is due behind them than a read fetches. */

@@ -109,17 +109,17 @@ export class PartitionManager implements Role {
     const renewed = await renewPartitionLeases(database.hot, instance.id, leaseTtlMs);
     this.#replaceOwned(renewed, askedAt);
 
-    const { drainRequestedAt, ...shared } = await beatServiceInstance(
+    const beat = await beatServiceInstance(
       database.hot,
       { ...instance, details: { ...instance.details, partitions: this.#owned.size } },
       this.#drainRequestedAt,
     );
-    this.#drainRequestedAt = drainRequestedAt;
-    this.#others = shared.peers;
-    const share = drainRequestedAt === null ? countShare(shared) : 0;
+    this.#drainRequestedAt = beat.drainRequestedAt;
+    this.#others = beat.peers;
+    const share = beat.drainRequestedAt === null ? countShare(beat) : 0;
     if (this.#owned.size > share) await this.#release(this.#owned.size - share);
     else if (this.#owned.size < share) await this.#acquire(share - this.#owned.size);
-    metrics.partitions.set(shared.partitionCount);
+    metrics.partitions.set(beat.partitionCount);
     metrics.partitionsOwned.set(this.#owned.size);
     metrics.leasesRenewedAt.setToCurrentTime();
   }

@@ -33,21 +33,14 @@ async function main(): Promise<number> {
     );
     return 1;
   }
-  const partitionCount = process.env.PARTITION_COUNT ? Number(process.env.PARTITION_COUNT) : undefined;
-  if (
-    partitionCount !== undefined &&
-    !(Number.isInteger(partitionCount) && partitionCount >= 1 && partitionCount <= PARTITIONS_MAX)
-  ) {
-    console.error(`PARTITION_COUNT=${process.env.PARTITION_COUNT} is not a whole number from 1 to ${PARTITIONS_MAX}.`);
-    return 1;
-  }
+  const partitionCount = readCount('PARTITION_COUNT', process.env.PARTITION_COUNT || undefined);
+  const wanted = readCount('--partitions', values.partitions);
   if (values.wait) {
     await waitForMigrations(databaseUrl, (line) => console.log(line));
     console.log('Every migration has been applied.');
     return 0;
   }
-  if (values.partitions !== undefined) {
-    const wanted = Number(values.partitions);
+  if (wanted !== undefined) {
     const before = await growPartitions(databaseUrl, wanted);
     console.log(
       before === wanted
@@ -67,6 +60,14 @@ async function main(): Promise<number> {
     applied.length === 0 ? 'Nothing to do: every migration has been applied.' : `Applied ${applied.join(', ')}.`,
   );
   return 0;
+}
+
+/** Throws RangeError when `text` is given and names no number of partitions. */
+function readCount(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const count = Number(text);
+  if (Number.isInteger(count) && count >= 1 && count <= PARTITIONS_MAX) return count;
+  throw new RangeError(`${name}=${text} is not a whole number from 1 to ${PARTITIONS_MAX}.`);
 }
 
 process.exitCode = await main().catch((error: Error) => {

@@ -1,5 +1,6 @@
-import { spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { type RunningService, type RunningStack, startStack } from '@punctual/local-servers';
 import { type Receiver, startReceiver, waitUntil } from '@punctual/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -19,6 +20,7 @@ const AHEAD_MAX = 100;
 const TRAFFIC_DELAYS_MS = [0, 200, 1_000];
 const TIMERS_LOOKED_AT = 20;
 
+const runFile = promisify(execFile);
 const MIGRATE = join(import.meta.dirname, '../../services/standalone/migrate.ts');
 
 let stack: RunningStack;
@@ -156,11 +158,10 @@ describe('partitions are shared fairly again within five seconds, and deliveries
   it(
     'when there are more of them, and apis that were started since have their timers there',
     async () => {
-      const { status, stdout } = spawnSync(process.execPath, [MIGRATE, '--partitions', String(PARTITIONS_GROWN)], {
+      const { stdout } = await runFile(process.execPath, [MIGRATE, '--partitions', String(PARTITIONS_GROWN)], {
         env: { ...process.env, DATABASE_URL: stack.databaseUrl },
-        encoding: 'utf8',
       });
-      expect([status, stdout]).toEqual([0, expect.stringContaining('64 partitions are 96 now.')]);
+      expect(stdout).toContain('64 partitions are 96 now.');
       partitionCount = PARTITIONS_GROWN;
       await waitForShares('more partitions', 2);
       const { url } = await stack.add('api');

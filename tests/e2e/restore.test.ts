@@ -2,8 +2,15 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type RunningPostgres, type RunningStack, startPostgres, startStack } from '@punctual/local-servers';
-import { BACKENDS, type Receiver, startReceiver, TEST_KEYS, takeBaseBackup, waitUntil } from '@punctual/testkit';
-import pg from 'pg';
+import {
+  BACKENDS,
+  queryServer,
+  type Receiver,
+  startReceiver,
+  TEST_KEYS,
+  takeBaseBackup,
+  waitUntil,
+} from '@punctual/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ApiClient, type BatchResult, type Timer } from './api-client.ts';
 import { STACK_LIMIT_MS } from './test-stack.ts';
@@ -87,15 +94,15 @@ describe.each(BACKENDS)('with the queue in %s, a database that is restored to a 
 
       // Since the copy: in the log alone. They are due after the moment.
       const again = await create(before.api, 'again', SOON_MS);
-      await query(primary.url, `SELECT pg_create_restore_point('${MOMENT}')`);
+      await queryServer(primary.url, `SELECT pg_create_restore_point('${MOMENT}')`);
       expect(listDelivered('again')).toEqual([]);
       const lost = await create(before.api, 'lost', AN_HOUR_MS);
       await waitUntil('the others are delivered', () => listDelivered('again').length === TIMERS, STEP_LIMIT_MS);
       const sent = listDelivered('again');
 
       // The accident: somebody takes the wrong database for a test's.
-      await query(primary.url, 'DROP TABLE timers CASCADE');
-      const [wal] = await query(primary.url, 'SELECT pg_walfile_name(pg_switch_wal()) AS segment');
+      await queryServer(primary.url, 'DROP TABLE timers CASCADE');
+      const [wal] = await queryServer(primary.url, 'SELECT pg_walfile_name(pg_switch_wal()) AS segment');
       const isArchived = () => existsSync(join(folder, 'archive', String(wal?.segment)));
       await waitUntil('the last of the log is in the archive', isArchived, STEP_LIMIT_MS);
       await before.stack.stop();
@@ -106,7 +113,8 @@ describe.each(BACKENDS)('with the queue in %s, a database that is restored to a 
         recovery_target_name: MOMENT,
         recovery_target_action: 'promote',
       });
-      const isPrimary = async () => (await query(restored.url, 'SELECT pg_is_in_recovery() AS yes'))[0]?.yes === false;
+      const isPrimary = async () =>
+        (await queryServer(restored.url, 'SELECT pg_is_in_recovery() AS yes'))[0]?.yes === false;
       await waitUntil('recovery has ended', isPrimary, STEP_LIMIT_MS);
       const after = await startServices(restored.url);
       const isAgain = () => listDelivered('again').length === 2 * TIMERS;
@@ -131,13 +139,3 @@ describe.each(BACKENDS)('with the queue in %s, a database that is restored to a 
     TEST_LIMIT_MS,
   );
 });
-
-async function query(url: string, text: string): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    return (await client.query(text)).rows;
-  } finally {
-    await client.end();
-  }
-}

@@ -164,6 +164,7 @@ describe('the migrations', () => {
   });
 
   it('are followed by more partitions when somebody asks for them, each with a lease, and never by fewer', async () => {
+    await expect(growPartitions(url, 9)).rejects.toThrow('run `npm run migrate` first');
     await migrateUp(url, { partitionCount: 7 });
     expect(await growPartitions(url, 9)).toBe(7);
     expect(await growPartitions(url, 9)).toBe(9);

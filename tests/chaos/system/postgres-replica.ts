@@ -1,8 +1,7 @@
 import { join } from 'node:path';
 import { signalTree } from '@punctual/e2e';
 import { findFreePort, startPostgres } from '@punctual/local-servers';
-import { startProxy, takeBaseBackup, waitUntil } from '@punctual/testkit';
-import pg from 'pg';
+import { queryServer, startProxy, takeBaseBackup, waitUntil } from '@punctual/testkit';
 import type { Surroundings } from './surroundings.ts';
 
 const REPLICA_NAME = 'replica';
@@ -29,14 +28,14 @@ export async function startReplicatedPostgres(folder: string): Promise<Surroundi
   });
   started.defer(() => replica.stop());
   const isStreaming = async () => {
-    const [row] = await query(primary.url, 'SELECT count(*)::int AS count FROM pg_stat_replication');
+    const [row] = await queryServer(primary.url, 'SELECT count(*)::int AS count FROM pg_stat_replication');
     return row?.count === 1;
   };
   await waitUntil('the replica follows', isStreaming, READY_LIMIT_MS);
-  await query(primary.url, `ALTER SYSTEM SET synchronous_standby_names = '${REPLICA_NAME}'`);
-  await query(primary.url, 'SELECT pg_reload_conf()');
+  await queryServer(primary.url, `ALTER SYSTEM SET synchronous_standby_names = '${REPLICA_NAME}'`);
+  await queryServer(primary.url, 'SELECT pg_reload_conf()');
   const isSynchronous = async () => {
-    const [row] = await query(primary.url, 'SELECT sync_state FROM pg_stat_replication');
+    const [row] = await queryServer(primary.url, 'SELECT sync_state FROM pg_stat_replication');
     return row?.sync_state === 'sync';
   };
   await waitUntil('the replica is synchronous', isSynchronous, READY_LIMIT_MS);
@@ -49,24 +48,14 @@ export async function startReplicatedPostgres(folder: string): Promise<Surroundi
       signalTree(primary.pid, 'SIGKILL');
       await primary.exited;
       // What the primary was is copied with its settings: nobody follows the new one.
-      await query(replica.url, "ALTER SYSTEM SET synchronous_standby_names = ''");
-      await query(replica.url, 'SELECT pg_promote(true, 60)');
+      await queryServer(replica.url, "ALTER SYSTEM SET synchronous_standby_names = ''");
+      await queryServer(replica.url, 'SELECT pg_promote(true, 60)');
       await address.retarget(replica.url);
     },
     // The one that died stays away.
     heal: () => Promise.resolve(),
     stop: () => all.disposeAsync(),
   };
-}
-
-async function query(url: string, text: string): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    return (await client.query(text)).rows;
-  } finally {
-    await client.end();
-  }
 }
 
 function toConnectionInfo(url: string): string {
