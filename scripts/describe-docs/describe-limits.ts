@@ -35,7 +35,7 @@ import { TIMERS_PER_CHUNK_MAX } from '../../packages/queue/index.ts';
 import { DRAIN_TIMEOUT_MS_DEFAULT, REQUEST_HEAD_BYTES_MAX } from '../../packages/runtime/index.ts';
 import { TASKS_PER_BATCH_MAX } from '../../services/api-service/runs/create-runs.ts';
 import { WORKFLOW_TASKS_BYTES_MAX } from '../../services/api-service/workflows/validate-tasks.ts';
-import { RESPONSE_HEADERS_BYTES_MAX } from '../../services/worker-service/targets/connection-pool.ts';
+import { ANSWER_HEAD_BYTES_MAX } from '../../services/worker-service/targets/answer-parser.ts';
 import { RESPONSE_DRAINED_BYTES_MAX } from '../../services/worker-service/targets/http-attempt.ts';
 import { RESPONSE_BODY_BYTES_MAX } from '../../services/worker-service/targets/response-text.ts';
 import { renderTable } from './markdown.ts';
@@ -76,7 +76,7 @@ export function describeLimits(): string {
     ['Losses of one attempt in a row before the dead letter', String(LOST_IN_A_ROW_MAX)],
     [
       'Answer of an endpoint that is read',
-      `${format(RESPONSE_DRAINED_BYTES_MAX)} bytes, and ${format(RESPONSE_HEADERS_BYTES_MAX)} of headers`,
+      `${format(RESPONSE_DRAINED_BYTES_MAX)} bytes, and ${format(ANSWER_HEAD_BYTES_MAX)} of headers`,
     ],
     ['Answer of an endpoint that is kept', `${format(RESPONSE_BODY_BYTES_MAX)} bytes`],
     ['An idempotency key is remembered', `${format(IDEMPOTENCY_KEY_TTL_MS)} ms`],

@@ -1,7 +1,8 @@
 import { OUTPUTS_PER_RUN_MAX } from '@punctual/domain';
-import type { Dispatcher } from 'undici';
 import { readOutput } from '../task-output.ts';
+import type { AnswerHead } from './answer-parser.ts';
 import type { Connection, ConnectionPool, ConnectionUser } from './connection-pool.ts';
+import type { Exchange, HttpRequest } from './http-connection.ts';
 import {
   type AttemptOutcome,
   type Contact,
@@ -38,6 +39,12 @@ export const SEND_QUESTIONS_MAX = 3;
  * The longest answer that is kept as a task's output (bytes). All outputs of a run together may not be larger.
  */
 export const OUTPUT_BYTES_MAX = OUTPUTS_PER_RUN_MAX;
+/**
+ * The most that is read of one answer, all of it, and of one that is kept as an output (bytes). What is neither head nor body, such
+ * as the extensions of chunks, has no limit of its own. Far above what head and body may have, in chunks of almost any size.
+ */
+export const ANSWER_BYTES_MAX = 524_288;
+const OUTPUT_ANSWER_BYTES_MAX = 4 * OUTPUT_BYTES_MAX;
 
 export interface AttemptResult {
   outcome: AttemptOutcome;
@@ -80,29 +87,27 @@ export interface SendingRight {
   ask: () => Promise<number | undefined>;
 }
 
-/** Thrown at undici just before it writes the request: it leaves the connection open and unused. */
+/** Thrown just before the request is written: the connection stays open and unused. */
 class MayNotBeSentError extends Error {}
 const RIGHT_LAPSED = new MayNotBeSentError('The request may not be sent without asking again.');
 const HELD_BACK = new MayNotBeSentError('The request is held back by a gate.');
-
-/** Undici calls these while it sends the request and reads the answer. */
-type AnswerHandler = Dispatcher.DispatchHandler;
 
 /**
  * One request and its answer. It settles exactly once, by the last byte of the answer, an error, the deadline or
  * `abort`, whichever is first, and ignores all that comes later. Its connection goes back to the pool only after a
  * complete answer; else it is closed, so neither a late answer nor a request still to be sent outlives the attempt.
  */
-export class HttpAttempt implements ConnectionUser, AnswerHandler {
+export class HttpAttempt implements ConnectionUser, Exchange {
   readonly #pool: ConnectionPool;
   readonly #origin: string;
-  readonly #request: Dispatcher.DispatchOptions;
+  readonly #request: HttpRequest;
   readonly #timeoutMs: number;
   readonly #right: SendingRight;
   readonly #onSettled: (result: AttemptResult | UnsentAttempt) => void;
   /** How much of the answer is kept, and how much is read before the rest is given up. */
   readonly #keptMax: number;
   readonly #readMax: number;
+  readonly answerBytesMax: number;
   readonly #deadline: NodeJS.Timeout;
   readonly #startedAt = performance.now();
   #isSettled = false;
@@ -112,7 +117,7 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
   #isAsking = false;
   #sentAt: number | undefined;
   #status: number | undefined;
-  #headers: Record<string, string | string[] | undefined> = {};
+  #retryAfter: string | undefined;
   #chunks: Buffer[] = [];
   #keptBytes = 0;
   #readBytes = 0;
@@ -122,7 +127,7 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
   constructor(
     pool: ConnectionPool,
     origin: string,
-    request: Dispatcher.DispatchOptions,
+    request: HttpRequest,
     timeoutMs: number,
     keepsOutput: boolean,
     right: SendingRight,
@@ -136,6 +141,7 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
     this.#goodUntil = right.goodUntil;
     this.#onSettled = onSettled;
     this.#keptMax = keepsOutput ? OUTPUT_BYTES_MAX : RESPONSE_BODY_BYTES_MAX;
+    this.answerBytesMax = keepsOutput ? OUTPUT_ANSWER_BYTES_MAX : ANSWER_BYTES_MAX;
     this.#readMax = keepsOutput ? OUTPUT_BYTES_MAX : RESPONSE_DRAINED_BYTES_MAX;
     // Timers of equal length share one list in Node: this and its clearing cost 0.3 µs of about 30.
     this.#deadline = setTimeout(onDeadline, timeoutMs, this);
@@ -174,12 +180,8 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
   onConnection(connection: Connection): void {
     this.#connection = connection;
     // failpoint: worker.sending
-    connection.client.dispatch(this.#request, this);
+    connection.http.send(this.#request, this);
     // failpoint: worker.sent
-  }
-
-  onConnectionError(error: Error): void {
-    this.onResponseError(undefined, error);
   }
 
   onFlood(): void {
@@ -189,13 +191,13 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
   }
 
   // The last call before the first byte: finding the host, connecting and waiting for a connection are over.
-  onRequestStart(): void {
+  onSending(): void {
     if (!this.#right.mayBegin()) throw HELD_BACK;
     if (performance.now() > this.#goodUntil) throw RIGHT_LAPSED;
     this.#sentAt = Date.now();
   }
 
-  onResponseStart(_controller: unknown, status: number, headers: Record<string, string | string[] | undefined>): void {
+  onHead({ status, contentLength, retryAfter }: AnswerHead): void {
     if (this.#isSettled) return;
     if (status < 200) {
       this.#earlyAnswers += 1;
@@ -206,11 +208,11 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
     }
     // failpoint: worker.answered
     this.#status = status;
-    this.#headers = headers;
-    this.#announcedBytes = Number(headers['content-length'] ?? 0);
+    this.#retryAfter = retryAfter;
+    this.#announcedBytes = contentLength ?? 0;
   }
 
-  onResponseData(_controller: unknown, chunk: Buffer): void {
+  onBody(chunk: Buffer): void {
     if (this.#isSettled) return;
     this.#readBytes += chunk.length;
     if (this.#keptBytes < this.#keptMax) {
@@ -225,11 +227,11 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
     }
   }
 
-  onResponseEnd(): void {
+  onEnd(): void {
     if (!this.#isSettled) this.#settleByAnswer(true);
   }
 
-  onResponseError(_controller: unknown, error: Error): void {
+  onError(error: Error): void {
     if (this.#isSettled) return;
     if (error === HELD_BACK) {
       this.#settleUnsent('held', HELD_BACK.message);
@@ -269,7 +271,7 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
       this.#settleUnsent('void', 'The attempt may not be sent any more.');
     } else if (!this.#isSettled) {
       this.#goodUntil = goodUntil;
-      this.#connection?.client.dispatch(this.#request, this);
+      this.#connection?.http.send(this.#request, this);
     }
   }
 
@@ -315,7 +317,7 @@ export class HttpAttempt implements ConnectionUser, AnswerHandler {
       error,
       retryAfterMs:
         outcome === 'retryable' && this.#status !== undefined
-          ? readRetryAfterMs(this.#headers['retry-after'], Date.now())
+          ? readRetryAfterMs(this.#retryAfter, Date.now())
           : undefined,
       responseBody: this.#readBody(),
       output: outcome === 'succeeded' ? this.#readOutput() : undefined,

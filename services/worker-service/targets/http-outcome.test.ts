@@ -1,6 +1,7 @@
-import { errors } from 'undici';
 import { describe, expect, it } from 'vitest';
 import { EgressBlockedError } from '../egress/guarded-connector.ts';
+import { AnswerError } from './answer-parser.ts';
+import { RequestError } from './http-connection.ts';
 import { classifyStatus, describeNetworkError, ERROR_LENGTH_MAX, isOwnFault } from './http-outcome.ts';
 
 const RETRYABLE_BELOW_500 = [408, 425, 429];
@@ -57,22 +58,28 @@ describe('describeNetworkError', () => {
       error: 'x'.repeat(ERROR_LENGTH_MAX),
       contact: 'unknown',
     });
-    expect(describeNetworkError(new errors.InvalidArgumentError('x')).outcome).toBe('permanent');
-    expect(describeNetworkError(new errors.NotSupportedError('x')).outcome).toBe('permanent');
+    expect(describeNetworkError(new RequestError()).outcome).toBe('permanent');
   });
 
   it('tells an endpoint that gave no answer from one that answered badly, and from a fault of ours', () => {
-    for (const code of ['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'ESERVFAIL', 'CERT_HAS_EXPIRED', 'UND_ERR_SOCKET']) {
+    for (const code of [
+      'ECONNREFUSED',
+      'ECONNRESET',
+      'ENOTFOUND',
+      'ESERVFAIL',
+      'CERT_HAS_EXPIRED',
+      'PUNCTUAL_CONNECTION_CLOSED',
+    ]) {
       expect([code, describeNetworkError(withCode(code)).contact]).toEqual([code, 'unanswered']);
     }
     expect(describeNetworkError(undefined).contact).toBe('unanswered');
-    for (const code of ['UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'ERR_ASSERTION']) {
-      expect([code, describeNetworkError(withCode(code)).contact]).toEqual([code, 'answered']);
+    for (const code of ['INVALID', 'HEAD_TOO_LARGE', 'LENGTH_WRONG'] as const) {
+      const error = new AnswerError(`PUNCTUAL_ANSWER_${code}`, 'x');
+      expect([code, describeNetworkError(error).contact]).toEqual([code, 'answered']);
     }
-    expect(describeNetworkError(new errors.HTTPParserError('x')).contact).toBe('answered');
-    for (const code of ['EBUSY', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'UND_ERR_INVALID_ARG']) {
+    for (const code of ['EBUSY', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'PUNCTUAL_REQUEST_INVALID']) {
       expect([code, describeNetworkError(withCode(code)).contact]).toEqual([code, 'unknown']);
-      expect([code, isOwnFault(withCode(code))]).toEqual([code, code !== 'UND_ERR_INVALID_ARG']);
+      expect([code, isOwnFault(withCode(code))]).toEqual([code, code !== 'PUNCTUAL_REQUEST_INVALID']);
     }
     for (const each of [undefined, withCode('ECONNREFUSED'), withCode('ETIMEOUT')])
       expect(isOwnFault(each)).toBe(false);

@@ -1,5 +1,3 @@
-import { errors } from 'undici';
-
 /** How an attempt ended. `blocked`: the settings forbid the address, and nothing was sent. */
 export type AttemptOutcome = 'succeeded' | 'retryable' | 'permanent' | 'timedOut' | 'blocked';
 
@@ -28,7 +26,7 @@ export function describeStatus(status: number): string {
   return `The endpoint answered ${status}.`;
 }
 
-// Codes of the operating system, DNS, TLS and undici that mean the same to a customer share a line.
+// Codes of the operating system, DNS, TLS and HTTP that mean the same to a customer share a line.
 const NETWORK_ERRORS: Readonly<Record<string, string>> = {
   ENOTFOUND: 'The host name does not exist.',
   ENODATA: 'The host name has no address.',
@@ -40,14 +38,15 @@ const NETWORK_ERRORS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'The connection was refused.',
   ECONNRESET: 'The connection was closed before the answer was complete.',
   EPIPE: 'The connection was closed before the answer was complete.',
-  UND_ERR_SOCKET: 'The connection was closed before the answer was complete.',
+  PUNCTUAL_CONNECTION_CLOSED: 'The connection was closed before the answer was complete.',
   ETIMEDOUT: 'The connection timed out.',
   UND_ERR_CONNECT_TIMEOUT: 'The connection timed out.',
   EHOSTUNREACH: 'The host cannot be reached.',
   ENETUNREACH: 'The host cannot be reached.',
   EADDRNOTAVAIL: 'The host cannot be reached.',
-  UND_ERR_HEADERS_OVERFLOW: 'The headers of the answer are too large.',
-  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'The answer does not have the length it announced.',
+  PUNCTUAL_ANSWER_HEAD_TOO_LARGE: 'The headers of the answer are too large.',
+  PUNCTUAL_ANSWER_INVALID: 'The answer is not valid HTTP.',
+  PUNCTUAL_ANSWER_LENGTH_WRONG: 'The answer does not have the length it announced.',
   CERT_HAS_EXPIRED: 'The TLS certificate has expired.',
   DEPTH_ZERO_SELF_SIGNED_CERT: 'The TLS certificate is self-signed.',
   SELF_SIGNED_CERT_IN_CHAIN: 'The TLS certificate is self-signed.',
@@ -56,7 +55,11 @@ const NETWORK_ERRORS: Readonly<Record<string, string>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: 'The TLS certificate is for another host.',
 };
 // The endpoint said something, though nothing that makes sense.
-const ANSWER_ERRORS: ReadonlySet<string> = new Set(['UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH']);
+const ANSWER_ERRORS: ReadonlySet<string> = new Set([
+  'PUNCTUAL_ANSWER_INVALID',
+  'PUNCTUAL_ANSWER_HEAD_TOO_LARGE',
+  'PUNCTUAL_ANSWER_LENGTH_WRONG',
+]);
 // This process is out of lookups, open files or memory, which is nothing that the endpoint did.
 const OWN_ERRORS: ReadonlySet<string> = new Set(['EBUSY', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']);
 // A code is shown only in the shape that codes have, so that no text of a peer or of a library slips through.
@@ -76,15 +79,10 @@ export function describeNetworkError(error: unknown): {
         error: (error as Error).message.slice(0, ERROR_LENGTH_MAX),
         contact: 'unknown',
       };
-    // undici refused the method or a header before anything was sent: the next attempt would fare the same.
-    case 'UND_ERR_INVALID_ARG':
-    case 'UND_ERR_NOT_SUPPORTED':
+    // Before anything was sent: the next attempt would fare the same.
+    case 'PUNCTUAL_REQUEST_INVALID':
       return { outcome: 'permanent', error: 'The request has an invalid method or header.', contact: 'unknown' };
     default:
-  }
-  // undici also meets an answer that makes no sense with a failed assertion.
-  if (error instanceof errors.HTTPParserError || code === 'ERR_ASSERTION') {
-    return { outcome: 'retryable', error: 'The answer is not valid HTTP.', contact: 'answered' };
   }
   if (code === undefined) return { outcome: 'retryable', error: 'The connection failed.', contact: 'unanswered' };
   const known = Object.hasOwn(NETWORK_ERRORS, code) ? NETWORK_ERRORS[code] : undefined;

@@ -3,8 +3,8 @@ import { createServer as createTlsServer } from 'node:tls';
 import { gzipSync } from 'node:zlib';
 import { SELF_SIGNED_CERTIFICATE, TEST_KEY, waitUntil } from '@punctual/testkit';
 import { describe, expect, it } from 'vitest';
-import { RESPONSE_BYTES_MAX, WAITING_PER_ORIGIN_MAX } from './connection-pool.ts';
-import { RESPONSE_DRAINED_BYTES_MAX } from './http-attempt.ts';
+import { WAITING_PER_ORIGIN_MAX } from './connection-pool.ts';
+import { ANSWER_BYTES_MAX, RESPONSE_DRAINED_BYTES_MAX } from './http-attempt.ts';
 import { RESPONSE_BODY_BYTES_MAX } from './response-text.ts';
 import { makeRequest, useLoopback } from './test-support/loopback-target.ts';
 import { formatAnswer } from './test-support/raw-endpoint.ts';
@@ -101,7 +101,7 @@ describe('a body', () => {
   });
 
   it('is limited by itself, however much came over its connection before', async () => {
-    const answers = Math.ceil(RESPONSE_BYTES_MAX / RESPONSE_DRAINED_BYTES_MAX) + 2;
+    const answers = Math.ceil(ANSWER_BYTES_MAX / RESPONSE_DRAINED_BYTES_MAX) + 2;
     const endpoint = await startEndpoint({
       onRequest: (socket) => {
         // In two pieces, so that each answer is seen while it is incomplete. Both ends are in this process: after two turns of

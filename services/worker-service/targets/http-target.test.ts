@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { waitUntil } from '@punctual/testkit';
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, it } from 'vitest';
+import { type AttemptResult, OUTPUT_BYTES_MAX } from './http-attempt.ts';
 import { type AttemptRequest, TargetClosedError } from './http-target.ts';
 import { makeRequest, useLoopback } from './test-support/loopback-target.ts';
 import { formatAnswer } from './test-support/raw-endpoint.ts';
@@ -61,6 +62,14 @@ describe('the request', () => {
     expect(endpoint.requests[0]?.match(/content-type/gi)).toHaveLength(1);
     expect(withoutBody?.line).toBe('GET / HTTP/1.1');
     expect(withoutBody?.headers.has('content-type')).toBe(false);
+  });
+
+  it.each(['{"a":"é✓"}', Buffer.from([0, 255, 13, 10])])('has the body %j, byte by byte', async (body) => {
+    const endpoint = await startEndpoint(answerOk);
+    await createTarget().perform(makeRequest(endpoint.origin, { body, headers: { 'x-a': 'é' } }));
+    const [head, sent] = endpoint.requests[0]!.split('\r\n\r\n');
+    expect(sent).toBe(Buffer.from(body).toString('latin1'));
+    expect(head).toContain('\r\nx-a: é\r\n');
   });
 
   it('lets no customer header replace a reserved one, even when one was stored', async () => {
@@ -213,6 +222,18 @@ describe('the answer', () => {
   });
 });
 
+it('an answer of a megabyte is kept whole as an output, and a larger one is refused', async () => {
+  let output = JSON.stringify('x'.repeat(OUTPUT_BYTES_MAX - 2));
+  const endpoint = await startEndpoint({ onRequest: (socket) => void socket.write(formatAnswer(200, output)) });
+  const target = createTarget();
+  const result = await target.perform(makeRequest(endpoint.origin, { keepsOutput: true }));
+  expect(result).toMatchObject({ outcome: 'succeeded', error: undefined });
+  expect((result as AttemptResult).output).toBe(output);
+  output = JSON.stringify('x'.repeat(OUTPUT_BYTES_MAX - 1));
+  const refused = await target.perform(makeRequest(endpoint.origin, { keepsOutput: true }));
+  expect(refused).toMatchObject({ outcome: 'permanent', error: expect.stringContaining('is larger than') });
+});
+
 describe('connections', () => {
   it('are used again, one request at a time, at most so many per origin', async () => {
     const held: Socket[] = [];
@@ -280,6 +301,49 @@ describe('connections', () => {
     const target = createTarget();
     for (let count = 0; count < 3; count += 1) await target.perform(makeRequest(endpoint.origin));
     expect(endpoint.connectionCount).toBe(3);
+  });
+
+  it('whose server promises to keep them for two seconds are closed after one', async () => {
+    const endpoint = await startEndpoint({
+      onRequest: (socket) => void socket.write(formatAnswer(200, '', { 'keep-alive': 'timeout=2' })),
+    });
+    const target = createTarget();
+    for (let count = 0; count < 2; count += 1) await target.perform(makeRequest(endpoint.origin));
+    expect([endpoint.connectionCount, target.stats.idleConnections]).toEqual([1, 1]);
+    await waitUntil('it is closed', () => endpoint.openCount === 0);
+    expect(target.stats).toEqual({ inFlight: 0, idleConnections: 0, origins: 0 });
+  });
+
+  it('on which something comes that nobody asked for are closed', async () => {
+    const endpoint = await startEndpoint({
+      onRequest: (socket) => {
+        socket.write(formatAnswer(200, 'own'));
+        setImmediate(() => setImmediate(() => socket.write(formatAnswer(200, 'unasked'))));
+      },
+    });
+    const target = createTarget();
+    for (let count = 1; count <= 3; count += 1) {
+      expect(await target.perform(makeRequest(endpoint.origin))).toMatchObject({ responseBody: 'own' });
+      await waitUntil('it is closed', () => endpoint.openCount === 0);
+      expect(endpoint.connectionCount).toBe(count);
+    }
+  });
+
+  it('answered before their request has gone out are not used again', async () => {
+    const endpoint = await startEndpoint({
+      onConnection: (socket) => {
+        socket.pause();
+        socket.write(formatAnswer(413, 'too much'));
+      },
+    });
+    const target = createTarget();
+    // More than the buffers of both ends hold.
+    const body = 'x'.repeat(32 * 1_048_576);
+    for (let count = 1; count <= 2; count += 1) {
+      const result = await target.perform(makeRequest(endpoint.origin, { body }));
+      expect(result).toMatchObject({ outcome: 'permanent', httpStatus: 413, responseBody: 'too much' });
+      expect([endpoint.connectionCount, target.stats.idleConnections]).toEqual([count, 0]);
+    }
   });
 
   it('idle over all origins are limited; the one idle for longest is closed', async () => {

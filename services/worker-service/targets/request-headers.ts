@@ -35,7 +35,7 @@ export interface HeaderInput {
 }
 
 /**
- * The headers of an attempt as undici takes them: names and values in turn. `nowMs` is the wall clock, which the
+ * The headers of an attempt as they are sent: names and values in turn. `nowMs` is the wall clock, which the
  * receiver compares with its own to refuse old messages. Throws SigningSecretError.
  */
 export function buildRequestHeaders(input: HeaderInput, userAgent: string, nowMs: number): string[] {

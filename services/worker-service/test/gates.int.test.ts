@@ -46,10 +46,10 @@ async function closeAndWait(key: GateKey): Promise<number> {
 
 /** When requests were written (`performance.now()`): an endpoint on a busy machine hears of them later. */
 const sends: number[] = [];
-const { onRequestStart } = HttpAttempt.prototype;
-vi.spyOn(HttpAttempt.prototype, 'onRequestStart').mockImplementation(function send(this: HttpAttempt) {
+const { onSending } = HttpAttempt.prototype;
+vi.spyOn(HttpAttempt.prototype, 'onSending').mockImplementation(function send(this: HttpAttempt) {
   // It throws when nothing is to be sent.
-  onRequestStart.call(this);
+  onSending.call(this);
   sends.push(performance.now());
 });
 
