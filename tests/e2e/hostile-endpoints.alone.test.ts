@@ -20,8 +20,8 @@ const GROWTH_MAX_BYTES = 50 * 1_048_576;
 /** Lateness of the healthy endpoint's 99th percentile while the others are called, as a multiple of when they are not. */
 const LATENESS_FACTOR_MAX = 2;
 /**
- * A storm's p99 below this is taken for calm (ms). Those who attack share the machine's cores with those who are attacked: on
- * two of them 27 ms became 89. A worker that the endpoints could hold up would be late by their time-outs, seconds.
+ * A storm's p99 below this is taken for calm (ms). On two cores 34 ms became 58 when
+ * nothing else ran; whatever else a machine does may double one of them. A worker that the endpoints could hold up would be late by their time-outs, seconds.
  */
 const LATENESS_FLOOR_MS = 250;
 const TIMEOUT_MS = 2_000;

@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import { constants, setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { HostileEndpoint, HostileStats } from './hostile-endpoints.ts';
 
@@ -19,6 +20,8 @@ const PROGRAM = fileURLToPath(new URL('./run-hostile-endpoints.ts', import.meta.
  */
 export async function startHostileProcess(): Promise<HostileProcess> {
   const child = fork(PROGRAM, { execArgv: [], stdio: 'inherit' });
+  // Whoever attacks has processors of their own.
+  if (child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
   const exited = once(child, 'exit');
   const [{ endpoints, dnsServer }] = (await once(child, 'message')) as [
     Pick<HostileProcess, 'endpoints' | 'dnsServer'>,

@@ -38,6 +38,7 @@ const CONNECTION = '\r\nconnection:';
 const KEEP_ALIVE = '\r\nkeep-alive:';
 
 const LINE_END = '\r\n';
+const LINE_END_BYTES = Buffer.from(LINE_END);
 const HEAD_END = Buffer.from('\r\n\r\n');
 const HEAD_BEGIN = 'HTTP/1.';
 /** Status line and header lines by RFC 9112, each with its line end; folded lines, which it deprecates, are refused. */
@@ -49,10 +50,13 @@ const STATUS_AT = 'HTTP/1.1 '.length;
 const MINOR_VERSION_AT = 'HTTP/1.'.length;
 /** More digits are no length that a body can have. */
 const CONTENT_LENGTH_DIGITS_MAX = 15;
-const CHUNK_DIGITS_MAX = 8;
+/** Of the size of a chunk, zeros before it included; and the largest size (bytes). */
+const CHUNK_DIGITS_MAX = 16;
+const CHUNK_BYTES_MAX = 2 ** 32 - 1;
 const CR = 13;
 const LF = 10;
-const NO_BYTES = Buffer.alloc(0);
+/** First size of what is held of a head (bytes). */
+const HELD_BYTES_MIN = 1_024;
 
 const invalid = (what: string) => new AnswerError('PUNCTUAL_ANSWER_INVALID', what);
 
@@ -69,7 +73,8 @@ export class AnswerParser {
   #isHead = false;
   #part: Part = 'end';
   /** Of a head, trailers or a line of which the end has not come. */
-  #held: Buffer = NO_BYTES;
+  #held: Buffer | undefined;
+  #heldBytes = 0;
   /** Of the body, or of the chunk. */
   #left = 0;
   #digits = 0;
@@ -81,7 +86,7 @@ export class AnswerParser {
     this.#reader = reader;
     this.#isHead = method === 'HEAD';
     this.#part = 'head';
-    this.#held = NO_BYTES;
+    this.#heldBytes = 0;
   }
 
   /** The answer is complete. */
@@ -141,9 +146,9 @@ export class AnswerParser {
   }
 
   #readHead(bytes: Buffer, at: number): number {
-    const { text, next } = this.#takeLines(bytes, at, HEAD_END);
+    const { text, next } = this.#takeLines(bytes, at);
     if (text === undefined) {
-      checkBegunHead(this.#held.toString('latin1'));
+      this.#checkBegunHead();
       return next;
     }
     if (!HEAD.test(text)) throw invalid('The head of the answer is malformed.');
@@ -152,22 +157,43 @@ export class AnswerParser {
   }
 
   // Returns the lines up to the empty one, or none and keeps what has come of them.
-  #takeLines(bytes: Buffer, at: number, endMark: Buffer): { text: string | undefined; next: number } {
-    const before = this.#held.length;
-    const all = before > 0 ? Buffer.concat([this.#held, bytes.subarray(at)]) : bytes;
-    const from = before > 0 ? 0 : at;
-    const end = all.indexOf(endMark, before > 0 ? Math.max(0, before - endMark.length) : at);
-    const length = (end < 0 ? all.length : end + endMark.length) - from;
-    if (length > ANSWER_HEAD_BYTES_MAX) {
+  #takeLines(bytes: Buffer, at: number): { text: string | undefined; next: number } {
+    if (this.#heldBytes === 0) {
+      const end = bytes.indexOf(HEAD_END, at);
+      if (end >= 0 && end + HEAD_END.length - at <= ANSWER_HEAD_BYTES_MAX) {
+        return { text: bytes.toString('latin1', at, end + LINE_END.length), next: end + HEAD_END.length };
+      }
+    }
+    const before = this.#heldBytes;
+    this.#hold(bytes.subarray(at, at + ANSWER_HEAD_BYTES_MAX - before));
+    const held = this.#held!.subarray(0, this.#heldBytes);
+    const end = held.indexOf(HEAD_END, Math.max(0, before - HEAD_END.length));
+    if (end >= 0) {
+      this.#heldBytes = 0;
+      return { text: held.toString('latin1', 0, end + LINE_END.length), next: at + end + HEAD_END.length - before };
+    }
+    if (before + bytes.length - at > ANSWER_HEAD_BYTES_MAX) {
       throw new AnswerError('PUNCTUAL_ANSWER_HEAD_TOO_LARGE', 'The headers of the answer are too large.');
     }
-    if (end < 0) {
-      // A copy: the rest of what came with it is not kept for its sake.
-      this.#held = before > 0 ? all : Buffer.from(bytes.subarray(at));
-      return { text: undefined, next: bytes.length };
+    checkLineEnds(held, before);
+    return { text: undefined, next: bytes.length };
+  }
+
+  #hold(bytes: Buffer): void {
+    const needed = this.#heldBytes + bytes.length;
+    if (this.#held === undefined || this.#held.length < needed) {
+      const larger = Buffer.allocUnsafe(Math.max(HELD_BYTES_MIN, 2 * needed));
+      this.#held?.copy(larger, 0, 0, this.#heldBytes);
+      this.#held = larger;
     }
-    this.#held = NO_BYTES;
-    return { text: all.toString('latin1', from, end + LINE_END.length), next: at + length - before };
+    bytes.copy(this.#held, this.#heldBytes);
+    this.#heldBytes = needed;
+  }
+
+  // Tells of another protocol without waiting for the end of a head that may never come.
+  #checkBegunHead(): void {
+    const begun = this.#held!.toString('latin1', 0, Math.min(this.#heldBytes, HEAD_BEGIN.length));
+    if (!HEAD_BEGIN.startsWith(begun)) throw invalid('The answer is not of HTTP/1.');
   }
 
   #beginBody(text: string): void {
@@ -182,6 +208,9 @@ export class AnswerParser {
     }
     if (encoding.length > 0 && contentLength !== undefined) throw invalid('The answer has two kinds of length.');
     this.#readPersistence(lower);
+    // Whoever announces a body where there can be none may send one all the same.
+    const isBodyTold = encoding.length > 0 || (status === 204 && contentLength !== undefined && contentLength > 0);
+    if (isBodyTold && (lower[MINOR_VERSION_AT] === '0' || status === 204 || status === 304)) this.#keepsAlive = false;
     if (this.#isHead || status === 204 || status === 304) this.#part = 'end';
     else if (encoding.length > 0) this.#part = chooseEncoding(encoding);
     else if (contentLength === undefined) this.#part = 'untilClose';
@@ -194,8 +223,8 @@ export class AnswerParser {
 
   #readPersistence(lower: string): void {
     const connection = readHeaders(lower, lower, CONNECTION).join();
-    this.#keepsAlive =
-      lower[MINOR_VERSION_AT] === '1' ? !connection.includes('close') : connection.includes('keep-alive');
+    const isKept = lower[MINOR_VERSION_AT] === '1' || connection.includes('keep-alive');
+    this.#keepsAlive = isKept && !connection.includes('close');
     const seconds = /timeout=(\d{1,9})/.exec(readHeaders(lower, lower, KEEP_ALIVE).join())?.[1];
     this.#keepAliveSeconds = seconds === undefined ? undefined : Number(seconds);
   }
@@ -217,8 +246,8 @@ export class AnswerParser {
         return next;
       }
       this.#digits += 1;
-      if (this.#digits > CHUNK_DIGITS_MAX) throw invalid('A chunk is too large.');
       this.#left = this.#left * 16 + digit;
+      if (this.#digits > CHUNK_DIGITS_MAX || this.#left > CHUNK_BYTES_MAX) throw invalid('A chunk is too large.');
     }
     return bytes.length;
   }
@@ -259,8 +288,8 @@ export class AnswerParser {
 
   // Their lines begin behind that of the last chunk, and may be none: then the empty line is all there is.
   #readTrailers(bytes: Buffer, at: number): number {
-    if (this.#held.length === 0) this.#held = Buffer.from(LINE_END);
-    const { text, next } = this.#takeLines(bytes, at, HEAD_END);
+    if (this.#heldBytes === 0) this.#hold(LINE_END_BYTES);
+    const { text, next } = this.#takeLines(bytes, at);
     if (text === undefined) return next;
     if (!TRAILERS.test(text.slice(LINE_END.length))) throw invalid('The trailers of the answer are malformed.');
     this.#part = 'end';
@@ -268,14 +297,11 @@ export class AnswerParser {
   }
 }
 
-/** Tells of a head that can not become a good one, without waiting for its end. */
-function checkBegunHead(text: string): void {
-  const begun = text.slice(0, HEAD_BEGIN.length);
-  if (!HEAD_BEGIN.startsWith(begun)) throw invalid('The answer is not of HTTP/1.');
-  const end = text.lastIndexOf(LINE_END);
-  if (end >= 0 && !HEAD.test(text.slice(0, end + LINE_END.length)))
-    throw invalid('The head of the answer is malformed.');
-  if (text.indexOf('\n', Math.max(0, end + LINE_END.length)) >= 0) throw invalid('A line of the head ends without CR.');
+/** Whoever ends lines with LF alone would never come to the end of the head. `from`: what has been looked at already. */
+function checkLineEnds(held: Buffer, from: number): void {
+  for (let at = held.indexOf(LF, from); at >= 0; at = held.indexOf(LF, at + 1)) {
+    if (held[at - 1] !== CR) throw invalid('A line of the head ends without CR.');
+  }
 }
 
 /** The values of a header, in order. `lower`: the head in lower case, in which `mark` begins its lines. */
@@ -283,7 +309,7 @@ function readHeaders(head: string, lower: string, mark: string): string[] {
   const values: string[] = [];
   for (let at = lower.indexOf(mark); at >= 0; at = lower.indexOf(mark, at + mark.length)) {
     const from = at + mark.length;
-    values.push(head.slice(from, head.indexOf(LINE_END, from)).trim());
+    values.push(trimBlanks(head.slice(from, head.indexOf(LINE_END, from))));
   }
   return values;
 }
@@ -302,7 +328,15 @@ function readContentLength(head: string, lower: string): number | undefined {
 // By RFC 9112 §6.3 a body whose last coding is not chunked ends with the connection.
 function chooseEncoding(values: readonly string[]): 'chunkSize' | 'untilClose' {
   const codings = values.join().toLowerCase().split(',');
-  return codings.at(-1)!.trim() === 'chunked' ? 'chunkSize' : 'untilClose';
+  return trimBlanks(codings.at(-1)!) === 'chunked' ? 'chunkSize' : 'untilClose';
+}
+
+/** Blanks of HTTP only: what JavaScript takes for blank as well may mean something to whoever reads it next. */
+function trimBlanks(text: string): string {
+  let [from, to] = [0, text.length];
+  while (from < to && (text[from] === ' ' || text[from] === '\t')) from += 1;
+  while (to > from && (text[to - 1] === ' ' || text[to - 1] === '\t')) to -= 1;
+  return text.slice(from, to);
 }
 
 function readHexDigit(byte: number): number {

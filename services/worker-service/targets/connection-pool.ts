@@ -26,6 +26,8 @@ export interface Connection {
   readonly origin: string;
   readonly http: HttpConnection;
   user: ConnectionUser | undefined;
+  /** Its last answer has just come; see `Exchange.onEnd`. */
+  isCooling: boolean;
 }
 
 interface Origin {
@@ -33,6 +35,8 @@ interface Origin {
   /** The most recently used last, and taken first: surplus connections are left to idle out. */
   idle: Connection[];
   waiting: ConnectionUser[];
+  /** Connections that will be free in a moment. */
+  coolingCount: number;
 }
 
 /**
@@ -50,6 +54,10 @@ export class ConnectionPool {
   readonly #idle = new Set<Connection>();
   readonly #closing = new Set<Promise<void>>();
   #idleCheck: NodeJS.Timeout | undefined;
+  /** Released in this turn of the event loop, and in the turn before. */
+  #cooling: Connection[] = [];
+  #cooled: Connection[] = [];
+  #isTurnDue = false;
 
   constructor(options: ConnectionPoolOptions) {
     this.#connect = options.connect;
@@ -62,7 +70,8 @@ export class ConnectionPool {
   }
 
   get idleCount(): number {
-    return this.#idle.size;
+    const cooling = [...this.#cooling, ...this.#cooled].filter(({ isCooling }) => isCooling);
+    return this.#idle.size + cooling.length;
   }
 
   /** Hands the user a connection, now or when one is free. False when too many are waiting already. */
@@ -70,14 +79,14 @@ export class ConnectionPool {
     this.#discardExpired(originName);
     let origin = this.#origins.get(originName);
     if (origin === undefined) {
-      origin = { connections: new Set(), idle: [], waiting: [] };
+      origin = { connections: new Set(), idle: [], waiting: [], coolingCount: 0 };
       this.#origins.set(originName, origin);
     }
     const idle = origin.idle.pop();
     if (idle !== undefined) {
       this.#idle.delete(idle);
       this.#hand(idle, user);
-    } else if (origin.connections.size < this.#maxPerOrigin) {
+    } else if (origin.coolingCount <= origin.waiting.length && origin.connections.size < this.#maxPerOrigin) {
       this.#hand(this.#open(originName, origin), user);
     } else if (origin.waiting.length < WAITING_PER_ORIGIN_MAX) {
       origin.waiting.push(user);
@@ -99,13 +108,42 @@ export class ConnectionPool {
     connection.user = undefined;
     const origin = this.#origins.get(connection.origin);
     if (!origin?.connections.has(connection)) return;
+    if (connection.http.idleUntil <= performance.now()) {
+      this.discard(connection);
+      return;
+    }
+    connection.isCooling = true;
+    origin.coolingCount += 1;
+    this.#cooling.push(connection);
+    this.#planTurn();
+  }
+
+  #planTurn(): void {
+    if (this.#isTurnDue) return;
+    this.#isTurnDue = true;
+    setImmediate(() => this.#turn());
+  }
+
+  #turn(): void {
+    this.#isTurnDue = false;
+    const free = this.#cooled;
+    this.#cooled = this.#cooling;
+    this.#cooling = [];
+    if (this.#cooled.length > 0) this.#planTurn();
+    for (const connection of free) if (connection.isCooling) this.#makeFree(connection);
+  }
+
+  #makeFree(connection: Connection): void {
+    const origin = this.#origins.get(connection.origin)!;
+    connection.isCooling = false;
+    origin.coolingCount -= 1;
+    if (connection.http.idleUntil <= performance.now()) {
+      this.discard(connection);
+      return;
+    }
     const next = origin.waiting.shift();
     if (next !== undefined) {
       this.#hand(connection, next);
-      return;
-    }
-    if (connection.http.idleUntil <= performance.now()) {
-      this.discard(connection);
       return;
     }
     origin.idle.push(connection);
@@ -122,6 +160,10 @@ export class ConnectionPool {
     const origin = this.#origins.get(connection.origin);
     if (!origin?.connections.delete(connection)) return;
     connection.user = undefined;
+    if (connection.isCooling) {
+      connection.isCooling = false;
+      origin.coolingCount -= 1;
+    }
     if (this.#idle.delete(connection)) origin.idle.splice(origin.idle.indexOf(connection), 1);
     const closing = connection.http.destroy().finally(() => this.#closing.delete(closing));
     this.#closing.add(closing);
@@ -142,7 +184,7 @@ export class ConnectionPool {
   /** Closes all idle connections and resolves when every connection given up so far is closed. */
   async close(): Promise<void> {
     clearInterval(this.#idleCheck);
-    for (const connection of [...this.#idle]) this.discard(connection);
+    for (const connection of [...this.#idle, ...this.#cooling, ...this.#cooled]) this.discard(connection);
     await Promise.all(this.#closing);
   }
 
@@ -153,9 +195,9 @@ export class ConnectionPool {
 
   #open(originName: string, origin: Origin): Connection {
     const http = new HttpConnection(originName, this.#connect, () => {
-      if (this.#idle.has(connection)) this.discard(connection);
+      if (connection.isCooling || this.#idle.has(connection)) this.discard(connection);
     });
-    const connection: Connection = { origin: originName, http, user: undefined };
+    const connection: Connection = { origin: originName, http, user: undefined, isCooling: false };
     origin.connections.add(connection);
     return connection;
   }

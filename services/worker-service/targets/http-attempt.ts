@@ -118,7 +118,8 @@ export class HttpAttempt implements ConnectionUser, Exchange {
   #sentAt: number | undefined;
   #status: number | undefined;
   #retryAfter: string | undefined;
-  #chunks: Buffer[] = [];
+  /** Its first `#keptBytes` bytes. */
+  #kept: Buffer | undefined;
   #keptBytes = 0;
   #readBytes = 0;
   #announcedBytes = 0;
@@ -216,15 +217,29 @@ export class HttpAttempt implements ConnectionUser, Exchange {
     if (this.#isSettled) return;
     this.#readBytes += chunk.length;
     if (this.#keptBytes < this.#keptMax) {
-      const kept = chunk.subarray(0, this.#keptMax - this.#keptBytes);
-      this.#chunks.push(kept);
-      this.#keptBytes += kept.length;
+      this.#keep(chunk.subarray(0, this.#keptMax - this.#keptBytes));
     }
     const bytesToCome = Math.max(this.#readBytes, this.#announcedBytes);
     if (bytesToCome > this.#readMax && this.#keptBytes >= RESPONSE_BODY_BYTES_MAX) {
       // The status decides; the rest of the body would change nothing.
       this.#settleByAnswer(false);
     }
+  }
+
+  // Most bodies come in one piece, which is not copied; of others no piece is kept, however many and small they are.
+  #keep(bytes: Buffer): void {
+    const needed = this.#keptBytes + bytes.length;
+    if (this.#kept === undefined) {
+      this.#kept = bytes;
+    } else {
+      if (this.#kept.length < needed) {
+        const larger = Buffer.allocUnsafe(Math.min(this.#keptMax, 2 * needed));
+        this.#kept.copy(larger, 0, 0, this.#keptBytes);
+        this.#kept = larger;
+      }
+      bytes.copy(this.#kept, this.#keptBytes);
+    }
+    this.#keptBytes = needed;
   }
 
   onEnd(): void {
@@ -335,9 +350,8 @@ export class HttpAttempt implements ConnectionUser, Exchange {
   }
 
   #readBody(): string | undefined {
-    const [first] = this.#chunks;
-    if (first === undefined) return undefined;
-    const bytes = this.#chunks.length === 1 ? first : Buffer.concat(this.#chunks);
+    if (this.#kept === undefined) return undefined;
+    const bytes = this.#kept.subarray(0, this.#keptBytes);
     if (bytes.length <= RESPONSE_BODY_BYTES_MAX) return readResponseText(bytes, this.#readBytes > this.#keptBytes);
     return readResponseText(bytes.subarray(0, RESPONSE_BODY_BYTES_MAX), true);
   }
@@ -348,7 +362,7 @@ export class HttpAttempt implements ConnectionUser, Exchange {
 
   #readOutput(): string | undefined {
     if (this.#keptMax !== OUTPUT_BYTES_MAX) return undefined;
-    return readOutput(Buffer.concat(this.#chunks).toString('utf8'));
+    return readOutput(this.#kept?.toString('utf8', 0, this.#keptBytes) ?? '');
   }
 }
 

@@ -33,7 +33,10 @@ export interface Exchange extends AnswerReader {
   /** The last call before the first byte. What it throws, `onError` is told; then nothing is sent, and the connection stays open. */
   onSending(): void;
   onHead(head: AnswerHead): void;
-  /** The answer is complete. Another request may be sent over the connection at once. */
+  /**
+   * The answer is complete. Another request may be sent over the connection after two turns of the event loop: by then all that had
+   * come behind the answer has been seen, be it the end or what nobody asked for, and would not be taken for the next answer.
+   */
   onEnd(): void;
   /** There will be no complete answer. */
   onError(error: Error): void;
@@ -94,7 +97,10 @@ export class HttpConnection {
 
   /** Until when it may serve another request (`performance.now()`); never where its socket is closed. */
   get idleUntil(): number {
-    return this.#isConnected ? this.#idleUntil : Number.NEGATIVE_INFINITY;
+    const socket = this.#socket;
+    // Closed already, though its events are yet to come.
+    const isOpen = this.#isConnected && socket?.readable && socket.writable;
+    return isOpen ? this.#idleUntil : Number.NEGATIVE_INFINITY;
   }
 
   /** Sends the request, as soon as there is a socket. None may be under way. */
@@ -102,8 +108,12 @@ export class HttpConnection {
     this.#request = request;
     this.#exchange = exchange;
     this.#isSent = false;
-    if (this.#isConnected) this.#write();
-    else if (this.#socket === undefined) this.#open();
+    if (this.idleUntil > performance.now()) {
+      this.#write();
+      return;
+    }
+    this.#leaveSocket();
+    this.#open();
   }
 
   /** Closes the socket in any phase and resolves when it is closed. The exchange under way is told nothing more. */

@@ -194,6 +194,30 @@ describe('a broken endpoint', () => {
     expect(endpoint.connectionCount).toBe(2);
   });
 
+  it('that sends a second answer in a piece of its own does not answer the attempt that waits with it', async () => {
+    const endpoint = await startEndpoint({
+      onRequest: (socket, index) => {
+        // A read takes 64 KB, so that the second answer comes by itself, in the same turn of the event loop.
+        const first = formatAnswer(200, 'y'.repeat(65_536 - formatAnswer(200, '').length - 4));
+        expect(first).toHaveLength(65_536);
+        socket.write(index === 0 ? first + formatAnswer(200, 'unasked') : formatAnswer(200, 'own'));
+      },
+    });
+    const target = createTarget({ maxConnectionsPerOrigin: 1 });
+    // The second waits for the connection of the first.
+    const [, second] = await Promise.all([1, 2].map(() => target.perform(makeRequest(endpoint.origin))));
+    expect(second).toMatchObject({ outcome: 'succeeded', responseBody: 'own' });
+    expect([endpoint.requests.length, endpoint.connectionCount]).toEqual([2, 2]);
+  });
+
+  it('that closes its connections without a word costs no attempt, though others wait for them', async () => {
+    const endpoint = await startEndpoint({ onRequest: (socket) => void socket.end(formatAnswer(200, 'ok')) });
+    const target = createTarget({ maxConnectionsPerOrigin: 2 });
+    const results = await Promise.all(Array.from({ length: 40 }, () => target.perform(makeRequest(endpoint.origin))));
+    expect(results.map(({ outcome }) => outcome)).toEqual(results.map(() => 'succeeded'));
+    expect([endpoint.requests.length, endpoint.connectionCount]).toEqual([40, 40]);
+  });
+
   it('whose certificate is self-signed gets nothing, until its authority is trusted', async () => {
     const received: string[] = [];
     const server = createTlsServer({ key: TEST_KEY, cert: SELF_SIGNED_CERTIFICATE }, (socket) => {

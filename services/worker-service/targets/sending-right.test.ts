@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { waitUntil } from '@punctual/testkit';
 import { describe, expect, it, vi } from 'vitest';
 import type { ResolvedAddress } from '../egress/host-resolver.ts';
+import { WAITING_PER_ORIGIN_MAX } from './connection-pool.ts';
 import { SEND_QUESTIONS_MAX, type SendingRight } from './http-attempt.ts';
 import { makeRequest, useLoopback } from './test-support/loopback-target.ts';
 import { formatAnswer } from './test-support/raw-endpoint.ts';
@@ -56,6 +57,31 @@ describe('a request that may be sent for a limited time', () => {
     expect(await held).toMatchObject({ outcome: 'unsent', cause: 'held', contact: 'unknown', sentAt: undefined });
     expect(await target.perform(makeRequest(endpoint.origin))).toMatchObject({ outcome: 'succeeded' });
     expect([ask.mock.calls.length, endpoint.connectionCount, endpoint.requests.length]).toEqual([0, 1, 1]);
+  });
+
+  it('is not sent when a gate closes while a thousand wait for one connection', async () => {
+    let isOpen = true;
+    const endpoint = await startEndpoint({
+      onRequest: (socket) => {
+        isOpen = false;
+        socket.write(formatAnswer(200, 'ok'));
+      },
+    });
+    const target = createTarget({ maxConnectionsPerOrigin: 1 });
+    const right = {
+      mayBegin: () => isOpen,
+      goodUntil: Number.POSITIVE_INFINITY,
+      ask: () => Promise.resolve(undefined),
+    };
+    const request = makeRequest(endpoint.origin, { right });
+    const results = await Promise.all(
+      Array.from({ length: WAITING_PER_ORIGIN_MAX + 1 }, () => target.perform(request)),
+    );
+    expect(results.filter(({ outcome }) => outcome === 'succeeded')).toHaveLength(1);
+    expect(results.filter((result) => 'cause' in result && result.cause === 'held')).toHaveLength(
+      WAITING_PER_ORIGIN_MAX,
+    );
+    expect(endpoint.requests).toHaveLength(1);
   });
 
   it('is asked about when it waited for a connection that others held', async () => {
