@@ -116,7 +116,7 @@ export class AnswerParser {
     return at;
   }
 
-  /** The connection has ended. Returns whether the answer is complete by that. Throws AnswerError. */
+  /** The connection has ended. Returns whether the answer is complete by that. */
   end(): boolean {
     if (this.#part === 'untilClose') this.#part = 'end';
     return this.#part === 'end';
@@ -169,6 +169,7 @@ export class AnswerParser {
     const held = this.#held!.subarray(0, this.#heldBytes);
     const end = held.indexOf(HEAD_END, Math.max(0, before - HEAD_END.length));
     if (end >= 0) {
+      this.#held = undefined;
       this.#heldBytes = 0;
       return { text: held.toString('latin1', 0, end + LINE_END.length), next: at + end + HEAD_END.length - before };
     }
