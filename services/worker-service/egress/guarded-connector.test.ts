@@ -1,6 +1,5 @@
 import { createEgressPolicy } from '@punctual/domain';
 import { startDnsServer, waitUntil } from '@punctual/testkit';
-import { Client } from 'undici';
 import { describe, expect, it } from 'vitest';
 import { makeRequest, useLoopback } from '../targets/test-support/loopback-target.ts';
 import { formatAnswer, type RawEndpoint, type RawEndpointOptions } from '../targets/test-support/raw-endpoint.ts';
@@ -125,15 +124,22 @@ describe('the guard', () => {
   it('holds by itself, when nobody has checked the URL before', async () => {
     const { canary } = await startHosts();
     const connect = createGuardedConnector({ policy, resolveHost: () => Promise.resolve([inside]) });
-    for (const host of ['127.0.0.1', '[::1]', 'localhost', 'name.example']) {
-      const client = new Client(`http://${host}:${canary.port}`, { connect });
-      await expect(client.request({ path: '/', method: 'GET' })).rejects.toMatchObject({
-        name: 'EgressBlockedError',
-        code: 'PUNCTUAL_EGRESS_BLOCKED',
-        isRetryable: false,
+    const connectTo = (protocol: string, hostname: string) =>
+      new Promise((resolve, reject) => {
+        const target = { protocol, hostname, host: `${hostname}:${canary.port}`, port: String(canary.port) };
+        connect(
+          target,
+          (error, socket) => (error ? reject(error) : resolve(socket)),
+          () => {},
+        );
       });
-      await client.destroy();
-    }
+    for (const protocol of ['http:', 'https:'])
+      for (const host of ['127.0.0.1', '::1', 'localhost', 'name.example'])
+        await expect(connectTo(protocol, host)).rejects.toMatchObject({
+          name: 'EgressBlockedError',
+          code: 'PUNCTUAL_EGRESS_BLOCKED',
+          isRetryable: false,
+        });
     expect(canary.connectionCount).toBe(0);
   });
 

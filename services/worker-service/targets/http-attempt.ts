@@ -226,11 +226,11 @@ export class HttpAttempt implements ConnectionUser, Exchange {
     }
   }
 
-  // Most bodies come in one piece, which is not copied; of others no piece is kept, however many and small they are.
+  // What it is given is good during the call only.
   #keep(bytes: Buffer): void {
     const needed = this.#keptBytes + bytes.length;
     if (this.#kept === undefined) {
-      this.#kept = bytes;
+      this.#kept = Buffer.from(bytes);
     } else {
       if (this.#kept.length < needed) {
         const larger = Buffer.allocUnsafe(Math.min(this.#keptMax, 2 * needed));

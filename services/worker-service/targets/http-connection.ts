@@ -127,7 +127,10 @@ export class HttpConnection {
   #open(): void {
     const { protocol, host, hostname, port } = this.#origin;
     const target = { protocol, host, port, hostname: hostname.replace(/^\[(.*)\]$/, '$1') };
-    const connecting = this.#connect(target, (error, socket) => {
+    const onBytes = (bytes: Buffer) => {
+      if (this.#socket === connecting && this.#isConnected) this.#read(bytes);
+    };
+    const onConnected: Parameters<GuardedConnect>[1] = (error, socket) => {
       if (socket === null || this.#isDestroyed || this.#socket !== socket) {
         socket?.destroy();
         if (error && !this.#isDestroyed) this.#fail(error);
@@ -137,7 +140,8 @@ export class HttpConnection {
       this.#idleUntil = performance.now() + KEEP_ALIVE_MS;
       this.#watch(socket);
       this.#write();
-    });
+    };
+    const connecting = this.#connect(target, onConnected, onBytes);
     // Undefined where the host was refused; then the error is on its way.
     this.#socket = connecting;
     // The connector reports what happens until it is connected, but for an end without an error.
@@ -147,9 +151,6 @@ export class HttpConnection {
   }
 
   #watch(socket: Socket): void {
-    socket.on('data', (bytes: Buffer) => {
-      if (this.#socket === socket) this.#read(bytes);
-    });
     socket.on('end', () => {
       if (this.#socket === socket) this.#onClosed();
     });
