@@ -14,7 +14,7 @@ export interface AnswerHead {
 /** What an answer is told to as it is read. */
 export interface AnswerReader {
   onHead(head: AnswerHead): void;
-  /** A part of the body, which nobody else will write to. */
+  /** A part of the body; good during the call only, since the next read writes over it. */
   onBody(bytes: Buffer): void;
 }
 

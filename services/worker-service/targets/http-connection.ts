@@ -1,13 +1,13 @@
 import type { Socket } from 'node:net';
 import type { GuardedConnect } from '../egress/guarded-connector.ts';
-import { type AnswerHead, AnswerParser, type AnswerReader } from './answer-parser.ts';
+import { AnswerParser, type AnswerReader } from './answer-parser.ts';
 
 /**
  * How long an idle connection is kept when its server does not say (ms). Common servers close theirs after 5 s or
  * later; below that, a request never meets a connection that is just being closed at the other end, which it could
  * not tell from one that broke after the request was acted upon.
  */
-export const KEEP_ALIVE_MS = 4_000;
+const KEEP_ALIVE_MS = 4_000;
 /** The most of what a server promises by `Keep-Alive: timeout=` that is used (ms). */
 const KEEP_ALIVE_MAX_MS = 60_000;
 /** How much sooner than promised an idle connection is given up (ms): the time that the promise travelled and more. */
@@ -32,7 +32,6 @@ export interface Exchange extends AnswerReader {
   readonly answerBytesMax: number;
   /** The last call before the first byte. What it throws, `onError` is told; then nothing is sent, and the connection stays open. */
   onSending(): void;
-  onHead(head: AnswerHead): void;
   /**
    * The answer is complete. Another request may be sent over the connection after two turns of the event loop: by then all that had
    * come behind the answer has been seen, be it the end or what nobody asked for, and would not be taken for the next answer.
@@ -75,6 +74,8 @@ class ConnectionClosedError extends Error {
  */
 export class HttpConnection {
   readonly #origin: URL;
+  /** As it stands in the head of every request. */
+  readonly #host: string;
   readonly #connect: GuardedConnect;
   /** Told when the socket was closed between two exchanges, by whichever side. */
   readonly #onIdleClosed: () => void;
@@ -91,6 +92,7 @@ export class HttpConnection {
 
   constructor(origin: string, connect: GuardedConnect, onIdleClosed: () => void) {
     this.#origin = new URL(origin);
+    this.#host = this.#origin.host;
     this.#connect = connect;
     this.#onIdleClosed = onIdleClosed;
   }
@@ -131,9 +133,12 @@ export class HttpConnection {
       if (this.#socket === connecting && this.#isConnected) this.#read(bytes);
     };
     const onConnected: Parameters<GuardedConnect>[1] = (error, socket) => {
-      if (socket === null || this.#isDestroyed || this.#socket !== socket) {
+      if (this.#isDestroyed) {
         socket?.destroy();
-        if (error && !this.#isDestroyed) this.#fail(error);
+        return;
+      }
+      if (error) {
+        this.#fail(error);
         return;
       }
       this.#isConnected = true;
@@ -180,7 +185,7 @@ export class HttpConnection {
   // In one piece, since each costs the kernel as much as all. Text that is ASCII needs no buffer of ours.
   #format({ path, method, headers, body }: HttpRequest): string | Buffer {
     if (!TOKEN.test(method) || !PATH.test(path)) throw new RequestError();
-    let head = `${method} ${path} HTTP/1.1\r\nhost: ${this.#origin.host}\r\nconnection: keep-alive\r\n`;
+    let head = `${method} ${path} HTTP/1.1\r\nhost: ${this.#host}\r\nconnection: keep-alive\r\n`;
     for (let index = 0; index < headers.length; index += 2) {
       const [name, value] = [headers[index]!, headers[index + 1]!];
       if (!TOKEN.test(name) || !VALUE.test(value)) throw new RequestError();
