@@ -10,7 +10,7 @@ import { beginAsTenant, TenantPool, TenantTransaction } from './tenant-pool.ts';
 export interface Queryable {
   // biome-ignore lint/suspicious/noExplicitAny: as pg has it: who does not say what rows look like may look into them.
   query<Row extends pg.QueryResultRow = any>(
-    query: string | pg.QueryConfig,
+    query: string | (pg.QueryConfig & Partial<Pick<pg.QueryArrayConfig, 'rowMode'>>),
     values?: unknown[],
   ): Promise<pg.QueryResult<Row>>;
 }

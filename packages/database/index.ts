@@ -129,6 +129,7 @@ export {
   type AttemptOutcome,
   type AttemptRecord,
   type FinishedAttempt,
+  finishAndCountTimers,
   finishTimers,
   OUTCOMES_PER_STATEMENT_MAX,
   postponeTimers,

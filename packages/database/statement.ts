@@ -13,6 +13,21 @@ export function nameStatement<Row extends object>(name: string, text: string) {
 }
 
 /**
+ * The same for a statement with wide rows, where it shows how pg makes objects of them: `readRow` makes each of its values, which
+ * come in the order of the columns (21 columns: 0.1 µs a row in place of 0.7).
+ */
+export function nameWideStatement<Values extends unknown[], Row extends object>(
+  name: string,
+  text: string,
+  readRow: (values: Values) => Row,
+) {
+  return async (database: Queryable, values: unknown[]): Promise<Row[]> => {
+    const result = await database.query<Values>({ name, text, values, rowMode: 'array' });
+    return result.rows.map((values) => readRow(values));
+  };
+}
+
+/**
  * The text form of a Postgres array of values that never need quotes there: uuids, numbers, names of enum members, null.
  * pg would look for quotes and backslashes in each (3% of a worker's time).
  */

@@ -111,7 +111,7 @@ export class AttemptRunner {
 
   /** `startedAt`: the earliest that the start can have been made (`performance.now()`). Never rejects. */
   async run(timer: StartedTimer, startedAt: number): Promise<void> {
-    const { database, workflowVersions, onOutcome, metrics } = this.#options;
+    const { database, gates, workflowVersions, onOutcome, metrics } = this.#options;
     // What the system has to do is done in the end, however many workers are lost meanwhile.
     if (timer.lost > LOST_IN_A_ROW_MAX && timer.tenant_id !== SYSTEM_TENANT_ID) {
       onOutcome(giveUpLost(timer));
@@ -140,7 +140,7 @@ export class AttemptRunner {
       }
       const subject = describeSubject(timer, prepared.action);
       // Begun again after its worker was lost, and its run paused meanwhile.
-      if (timer.run_status === 'paused' || !(await this.#mayBegin(subject, timer))) {
+      if (timer.run_status === 'paused' || !(gates.mayBegin(subject) || (await this.#mayBeginNow(subject, timer)))) {
         this.#hold(timer, subject);
         return;
       }
@@ -171,13 +171,14 @@ export class AttemptRunner {
 
   /** Of a timer whose signal did not come in time. True: it is not to be tried, and its outcome is known. */
   async #endWaiting(timer: StartedTimer, prepared: PreparedTimer): Promise<boolean> {
-    const { database, workflowVersions, onOutcome, metrics } = this.#options;
+    const { database, gates, workflowVersions, onOutcome, metrics } = this.#options;
     const version = await workflowVersions.read(database.hot, timer.workflow_id!, timer.workflow_version!);
     const end = giveUpWaiting(timer, version);
     if (!end) return false;
     const subject = describeSubject(timer, prepared.action);
     // What is paused does not time out.
-    if (timer.run_status === 'paused' || !(await this.#mayBegin(subject, timer))) this.#hold(timer, subject);
+    if (timer.run_status === 'paused' || !(gates.mayBegin(subject) || (await this.#mayBeginNow(subject, timer))))
+      this.#hold(timer, subject);
     else {
       metrics.signalsTimedOut.inc();
       onOutcome(end);
@@ -191,10 +192,9 @@ export class AttemptRunner {
     return this.#preparer.prepare(timer, version);
   }
 
-  /** Whether nothing holds it back. Almost always nothing has to be asked for that. */
-  async #mayBegin(subject: GateSubject, timer: StartedTimer): Promise<boolean> {
+  /** Whether nothing holds it back after all, when what is known of the gates says that something may. */
+  async #mayBeginNow(subject: GateSubject, timer: StartedTimer): Promise<boolean> {
     const { gates, database } = this.#options;
-    if (gates.mayBegin(subject)) return true;
     await gates.refresh();
     if (gates.needsRunAge(subject) && timer.run_id !== null)
       subject.runCreatedAt = await readRunAge(database.hot, timer.run_id);

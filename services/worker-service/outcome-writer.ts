@@ -4,6 +4,7 @@ import {
   describeEnd,
   endRunTimers,
   type FinishedAttempt,
+  finishAndCountTimers,
   finishTimers,
   type GatedTimer,
   holdTimers,
@@ -132,7 +133,7 @@ export class OutcomeWriter {
       }
     }
     await Promise.all([
-      this.#writeAll(single, async (records) => this.#countEnded(await finishTimers(database.hot, records))),
+      this.#writeAll(single, async (records) => this.#addEnded(await finishAndCountTimers(database.hot, records))),
       this.#writeOfRuns(ofRuns),
       this.#writeAll(retries, async (records) => (await retryTimers(database.hot, records)).length),
       this.#writeAll(postponed, async (items) => (await postponeTimers(database.hot, items)).length),
@@ -231,12 +232,22 @@ export class OutcomeWriter {
     for (const [outcome, count] of counts) this.#options.metrics.outcomes.inc({ outcome }, count);
   }
 
-  #countEnded(ended: readonly { state: 'succeeded' | 'dead' | 'cancelled' | 'skipped' | 'excluded' }[]): number {
-    for (const status of ['succeeded', 'dead', 'cancelled', 'skipped'] as const) {
-      const count = ended.filter(({ state }) => (state === 'excluded' ? 'skipped' : state) === status).length;
-      if (count > 0) this.#options.metrics.timersEnded.inc({ status }, count);
+  #countEnded(ended: readonly { state: EndState | 'excluded' }[]): number {
+    const counts: Partial<Record<EndState, number>> = {};
+    for (const { state } of ended) {
+      const status = state === 'excluded' ? 'skipped' : state;
+      counts[status] = (counts[status] ?? 0) + 1;
     }
-    return ended.length;
+    return this.#addEnded(counts);
+  }
+
+  #addEnded(counts: Readonly<Partial<Record<EndState, number>>>): number {
+    let ended = 0;
+    for (const [status, count] of Object.entries(counts)) {
+      if (count > 0) this.#options.metrics.timersEnded.inc({ status }, count);
+      ended += count;
+    }
+    return ended;
   }
 
   // Tries again while Postgres is away. When data is refused or a lock is not had in time, halves the batch to find the
@@ -294,6 +305,9 @@ export class OutcomeWriter {
     }
   }
 }
+
+/** How a timer ended, as the metric names it. */
+type EndState = 'succeeded' | 'dead' | 'cancelled' | 'skipped';
 
 /** The outcome of a task of a run. */
 interface RunOutcome {

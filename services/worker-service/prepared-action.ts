@@ -22,6 +22,7 @@ import {
   type SystemAction,
   TIMEOUT_MS_DEFAULT,
 } from '@punctual/domain';
+import { formatInstant } from './instant.ts';
 
 /** What a timer does, ready to be done. */
 export type PreparedAction =
@@ -185,7 +186,7 @@ export function describeTimer(timer: StartedTimer, values?: ExpressionValues): s
   const runId = timer.run_id === null ? 'null' : `"${timer.run_id}"`;
   const workflowId = timer.workflow_id === null ? 'null' : `"${timer.workflow_id}"`;
   const taskKey = timer.task_key === null ? 'null' : JSON.stringify(timer.task_key);
-  const dueAt = new Date(timer.due_at).toISOString();
+  const dueAt = formatInstant(timer.due_at);
   return `{"timerId":"${id}","runId":${runId},"workflowId":${workflowId},"taskKey":${taskKey},"attempt":${attempt},"dueAt":"${dueAt}","payload":${payload ?? 'null'},"input":${input ?? 'null'}${isLate}${describeValues(values)}}`;
 }
 

@@ -1,16 +1,16 @@
 import type { Queryable } from '../connect.ts';
-import { nameStatement } from '../statement.ts';
+import { nameWideStatement } from '../statement.ts';
 import { INPUT_OF_NEW_TIMERS, TIMERS_PER_INSERT_MAX } from './create-timers.ts';
 import { LIMITED_TENANTS } from './lane-limits.ts';
 import { type NewTimer, PARAMETER_AFTER_COLUMNS, STORED_NAMES, STORED_VALUES, toColumns } from './new-timer-columns.ts';
-import { STARTED_TIMER, type StartedTimer } from './start-timers.ts';
+import { readStartedTimer, STARTED_TIMER, type StartedTimer } from './start-timers.ts';
 
 /** The version of a new timer that is stored as started: created as 1, and started. */
 export const VERSION_STARTED_AT_ONCE = 2;
 
 // What `create_timers` and then `start_timers` would do. A row that is not yet due by the database's clock, or whose tenant has limits, waits as usual.
 // `wake_at` has milliseconds and would be rounded up, to after the start.
-const insertStarted = nameStatement<StartedTimer>(
+const insertStarted = nameWideStatement(
   'create_started_timers',
   `WITH input AS MATERIALIZED (
      SELECT *, to_timestamp(due_at / 1000) <= clock_timestamp() AND tenant_id <> ALL (${LIMITED_TENANTS}) AS is_due FROM ${INPUT_OF_NEW_TIMERS}
@@ -26,6 +26,7 @@ const insertStarted = nameStatement<StartedTimer>(
      SELECT tenant_id, partition, count(*) FROM input GROUP BY tenant_id, partition
    )
    SELECT ${STARTED_TIMER} FROM t WHERE t.state = 'running'`,
+  readStartedTimer,
 );
 
 /**

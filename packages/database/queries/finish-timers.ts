@@ -42,15 +42,7 @@ const FINISHED_COLUMNS = `${CARRIED_COLUMNS}, version, attempt, finished_at, sta
 // Locks the timers in the order given (sorted by id). Only the holder of the version that the start raised can
 // match, so an outcome of a lapsed lease changes nothing. The row leaves `timers` and enters the history, or the
 // dead letters, and the ledger, in one statement.
-const finishRows = nameStatement<{
-  id: string;
-  run_id: string | null;
-  task_key: string | null;
-  path: string | null;
-  state: FinishedAttempt['state'];
-}>(
-  'finish_timers',
-  `WITH outcomes AS (
+const FINISH = `WITH outcomes AS (
      SELECT * FROM unnest($1::uuid[], $2::int[], $3::timer_state[], $4::attempt_outcome[], $5::float8[], $6::float8[], $7::int[],
        $8::smallint[], $9::text[], $10::text[])
      AS o(id, version, new_state, outcome, started, late_ms, took_ms, status, message, response)
@@ -69,22 +61,45 @@ const finishRows = nameStatement<{
      SELECT tenant_id, partition, count(*) FILTER (WHERE state = 'succeeded'), count(*) FILTER (WHERE state = 'dead'),
        count(*) FILTER (WHERE state = 'skipped')
      FROM gone GROUP BY tenant_id, partition
-   )
-   SELECT id, run_id, task_key, path, state FROM gone`,
-);
+     RETURNING succeeded, dead, skipped
+   )`;
+
+const finishRows = nameStatement<{
+  id: string;
+  run_id: string | null;
+  task_key: string | null;
+  path: string | null;
+  state: FinishedAttempt['state'];
+}>('finish_timers', `${FINISH} SELECT id, run_id, task_key, path, state FROM gone`);
 
 /**
  * Ends timers by the outcome of their last attempt. Returns those that ended; one that is missing had lost its
  * lease (another worker began its attempt again) and its outcome is void.
  */
 export async function finishTimers(database: Queryable, outcomes: readonly FinishedAttempt[]) {
+  return finishRows(database, toColumns(outcomes));
+}
+
+const countFinished = nameStatement<Record<FinishedAttempt['state'], number>>(
+  'finish_and_count_timers',
+  `${FINISH} SELECT coalesce(sum(succeeded), 0)::int AS succeeded, coalesce(sum(dead), 0)::int AS dead,
+     coalesce(sum(skipped), 0)::int AS skipped FROM ledger`,
+);
+
+/** `finishTimers` for whoever need not know which ended: returns how many, by how they did. */
+export async function finishAndCountTimers(database: Queryable, outcomes: readonly FinishedAttempt[]) {
+  const [counts] = await countFinished(database, toColumns(outcomes));
+  return counts!;
+}
+
+function toColumns(outcomes: readonly FinishedAttempt[]): unknown[] {
   const sorted = sortById(outcomes);
-  return finishRows(database, [
+  return [
     toPlainArray(sorted.map((o) => o.id)),
     toPlainArray(sorted.map((o) => o.version)),
     toPlainArray(sorted.map((o) => o.state)),
     ...recordColumns(sorted),
-  ]);
+  ];
 }
 
 // Locks the timers in the order given (sorted by id). The attempt that did not succeed is kept.

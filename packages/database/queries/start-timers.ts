@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { inTransaction, type Queryable, type Transaction } from '../connect.ts';
-import { nameStatement, toPlainArray } from '../statement.ts';
+import { nameStatement, nameWideStatement, toPlainArray } from '../statement.ts';
 import type { RunRow } from '../tables.ts';
 import { LIMITED_TENANTS } from './lane-limits.ts';
 import { LOOK_AT } from './look-at.ts';
@@ -58,11 +58,84 @@ export const STARTED_TIMER = `t.id, t.tenant_id, t.version, t.attempt, t.lost, d
        CASE WHEN t.run_id IS NOT NULL THEN (SELECT r.input FROM runs AS r WHERE r.id = t.run_id) END AS input,
        CASE WHEN t.run_id IS NOT NULL THEN (SELECT r.status FROM runs AS r WHERE r.id = t.run_id) END AS run_status`;
 
+type StartedValues = [
+  id: string,
+  tenant_id: string,
+  version: number,
+  attempt: number,
+  lost: number,
+  wake_at: number,
+  started_at: number,
+  due_at: number,
+  run_id: string | null,
+  workflow_id: string | null,
+  workflow_version: number | null,
+  task_key: string | null,
+  path: string | null,
+  action: string | null,
+  payload: string | null,
+  retry: string | null,
+  timeout_ms: number | null,
+  waits_for: string | null,
+  signal: string | null,
+  input: string | null,
+  run_status: RunRow['status'] | null,
+];
+
+/** A row of STARTED_TIMER, of its values in their order. */
+export function readStartedTimer([
+  id,
+  tenant_id,
+  version,
+  attempt,
+  lost,
+  wake_at,
+  started_at,
+  due_at,
+  run_id,
+  workflow_id,
+  workflow_version,
+  task_key,
+  path,
+  action,
+  payload,
+  retry,
+  timeout_ms,
+  waits_for,
+  signal,
+  input,
+  run_status,
+]: StartedValues): StartedTimer {
+  return {
+    id,
+    tenant_id,
+    version,
+    attempt,
+    lost,
+    wake_at,
+    started_at,
+    due_at,
+    run_id,
+    workflow_id,
+    workflow_version,
+    task_key,
+    path,
+    action,
+    payload,
+    retry,
+    timeout_ms,
+    waits_for,
+    signal,
+    input,
+    run_status,
+  };
+}
+
 // Locks the rows it changes, in the order of the ids it is given (callers sort them, so two starts can not
 // deadlock). THE claim: its commit is the point where cancel and edit lose. A row that was edited, cancelled,
 // started or finished since, or that is not yet due by the database's clock, is left alone.
 // It changes no indexed column: `wake_at` stays when the attempt should have begun (docs/decisions/0014).
-const startRows = nameStatement<StartedTimer>(
+const startRows = nameWideStatement(
   'start_timers',
   `UPDATE timers AS t SET
      state = 'running', version = t.version + 1, attempt = t.attempt + 1, lost = 0,
@@ -71,6 +144,7 @@ const startRows = nameStatement<StartedTimer>(
    WHERE t.id = c.id AND t.version = c.version AND t.wake_at <= clock_timestamp() AND t.state = 'scheduled' AND t.lane IS NULL
      AND t.tenant_id <> ALL (${LIMITED_TENANTS})
    RETURNING ${STARTED_TIMER}`,
+  readStartedTimer,
 );
 
 /**
@@ -87,7 +161,7 @@ export async function startTimers(
 }
 
 // The same for rows that the caller has locked, after it has made sure that their lanes have places.
-const startLanedRows = nameStatement<StartedTimer>(
+const startLanedRows = nameWideStatement(
   'start_laned_timers',
   `UPDATE timers AS t SET
      state = 'running', version = t.version + 1, attempt = t.attempt + 1, lost = 0, parked_for = NULL,
@@ -95,6 +169,7 @@ const startLanedRows = nameStatement<StartedTimer>(
    FROM unnest($1::uuid[], $2::int[]) AS c(id, version)
    WHERE t.id = c.id AND t.version = c.version AND t.state = 'scheduled'
    RETURNING ${STARTED_TIMER}`,
+  readStartedTimer,
 );
 
 /** Starts timers for which their lanes have places, within the transaction that has found that (`startInLanes`). */
@@ -140,7 +215,7 @@ export function readLaneWishes(database: Queryable, hints: readonly TimerVersion
 
 // Locks as `start_timers` does. The attempt whose lease lapsed is recorded as lost. It began when its lease did, which is
 // known as long as the margin is what it was then.
-const restartRows = nameStatement<StartedTimer>(
+const restartRows = nameWideStatement(
   'restart_timers',
   `WITH t AS (
      UPDATE timers AS t SET
@@ -156,6 +231,7 @@ const restartRows = nameStatement<StartedTimer>(
      FROM t
    )
    SELECT ${STARTED_TIMER} FROM t`,
+  readStartedTimer,
 );
 
 // Whoever cancels a run holds its lock: after this statement the next one sees whether somebody did.

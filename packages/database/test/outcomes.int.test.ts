@@ -3,6 +3,7 @@ import {
   cancelTimers,
   createTimers,
   type FinishedAttempt,
+  finishAndCountTimers,
   finishTimers,
   OUTCOMES_PER_STATEMENT_MAX,
   postponeTimers,
@@ -128,6 +129,26 @@ describe('a final outcome', () => {
       dead: before.dead! + 1,
     });
     expect(await readAttempts(failure!.id), 'the last attempt stands in the row itself').toEqual([]);
+  });
+
+  it('is only counted, by how it ended, for whoever need not know which', async () => {
+    const [success, failure, other, skipped] = await startNew(4);
+    const before = await sumLedger();
+    const outcomes = [
+      finish(success!),
+      finish(failure!, { state: 'dead', outcome: 'permanent' }),
+      finish(other!),
+      { ...finish(skipped!), state: 'skipped' as const, outcome: null },
+    ];
+    const counts = await finishAndCountTimers(db.database.hot, outcomes);
+    expect(counts).toEqual({ succeeded: 2, dead: 1, skipped: 1 });
+    const after = await sumLedger();
+    expect(after).toEqual({ ...before, succeeded: before.succeeded! + 2, dead: before.dead! + 1 });
+    const ids = outcomes.map(({ id }) => id);
+    expect(await readFrom('finished_timers', ids)).toHaveLength(3);
+    expect(await readFrom('dead_letters', ids)).toHaveLength(1);
+    expect(await finishAndCountTimers(db.database.hot, outcomes)).toEqual({ succeeded: 0, dead: 0, skipped: 0 });
+    expect(await sumLedger()).toEqual(after);
   });
 
   it('counts once when it is written twice', async () => {

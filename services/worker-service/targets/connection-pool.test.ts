@@ -18,7 +18,7 @@ it('a connection that can not be made is told of once, and not tried again', asy
     answerBytesMax: 1_000,
     onConnection: (given: Connection) => {
       connection = given;
-      given.http.send({ path: '/', method: 'GET', headers: [], body: null }, user);
+      given.http.send({ path: '/', method: 'GET', headers: '', body: null }, user);
     },
     onSending: () => {},
     onHead: () => {},

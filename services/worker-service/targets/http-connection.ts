@@ -12,8 +12,8 @@ const KEEP_ALIVE_MS = 4_000;
 const KEEP_ALIVE_MAX_MS = 60_000;
 /** How much sooner than promised an idle connection is given up (ms): the time that the promise travelled and more. */
 const KEEP_ALIVE_MARGIN_MS = 1_000;
-const TOKEN = /^[!#$%&'*+\-.^_`|~\w]+$/;
-const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+/** What a method and a header's name consist of (RFC 9110 §5.6.2). */
+export const TOKEN = /^[!#$%&'*+\-.^_`|~\w]+$/;
 const PATH = /^[\x21-\xff]+$/;
 /** Methods whose request says that it has no body by its length (RFC 9110 §8.6). */
 const METHODS_WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
@@ -21,8 +21,8 @@ const METHODS_WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH'])
 export interface HttpRequest {
   path: string;
   method: string;
-  /** Names and values in turn. */
-  headers: readonly string[];
+  /** Lines as they are written, each with its end; none of those that frame the message or name the host. */
+  headers: string;
   body: string | Buffer | null;
 }
 
@@ -87,6 +87,10 @@ export class HttpConnection {
   /** The request has been written. */
   #isSent = false;
   #answerBytes = 0;
+  /** How the last request began, up to the headers of its own. */
+  #start = '';
+  #startMethod = '';
+  #startPath = '';
   #idleUntil = Number.NEGATIVE_INFINITY;
   #isDestroyed = false;
 
@@ -184,24 +188,27 @@ export class HttpConnection {
 
   // In one piece, since each costs the kernel as much as all. Text that is ASCII needs no buffer of ours.
   #format({ path, method, headers, body }: HttpRequest): string | Buffer {
-    if (!TOKEN.test(method) || !PATH.test(path)) throw new RequestError();
-    let head = `${method} ${path} HTTP/1.1\r\nhost: ${this.#host}\r\nconnection: keep-alive\r\n`;
-    for (let index = 0; index < headers.length; index += 2) {
-      const [name, value] = [headers[index]!, headers[index + 1]!];
-      if (!TOKEN.test(name) || !VALUE.test(value)) throw new RequestError();
-      head += `${name}: ${value}\r\n`;
-    }
+    if (path !== this.#startPath || method !== this.#startMethod) this.#formatStart(method, path);
+    const head = this.#start + headers;
     if (body === null || body.length === 0) {
       return METHODS_WITH_BODY.has(method) ? `${head}content-length: 0\r\n\r\n` : `${head}\r\n`;
     }
     const length = Buffer.byteLength(body);
-    head += `content-length: ${length}\r\n\r\n`;
-    if (typeof body === 'string' && length === body.length) return head + body;
-    const text = Buffer.allocUnsafe(head.length + length);
-    text.write(head, 'latin1');
-    if (typeof body === 'string') text.write(body, head.length, 'utf8');
-    else body.copy(text, head.length);
+    if (typeof body === 'string' && length === body.length) return `${head}content-length: ${length}\r\n\r\n${body}`;
+    const whole = `${head}content-length: ${length}\r\n\r\n`;
+    const text = Buffer.allocUnsafe(whole.length + length);
+    text.write(whole, 'latin1');
+    if (typeof body === 'string') text.write(body, whole.length, 'utf8');
+    else body.copy(text, whole.length);
     return text;
+  }
+
+  // Most requests over a connection begin as the one before did.
+  #formatStart(method: string, path: string): void {
+    if (!TOKEN.test(method) || !PATH.test(path)) throw new RequestError();
+    this.#start = `${method} ${path} HTTP/1.1\r\nhost: ${this.#host}\r\nconnection: keep-alive\r\n`;
+    this.#startMethod = method;
+    this.#startPath = path;
   }
 
   #read(bytes: Buffer): void {

@@ -3,7 +3,8 @@ import { createGuardedConnector } from '../egress/guarded-connector.ts';
 import { createHostResolver, type ResolveHost } from '../egress/host-resolver.ts';
 import { ConnectionPool } from './connection-pool.ts';
 import { type AttemptResult, HttpAttempt, type SendingRight, type UnsentAttempt } from './http-attempt.ts';
-import { buildRequestHeaders, SigningSecretError } from './request-headers.ts';
+import { RequestError } from './http-connection.ts';
+import { formatRequestHeaders, SigningSecretError } from './request-headers.ts';
 
 /**
  * URLs whose check is remembered. Many timers call few URLs, and a lookup here takes a tenth of the 1.4–3.5 µs that
@@ -107,11 +108,13 @@ export function createHttpTarget(options: HttpTargetOptions): HttpTarget {
     if (isClosed) return Promise.reject(new TargetClosedError());
     const url = checkUrl(request.url);
     if (!url.ok) return Promise.resolve(refuse(url.kind === 'blocked' ? 'blocked' : 'permanent', url.reason));
-    let headers: string[];
+    let headers: string;
     try {
-      headers = buildRequestHeaders(request, userAgent, Date.now());
+      headers = formatRequestHeaders(request, userAgent, Date.now());
     } catch (error) {
-      if (error instanceof SigningSecretError) return Promise.resolve(refuse('permanent', error.message));
+      if (error instanceof SigningSecretError || error instanceof RequestError) {
+        return Promise.resolve(refuse('permanent', error.message));
+      }
       throw error;
     }
     const dispatched = { path: url.path, method: request.method, headers, body: request.body ?? null };

@@ -1,10 +1,13 @@
 import { createHmac } from 'node:crypto';
 import { isReservedHeader, SIGNING_SECRETS_MAX } from '@punctual/domain';
+import { formatInstant } from '../instant.ts';
+import { RequestError, TOKEN } from './http-connection.ts';
 
 /** The shortest and longest signing secret, without its prefix (bytes), as Standard Webhooks lays down. */
 const SIGNING_SECRET_BYTES_MIN = 24;
 const SIGNING_SECRET_BYTES_MAX = 64;
 
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const SECRET_PREFIX = 'whsec_';
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 
@@ -35,47 +38,53 @@ export interface HeaderInput {
 }
 
 /**
- * The headers of an attempt as they are sent: names and values in turn. `nowMs` is the wall clock, which the
- * receiver compares with its own to refuse old messages. Throws SigningSecretError.
+ * The headers of an attempt as they are sent: lines, each with its end. `nowMs` is the wall clock, which the receiver
+ * compares with its own to refuse old messages. Throws SigningSecretError and, for a header that would be none or more
+ * than one, RequestError.
  */
-export function buildRequestHeaders(input: HeaderInput, userAgent: string, nowMs: number): string[] {
-  const { timerId, headers, body = '' } = input;
+export function formatRequestHeaders(input: HeaderInput, userAgent: string, nowMs: number): string {
+  const { timerId, headers, body = '', traceparent } = input;
   const timestamp = String(Math.floor(nowMs / 1_000));
-  const list = [
-    'webhook-id',
-    timerId,
-    'idempotency-key',
-    timerId,
-    'webhook-timestamp',
-    timestamp,
-    'punctual-attempt',
-    String(input.attempt),
-    'punctual-due-at',
-    new Date(input.dueAt).toISOString(),
-    'user-agent',
-    userAgent,
-  ];
+  let lines = `webhook-id: ${timerId}\r\nidempotency-key: ${timerId}\r\nwebhook-timestamp: ${timestamp}\r\npunctual-attempt: ${input.attempt}\r\npunctual-due-at: ${formatInstant(input.dueAt)}\r\nuser-agent: ${userAgent}\r\n`;
   if (input.signingSecrets.length > 0) {
-    list.push('webhook-signature', signMessage(input.signingSecrets, timerId, timestamp, body));
+    lines += formatHeader('webhook-signature', signMessage(input.signingSecrets, timerId, timestamp, body));
   }
-  let hasContentType = false;
-  if (headers !== undefined) {
-    for (const name of Object.keys(headers)) {
-      const lowerCaseName = name.toLowerCase();
-      if (isReservedHeader(lowerCaseName)) continue;
-      if (lowerCaseName === 'content-type') hasContentType = true;
-      list.push(name, headers[name] ?? '');
-    }
-  }
-  if (input.traceparent !== undefined && !hasHeader(headers, 'traceparent')) {
-    list.push('traceparent', input.traceparent);
-  }
-  if (!hasContentType && body.length > 0) list.push('content-type', 'application/json');
-  return list;
+  const own = headers === undefined ? NO_HEADERS : formatOwnHeaders(headers);
+  lines += own.lines;
+  if (traceparent !== undefined && !own.hasTraceparent) lines += formatHeader('traceparent', traceparent);
+  if (!own.hasContentType && body.length > 0) lines += 'content-type: application/json\r\n';
+  return lines;
 }
 
-function hasHeader(headers: Readonly<Record<string, string>> | undefined, lowerCaseName: string): boolean {
-  return Object.keys(headers ?? {}).some((name) => name.toLowerCase() === lowerCaseName);
+interface OwnHeaders {
+  lines: string;
+  hasContentType: boolean;
+  hasTraceparent: boolean;
+}
+
+const NO_HEADERS: OwnHeaders = { lines: '', hasContentType: false, hasTraceparent: false };
+
+/** By the object that holds them: timers with the same action share it, and nobody changes it. */
+const formatted = new WeakMap<Readonly<Record<string, string>>, OwnHeaders>();
+
+function formatOwnHeaders(headers: Readonly<Record<string, string>>): OwnHeaders {
+  const known = formatted.get(headers);
+  if (known !== undefined) return known;
+  const own = { ...NO_HEADERS };
+  for (const [name, value] of Object.entries(headers)) {
+    const lowerCaseName = name.toLowerCase();
+    if (isReservedHeader(lowerCaseName)) continue;
+    if (lowerCaseName === 'content-type') own.hasContentType = true;
+    if (lowerCaseName === 'traceparent') own.hasTraceparent = true;
+    own.lines += formatHeader(name, value);
+  }
+  formatted.set(headers, own);
+  return own;
+}
+
+function formatHeader(name: string, value: string): string {
+  if (!TOKEN.test(name) || !VALUE.test(value)) throw new RequestError();
+  return `${name}: ${value}\r\n`;
 }
 
 /**

@@ -38,7 +38,7 @@ export class Actor {
           if (hold || query !== 'BEGIN') last = await this.query(query, values);
           return last;
         }
-        answered.resolve(last);
+        answered.resolve(nameValues(last));
         if (!hold) return last;
         if (!(await gate.promise)) throw new RolledBack();
         return this.#client.query(query);
@@ -75,6 +75,13 @@ export class Actor {
       text: breakage.apply(query.text),
     });
   }
+}
+
+/** Rows by the names of their columns, of statements that have them as arrays, too. */
+function nameValues(result: pg.QueryResult): pg.QueryResult {
+  const toRow = (row: unknown) =>
+    Array.isArray(row) ? Object.fromEntries(result.fields.map(({ name }, index) => [name, row[index]])) : row;
+  return { ...result, rows: result.rows.map(toRow) };
 }
 
 /** For an operation of a single statement. */
