@@ -13,7 +13,7 @@ export {
   YEAR_MIN,
 } from './delay/delay-rule.ts';
 export { type Anchor, checkWait, computeDueAt, type DueTime } from './delay/due-time.ts';
-export { parseInstant } from './delay/instant.ts';
+export { formatInstant, parseInstant } from './delay/instant.ts';
 export { type DelayPreview, previewDelay } from './delay/preview-delay.ts';
 export {
   computeWait,

@@ -12,6 +12,7 @@ import {
   compileAction,
   completeRetryPolicy,
   type ExpressionValues,
+  formatInstant,
   isBodyless,
   type Keyring,
   openAction,
@@ -22,7 +23,6 @@ import {
   type SystemAction,
   TIMEOUT_MS_DEFAULT,
 } from '@punctual/domain';
-import { formatInstant } from './instant.ts';
 
 /** What a timer does, ready to be done. */
 export type PreparedAction =

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { DateTime } from 'luxon';
 import { expect, test } from 'vitest';
-import { parseInstant } from './instant.ts';
+import { formatInstant, parseInstant } from './instant.ts';
 
 const seed = Number(process.env.PROPERTY_SEED ?? Math.floor(Math.random() * 2 ** 31));
 console.info(`instant.test.ts: PROPERTY_SEED=${seed}`);
@@ -68,4 +68,24 @@ test('any date, existing or not, is read as luxon reads it', () => {
     }),
     { seed, numRuns: 5_000 },
   );
+});
+
+const MAX_DATE_MS = 8.64e15;
+
+test('formatInstant writes any instants, in any order, as a Date does', () => {
+  const near = fc.integer({ min: -200_000, max: 200_000 });
+  const anywhere = fc.double({ min: -MAX_DATE_MS, max: MAX_DATE_MS, noNaN: true });
+  fc.assert(
+    fc.property(fc.array(fc.oneof(near, anywhere), { minLength: 1 }), (instants) => {
+      for (const at of instants) expect(formatInstant(at)).toBe(new Date(at).toISOString());
+    }),
+    { numRuns: 1_000, seed },
+  );
+});
+
+test('formatInstant refuses what no Date can hold, and the next is right', () => {
+  for (const at of [Number.NaN, Number.POSITIVE_INFINITY, 2 * MAX_DATE_MS]) {
+    expect(() => formatInstant(at)).toThrow(RangeError);
+    expect(formatInstant(1.9)).toBe('1970-01-01T00:00:00.001Z');
+  }
 });

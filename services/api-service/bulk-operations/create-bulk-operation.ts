@@ -19,11 +19,10 @@ import {
   type TimerRecord,
   type Transaction,
 } from '@punctual/database';
-import { createId, type DelayRule, type Fault, LIVE_STATES } from '@punctual/domain';
+import { createId, type DelayRule, type Fault, formatInstant, LIVE_STATES } from '@punctual/domain';
 import { type ApiContext, readAnchorAt } from '../context.ts';
 import { refuseFaults } from '../plugins/problems.ts';
 import { chooseDueTime } from '../timers/due-time.ts';
-import { toText } from '../timers/render-timer.ts';
 import { toCondition } from '../timers/timer-filter.ts';
 import { withTransaction } from '../transaction.ts';
 import { cancelWorkflow } from '../workflows/pause-workflow.ts';
@@ -142,7 +141,7 @@ async function store(
       ? await sampleByFilter(client, condition, isOfLetters)
       : await sampleByIds(client, tenantId, ids!, STATUSES[action].allowed);
     const request = JSON.stringify({ ...kept, dryRun, ...(found.matched > COUNT_MAX && { capped: true }) });
-    const samples = found.samples.map(({ id, state, dueAt }) => ({ id, status: state, dueAt: toText(dueAt) }));
+    const samples = found.samples.map(({ id, state, dueAt }) => ({ id, status: state, dueAt: formatInstant(dueAt) }));
     return createDryRun(client, {
       ...operation,
       request,

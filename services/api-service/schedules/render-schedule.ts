@@ -1,7 +1,6 @@
 import type { Schedule } from '@punctual/contracts';
 import { readSpec, type ScheduleRow } from '@punctual/database';
-import { type Action, maskAction } from '@punctual/domain';
-import { toText } from '../timers/render-timer.ts';
+import { type Action, formatInstant, maskAction } from '@punctual/domain';
 import { formatETag } from '../workflows/etag.ts';
 
 /** A schedule as the api shows it. */
@@ -14,18 +13,18 @@ export function renderSchedule(row: ScheduleRow): Schedule {
     version: row.version,
     rule,
     timeZone,
-    ...(startAt !== null && { startAt: toText(startAt) }),
-    ...(endAt !== null && { endAt: toText(endAt) }),
+    ...(startAt !== null && { startAt: formatInstant(startAt) }),
+    ...(endAt !== null && { endAt: formatInstant(endAt) }),
     jitterMs,
     overlap,
     missedRuns,
     ...renderTarget(row),
-    ...(row.status === 'active' && row.next_due_at !== null && { nextRunAt: toText(row.next_due_at) }),
+    ...(row.status === 'active' && row.next_due_at !== null && { nextRunAt: formatInstant(row.next_due_at) }),
     waiting: row.waiting.length,
     ...renderLast(row),
     ...(row.failure !== null && { failure: JSON.parse(row.failure) }),
-    createdAt: toText(row.created_at),
-    updatedAt: toText(row.updated_at),
+    createdAt: formatInstant(row.created_at),
+    updatedAt: formatInstant(row.updated_at),
   };
 }
 
@@ -58,8 +57,8 @@ function renderLast(row: ScheduleRow): Pick<Schedule, 'lastRun'> {
   if (id === null || at === null) return {};
   return {
     lastRun: {
-      at: toText(at),
-      ...(occurrenceAt !== null && { occurrenceAt: toText(occurrenceAt) }),
+      at: formatInstant(at),
+      ...(occurrenceAt !== null && { occurrenceAt: formatInstant(occurrenceAt) }),
       ...(row.workflow_id === null ? { timerId: id } : { runId: id }),
     },
   };

@@ -1,5 +1,5 @@
 import type { NewTimer, ShownAttempt, TimerRecord, WorkflowVersion } from '@punctual/database';
-import { maskActionText, parsePath } from '@punctual/domain';
+import { formatInstant, maskActionText, parsePath } from '@punctual/domain';
 
 /** What a timer is shown by. A new one has no more than this. */
 type ShownTimer = NewTimer & Partial<Omit<TimerRecord, keyof NewTimer>>;
@@ -32,16 +32,16 @@ export function renderTimer(record: TimerRecord, version: WorkflowVersion | unde
 function render(timer: Omit<ShownTimer, 'tenantId' | 'partition'>): string {
   const { state = 'scheduled', version = 1, attempt = 0, wakeAt, finishedAt } = timer;
   // What a status, an id and an instant are made of needs no escapes.
-  let text = `{"id":"${timer.id}","status":"${state}","version":${version},"dueAt":"${toText(timer.dueAt)}","attempt":${attempt}`;
+  let text = `{"id":"${timer.id}","status":"${state}","version":${version},"dueAt":"${formatInstant(timer.dueAt)}","attempt":${attempt}`;
   if (timer.runId) text += `,"runId":"${timer.runId}"`;
   if (timer.workflowId) text += `,"workflowId":"${timer.workflowId}"`;
   if (timer.taskKey) text += `,"taskKey":${JSON.stringify(timer.taskKey)}`;
   if (timer.path) text += `,"path":${JSON.stringify(parsePath(timer.path))}`;
-  text += `,"createdAt":"${toText(timer.createdAt)}"`;
-  if (finishedAt != null) text += `,"finishedAt":"${toText(finishedAt)}"`;
+  text += `,"createdAt":"${formatInstant(timer.createdAt)}"`;
+  if (finishedAt != null) text += `,"finishedAt":"${formatInstant(finishedAt)}"`;
   // An attempt was made and the next is waited for: that is a retry, and its time is not the due time.
   if (state === 'scheduled' && attempt > 0 && wakeAt != null && Number.isFinite(wakeAt)) {
-    text += `,"nextAttemptAt":"${toText(wakeAt)}"`;
+    text += `,"nextAttemptAt":"${formatInstant(wakeAt)}"`;
   }
   if (timer.waitsFor !== null) text += `,"waitsFor":${JSON.stringify(timer.waitsFor)}`;
   if (timer.delay !== null) text += `,"delay":${timer.delay}`;
@@ -63,8 +63,8 @@ function render(timer: Omit<ShownTimer, 'tenantId' | 'partition'>): string {
 export function toAttempt(attempt: ShownAttempt) {
   return {
     attempt: attempt.attempt,
-    startedAt: toText(attempt.startedAt),
-    finishedAt: toText(attempt.finishedAt),
+    startedAt: formatInstant(attempt.startedAt),
+    finishedAt: formatInstant(attempt.finishedAt),
     ...(attempt.latenessMs !== null && { latenessMs: attempt.latenessMs }),
     ...(attempt.durationMs !== null && { durationMs: attempt.durationMs }),
     outcome: attempt.outcome,
@@ -72,9 +72,4 @@ export function toAttempt(attempt: ShownAttempt) {
     ...(attempt.error !== null && { error: attempt.error }),
     ...(attempt.responseBody !== null && { responseBody: attempt.responseBody }),
   };
-}
-
-/** An instant (epoch ms) as RFC 3339 in UTC with milliseconds. */
-export function toText(at: number): string {
-  return new Date(at).toISOString();
 }

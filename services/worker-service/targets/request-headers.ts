@@ -1,6 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { isReservedHeader, SIGNING_SECRETS_MAX } from '@punctual/domain';
-import { formatInstant } from '../instant.ts';
+import { formatInstant, isReservedHeader, SIGNING_SECRETS_MAX } from '@punctual/domain';
 import { RequestError, TOKEN } from './http-connection.ts';
 
 /** The shortest and longest signing secret, without its prefix (bytes), as Standard Webhooks lays down. */

@@ -3,6 +3,7 @@ import {
   checkWait,
   type DelayRule,
   type Fault,
+  formatInstant,
   LAST_INSTANT_MS,
   parseInstant,
   previewDelay,
@@ -13,7 +14,6 @@ import type { ApiServer } from '../../api-server.ts';
 import { type ApiContext, readAnchorAt } from '../../context.ts';
 import { refuseFaults } from '../../plugins/problems.ts';
 import { checkTimeZone } from '../../timers/due-time.ts';
-import { toText } from '../../timers/render-timer.ts';
 
 /** `POST /v1/delays/preview`: what a rule would do, by the code that later decides. */
 export function registerPreviewDelay(app: ApiServer, context: ApiContext): void {
@@ -54,7 +54,7 @@ function preview(context: ApiContext, request: Static<typeof DelayPreviewRequest
   }
   return {
     ...shown,
-    dueAt: shown.dueAt === null ? null : toText(shown.dueAt),
-    next: shown.next.filter((at) => at <= LAST_INSTANT_MS).map(toText),
+    dueAt: shown.dueAt === null ? null : formatInstant(shown.dueAt),
+    next: shown.next.filter((at) => at <= LAST_INSTANT_MS).map(formatInstant),
   };
 }

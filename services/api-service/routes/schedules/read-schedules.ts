@@ -11,6 +11,7 @@ import {
 } from '@punctual/contracts';
 import { asTenant, listSchedules, openOccurrences, readSchedule, readSpec, type ScheduleRow } from '@punctual/database';
 import type { Occurrence } from '@punctual/domain';
+import { formatInstant } from '@punctual/domain';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
 import { type ApiContext, readAnchorAt } from '../../context.ts';
@@ -19,7 +20,6 @@ import { refuse, withHeaders } from '../../openapi/refusals.ts';
 import { sendAnswer } from '../../plugins/idempotency.ts';
 import { createScheduleNotFound } from '../../schedules/change-schedule.ts';
 import { answerSchedule, renderSchedule } from '../../schedules/render-schedule.ts';
-import { toText } from '../../timers/render-timer.ts';
 
 const tags = ['schedules'];
 const NOT_FOUND = { 404: ['schedule_not_found'] };
@@ -106,8 +106,8 @@ function listNext(row: ScheduleRow, count: number, now: number) {
     next = occurrences.next(next.at);
   }
   return found.map(({ at, dueAt }) => ({
-    occurrenceAt: toText(at),
-    dueAt: toText(dueAt),
+    occurrenceAt: formatInstant(at),
+    dueAt: formatInstant(dueAt),
     local: Temporal.Instant.fromEpochMilliseconds(dueAt).toZonedDateTimeISO(zone).toString({ timeZoneName: 'never' }),
   }));
 }

@@ -1,11 +1,10 @@
 import { COUNT_MAX, HISTOGRAM_BUCKETS_MAX, Instant, TimerFilterQuery, WITH_LABELS } from '@punctual/contracts';
 import { asTenant, countTimers, readTimerHistogram } from '@punctual/database';
-import { LAST_INSTANT_MS } from '@punctual/domain';
+import { formatInstant, LAST_INSTANT_MS } from '@punctual/domain';
 import { Type } from 'typebox';
 import type { ApiServer } from '../../api-server.ts';
 import type { ApiContext } from '../../context.ts';
 import { createInvalidRequest } from '../../plugins/problems.ts';
-import { toText } from '../../timers/render-timer.ts';
 import { readFilterQuery } from '../../timers/timer-filter.ts';
 
 const Count = Type.Object({ count: Type.Integer(), capped: Type.Optional(Type.Boolean()) });
@@ -78,7 +77,7 @@ export function registerTimerHistogram(app: ApiServer, context: ApiContext): voi
         bucketSeconds,
         buckets: buckets.map(({ from, count }) => {
           // What waits for a signal without a time-out is due at the last instant that can be written.
-          return { from: toText(from), to: toText(Math.min(from + bucketMs, LAST_INSTANT_MS)), count };
+          return { from: formatInstant(from), to: formatInstant(Math.min(from + bucketMs, LAST_INSTANT_MS)), count };
         }),
       };
     },
