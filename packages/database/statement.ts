@@ -13,10 +13,10 @@ export function nameStatement<Row extends object>(name: string, text: string) {
 }
 
 /**
- * The same for a statement with wide rows, where it shows how pg makes objects of them: `readRow` makes each of its values, which
- * come in the order of the columns (21 columns: 0.1 µs a row in place of 0.7).
+ * The same for a statement that returns many rows, where it shows how pg makes objects of them: `readRow` makes each of its
+ * values, which come in the order of the columns (21 columns: 0.1 µs a row in place of 0.7).
  */
-export function nameWideStatement<Values extends unknown[], Row extends object>(
+export function nameRowsStatement<Values extends unknown[], Row extends object>(
   name: string,
   text: string,
   readRow: (values: Values) => Row,

@@ -1,5 +1,5 @@
 import type { Queryable } from '../connect.ts';
-import { nameWideStatement } from '../statement.ts';
+import { nameRowsStatement } from '../statement.ts';
 import { INPUT_OF_NEW_TIMERS, TIMERS_PER_INSERT_MAX } from './create-timers.ts';
 import { LIMITED_TENANTS } from './lane-limits.ts';
 import { type NewTimer, PARAMETER_AFTER_COLUMNS, STORED_NAMES, STORED_VALUES, toColumns } from './new-timer-columns.ts';
@@ -10,7 +10,7 @@ export const VERSION_STARTED_AT_ONCE = 2;
 
 // What `create_timers` and then `start_timers` would do. A row that is not yet due by the database's clock, or whose tenant has limits, waits as usual.
 // `wake_at` has milliseconds and would be rounded up, to after the start.
-const insertStarted = nameWideStatement(
+const insertStarted = nameRowsStatement(
   'create_started_timers',
   `WITH input AS MATERIALIZED (
      SELECT *, to_timestamp(due_at / 1000) <= clock_timestamp() AND tenant_id <> ALL (${LIMITED_TENANTS}) AS is_due FROM ${INPUT_OF_NEW_TIMERS}

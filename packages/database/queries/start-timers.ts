@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { inTransaction, type Queryable, type Transaction } from '../connect.ts';
-import { nameStatement, nameWideStatement, toPlainArray } from '../statement.ts';
+import { nameRowsStatement, nameStatement, toPlainArray } from '../statement.ts';
 import type { RunRow } from '../tables.ts';
 import { LIMITED_TENANTS } from './lane-limits.ts';
 import { LOOK_AT } from './look-at.ts';
@@ -135,7 +135,7 @@ export function readStartedTimer([
 // deadlock). THE claim: its commit is the point where cancel and edit lose. A row that was edited, cancelled,
 // started or finished since, or that is not yet due by the database's clock, is left alone.
 // It changes no indexed column: `wake_at` stays when the attempt should have begun (docs/decisions/0014).
-const startRows = nameWideStatement(
+const startRows = nameRowsStatement(
   'start_timers',
   `UPDATE timers AS t SET
      state = 'running', version = t.version + 1, attempt = t.attempt + 1, lost = 0,
@@ -161,7 +161,7 @@ export async function startTimers(
 }
 
 // The same for rows that the caller has locked, after it has made sure that their lanes have places.
-const startLanedRows = nameWideStatement(
+const startLanedRows = nameRowsStatement(
   'start_laned_timers',
   `UPDATE timers AS t SET
      state = 'running', version = t.version + 1, attempt = t.attempt + 1, lost = 0, parked_for = NULL,
@@ -215,7 +215,7 @@ export function readLaneWishes(database: Queryable, hints: readonly TimerVersion
 
 // Locks as `start_timers` does. The attempt whose lease lapsed is recorded as lost. It began when its lease did, which is
 // known as long as the margin is what it was then.
-const restartRows = nameWideStatement(
+const restartRows = nameRowsStatement(
   'restart_timers',
   `WITH t AS (
      UPDATE timers AS t SET
