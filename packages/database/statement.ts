@@ -36,3 +36,11 @@ export function toPlainArray(values: readonly (string | number | null)[]): strin
   for (let index = 0; index < values.length; index += 1) text += `${index > 0 ? ',' : ''}${values[index] ?? 'NULL'}`;
   return `${text}}`;
 }
+
+/**
+ * Whether a column of values need not be sent for `unnest` beside others that are longer: it fills what is missing up with
+ * nulls. Postgres reads no text for it then, which is a tenth of what it costs to store timers with few of their fields.
+ */
+export function isAllNull(values: readonly unknown[]): boolean {
+  return values.every((value) => value === null);
+}

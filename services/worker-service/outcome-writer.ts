@@ -42,12 +42,10 @@ export interface OutcomeWriterOptions {
   logger: Logger;
 }
 
-/** Outcomes in one write; more wait for the next. */
+/** Outcomes in one write, and so of runs in one transaction; more wait for the next. */
 const BATCH_MAX = 500;
 /** Tasks that the outcomes of one transaction may start here beyond one each; of a larger fan-out all workers get a part. */
 const FAN_OUT_MAX = 64;
-/** Outcomes of runs in one transaction. */
-const RUN_OUTCOMES_PER_TRANSACTION_MAX = 200;
 /** Writes under way at once that do not wait for somebody's lock, and all of them. */
 const QUICK_WRITES_MAX = 2;
 const WRITES_MAX = 4;
@@ -113,6 +111,7 @@ export class OutcomeWriter {
     const postponed: { id: string; version: number; waitMs: number }[] = [];
     const returning: ReturningTimer[] = [];
     const held: GatedTimer[] = [];
+    const unsure = new Map<string, string>();
     for (const outcome of batch) {
       const { runId } = outcome;
       if (outcome.kind === 'finished') {
@@ -134,7 +133,7 @@ export class OutcomeWriter {
     }
     await Promise.all([
       this.#writeAll(single, async (records) => this.#addEnded(await finishAndCountTimers(database.hot, records))),
-      this.#writeOfRuns(ofRuns),
+      this.#writeAll(ofRuns, (items) => this.#endTasks(items, unsure)),
       this.#writeAll(retries, async (records) => (await retryTimers(database.hot, records)).length),
       this.#writeAll(postponed, async (items) => (await postponeTimers(database.hot, items)).length),
       this.#writeAll(returning, async (timers) => {
@@ -148,16 +147,6 @@ export class OutcomeWriter {
         return parked.length + waiting.length + this.#countEnded(cancelled.map(() => ({ state: 'cancelled' })));
       }),
     ]);
-  }
-
-  // A transaction holds the locks of all its runs, and each run may unlock many tasks.
-  async #writeOfRuns(ofRuns: readonly RunOutcome[]): Promise<void> {
-    for (let from = 0; from < ofRuns.length; from += RUN_OUTCOMES_PER_TRANSACTION_MAX) {
-      const unsure = new Map<string, string>();
-      await this.#writeAll(ofRuns.slice(from, from + RUN_OUTCOMES_PER_TRANSACTION_MAX), (items) =>
-        this.#endTasks(items, unsure),
-      );
-    }
   }
 
   // `unsure`: tasks, with their runs, that earlier tries may have started although they failed. Nobody makes their
