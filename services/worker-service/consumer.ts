@@ -45,7 +45,7 @@ const UNAVAILABLE_PAUSE_MS = 200;
 const ROOM_CHECK_INTERVAL_MS = 50;
 
 /** Hints that come due within it after others are started together (ms). */
-const START_WINDOW_MS = 8;
+const START_WINDOW_MS = 4;
 /** Timers that one statement starts. */
 const STARTS_PER_STATEMENT_MAX = 256;
 /** Statements under way at once that start timers and do not wait for somebody's lock, and all of them. */

@@ -293,7 +293,7 @@ describe('the consumer', () => {
     });
     consumer.start();
     const soon = Date.now() + 300;
-    await chunks.dispatch(await storeTimers(150, (index) => ({ dueAt: soon + index * 2 })));
+    await chunks.dispatch(await storeTimers(150, (index) => ({ dueAt: soon + index })));
     await waitUntil('all are started', () => latenesses.length === 150);
     // Of those to which the database said "not yet" none was tried before.
     expect((await metrics.hintsEarly.get()).values[0]!.value).toBe(0);
@@ -301,7 +301,7 @@ describe('the consumer', () => {
     const statements = (await metrics.startChunkTimers.get()).values.find(({ metricName }) =>
       metricName?.endsWith('_count'),
     );
-    // 300 ms in windows of 8.
+    // 150 ms in windows of 4.
     expect(statements!.value).toBeLessThanOrEqual(50);
   });
 
