@@ -38,9 +38,9 @@ export function toPlainArray(values: readonly (string | number | null)[]): strin
 }
 
 /**
- * Whether a column of values need not be sent for `unnest` beside others that are longer: it fills what is missing up with
- * nulls. Postgres reads no text for it then: timers with few of their fields are stored a fifth faster in batches.
+ * A column for `unnest`, null when all its values are: unnest fills up with nulls what is shorter than the columns beside it.
+ * Postgres reads no text for it then: timers with few of their fields are stored a fifth faster in batches.
  */
-export function isAllNull(values: readonly unknown[]): boolean {
-  return values.every((value) => value === null);
+export function toColumn<T>(values: readonly T[]): readonly T[] | null {
+  return values.every((value) => value === null) ? null : values;
 }

@@ -1,5 +1,5 @@
 import type { Queryable } from '../connect.ts';
-import { isAllNull, nameStatement, toPlainArray } from '../statement.ts';
+import { nameStatement, toColumn, toPlainArray } from '../statement.ts';
 import { CARRIED_COLUMNS, CARRIED_OF_TIMER } from './carried-columns.ts';
 
 export type AttemptOutcome = 'succeeded' | 'retryable' | 'permanent' | 'timedOut' | 'blocked' | 'lost';
@@ -170,8 +170,7 @@ function recordColumns(
     toPlainArray(records.map((o) => o.latenessMs)),
     toPlainArray(records.map((o) => Math.round(o.durationMs))),
     toPlainArray(records.map((o) => o.httpStatus)),
-    ...[records.map((o) => o.error), records.map((o) => o.responseBody)].map((texts) =>
-      isAllNull(texts) ? null : texts,
-    ),
+    toColumn(records.map((o) => o.error)),
+    toColumn(records.map((o) => o.responseBody)),
   ];
 }

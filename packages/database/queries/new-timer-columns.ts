@@ -1,4 +1,4 @@
-import { isAllNull, toPlainArray } from '../statement.ts';
+import { toColumn, toPlainArray } from '../statement.ts';
 
 /** One timer to insert. Instants in epoch ms, JSON as text, absent values as null. */
 export interface NewTimer {
@@ -90,8 +90,8 @@ export const ENDED_VALUES = ofEnded.map(({ name, value }) => value ?? name).join
 /** One array a column, in the order of the statements' parameters; null for one that no timer has. */
 export function toColumns(timers: readonly NewTimer[]): unknown[] {
   return fields.map((field) => {
-    const values = timers.map((timer) => timer[field] ?? null);
-    if (isAllNull(values)) return null;
+    const values = toColumn(timers.map((timer) => timer[field] ?? null));
+    if (values === null) return null;
     // Texts may need quotes, or be the word null; a path is digits and dots.
     return COLUMNS[field].type === 'text' && field !== 'path' ? values : toPlainArray(values);
   });

@@ -58,6 +58,7 @@ export const STARTED_TIMER = `t.id, t.tenant_id, t.version, t.attempt, t.lost, d
        CASE WHEN t.run_id IS NOT NULL THEN (SELECT r.input FROM runs AS r WHERE r.id = t.run_id) END AS input,
        CASE WHEN t.run_id IS NOT NULL THEN (SELECT r.status FROM runs AS r WHERE r.id = t.run_id) END AS run_status`;
 
+/** The values of STARTED_TIMER, in its order. */
 type StartedValues = [
   id: string,
   tenant_id: string,
@@ -82,52 +83,30 @@ type StartedValues = [
   run_status: RunRow['status'] | null,
 ];
 
-/** A row of STARTED_TIMER, of its values in their order. */
-export function readStartedTimer([
-  id,
-  tenant_id,
-  version,
-  attempt,
-  lost,
-  wake_at,
-  started_at,
-  due_at,
-  run_id,
-  workflow_id,
-  workflow_version,
-  task_key,
-  path,
-  action,
-  payload,
-  retry,
-  timeout_ms,
-  waits_for,
-  signal,
-  input,
-  run_status,
-]: StartedValues): StartedTimer {
+/** A row of STARTED_TIMER. One literal, because what is made key by key costs several times as much. */
+export function readStartedTimer(values: StartedValues): StartedTimer {
   return {
-    id,
-    tenant_id,
-    version,
-    attempt,
-    lost,
-    wake_at,
-    started_at,
-    due_at,
-    run_id,
-    workflow_id,
-    workflow_version,
-    task_key,
-    path,
-    action,
-    payload,
-    retry,
-    timeout_ms,
-    waits_for,
-    signal,
-    input,
-    run_status,
+    id: values[0],
+    tenant_id: values[1],
+    version: values[2],
+    attempt: values[3],
+    lost: values[4],
+    wake_at: values[5],
+    started_at: values[6],
+    due_at: values[7],
+    run_id: values[8],
+    workflow_id: values[9],
+    workflow_version: values[10],
+    task_key: values[11],
+    path: values[12],
+    action: values[13],
+    payload: values[14],
+    retry: values[15],
+    timeout_ms: values[16],
+    waits_for: values[17],
+    signal: values[18],
+    input: values[19],
+    run_status: values[20],
   };
 }
 
