@@ -14,7 +14,7 @@
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describeOrigin, type Origin, writeReport } from '../loadtest/command/index.ts';
 import { LocalServerError, startTestServers } from '../packages/local-servers/index.ts';
@@ -201,17 +201,20 @@ function countTests(reportPath: string, isGood: boolean): Counts {
     (file) => file.status === 'failed' && !file.assertionResults.some(({ status }) => status === 'failed'),
   );
   const failed = report.numFailedTests + unloaded.length;
-  const left = report.numTotalTests - report.numPassedTests - report.numFailedTests;
-  if (left > 0) console.log(`${left} tests did not run.`);
+  const left = files.flatMap(({ name, assertionResults }) =>
+    assertionResults
+      .filter(({ status }) => status !== 'passed' && status !== 'failed')
+      .map(({ fullName }) => `${relative(ROOT, name)}: ${fullName}`),
+  );
+  if (left.length > 0) console.log(['Did not run, here:', ...left].join('\n  '));
   return { passed: report.numPassedTests, failed: failed === 0 && !isGood ? 1 : failed };
 }
 
 /** The part that is read of vitest's JSON report. */
 type VitestReport = {
-  numTotalTests: number;
   numPassedTests: number;
   numFailedTests: number;
-  testResults: { status: string; assertionResults: { status: string }[] }[];
+  testResults: { name: string; status: string; assertionResults: { status: string; fullName: string }[] }[];
 };
 
 /** Resolves to the exit code, or to undefined when a signal ended the program or it could not be started. */

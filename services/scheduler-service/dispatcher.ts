@@ -30,7 +30,7 @@ const HELD_MAX = 20_000;
 const HANDOVERS_MAX = 4;
 /** Timers in one hand-over, which is one round trip. */
 const HANDOVER_TIMERS_MAX = 1_024;
-/** What goes before all that waits may fill the queue to this multiple of what else may wait there. */
+/** What goes before all that waits may fill the queue, and memory, to this multiple of what else may wait there. */
 const FIRST_ROOM = 2;
 /** And because of its priority to this one: the rest is for other tenants. */
 const RAISED_ROOM = 1.5;
@@ -142,7 +142,8 @@ export class Dispatcher implements Role {
 
   /** Whether some may be handed over before those that wait, although there is no room for more behind them. */
   get hasRoomFirst(): boolean {
-    return this.#handovers < HANDOVERS_MAX && this.#canTake(0, FIRST_ROOM);
+    const hasMemory = this.#heldCount < FIRST_ROOM * HELD_MAX;
+    return hasMemory && this.#handovers < HANDOVERS_MAX && this.#canTake(0, FIRST_ROOM);
   }
 
   /** Whether the queue is reachable, and with the timers to come still not so full as this multiple of its limit. */

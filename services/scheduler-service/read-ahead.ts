@@ -145,8 +145,12 @@ export class ReadAhead extends LoopedRole {
 
   // Behind, the other tenants' timers must not wait until the backlog before them has gone.
   async #takeTurns(partitions: readonly number[]): Promise<void> {
-    const { dispatcher } = this.#options;
-    if (dispatcher.hasRoomFirst) dispatcher.handOverFirst(this.#takeNew(await this.#turns.read(partitions)));
+    const { clock, dispatcher } = this.#options;
+    if (!dispatcher.hasRoomFirst) return;
+    const timers = this.#takeNew(await this.#turns.read(partitions));
+    const now = clock.now();
+    dispatcher.handOverFirst(timers.filter((timer) => timer.wakeAt <= now));
+    dispatcher.hold(timers.filter((timer) => timer.wakeAt > now));
   }
 
   // Behind, or while nothing is read because the queue is full: what has a priority is found all the same.

@@ -18,13 +18,18 @@ const TENANTS_PER_TURN = 500;
 const TIMERS_PER_TENANT = 64;
 /** A tenant with more due timers than so many turns in a row take is one that others wait for; the backlog's order does for it. */
 const FULL_TURNS_MAX = 16;
+/**
+ * Timers are read so long before they are due (ms): longer than it takes until their tenant's next turn while the machine
+ * is busy. Read when they are due, they would be late by their wait for the turn, and by all that comes after it.
+ */
+const TURN_AHEAD_MS = 250;
 /** Turns take at most this share of the time, so that they do not slow down the backlog that they are there for. */
 const TIME_SHARE = 0.2;
 
 /**
- * Reads a few due timers of every tenant in turn, past whatever waits before them: while one tenant has a million due
- * at once, the others' are found here, within some hundred tenants a turn (docs/decisions/0015). It never writes, and
- * correctness does not depend on it: the backlog is read in its own order all the same.
+ * Reads a few timers of every tenant in turn that are due or soon will be, past whatever waits before them: while one
+ * tenant has a million due at once, the others' are found here, within some hundred tenants a turn (docs/decisions/0015).
+ * It never writes, and correctness does not depend on it: the backlog is read in its own order all the same.
  */
 export class TenantTurns {
   readonly #database: Pick<Database, 'hot'>;
@@ -40,7 +45,7 @@ export class TenantTurns {
     this.#database = database;
   }
 
-  /** Due timers of the tenants whose turn it is, in the partitions named. None when there is one tenant only. */
+  /** Timers of the tenants whose turn it is, due or soon to be, in the partitions named. None when there is one tenant only. */
   async read(partitions: readonly number[]): Promise<TenantDueTimer[]> {
     const beganAt = readMonotonicMs();
     if (beganAt < this.#notBefore) return [];
@@ -52,7 +57,7 @@ export class TenantTurns {
     this.#next += TENANTS_PER_TURN;
     if (this.#next >= this.#tenantIds.length) this.#next = 0;
     const from = tenantIds.map((tenantId) => this.#cursors.get(tenantId) ?? { tenantId, dueAt: 0, id: FIRST_ID });
-    const timers = await readDueTimersOfTenants(this.#database.hot, from, partitions, TIMERS_PER_TENANT);
+    const timers = await readDueTimersOfTenants(this.#database.hot, from, partitions, TURN_AHEAD_MS, TIMERS_PER_TENANT);
     this.#moveCursors(tenantIds, timers);
     const endedAt = readMonotonicMs();
     this.#notBefore = endedAt + (endedAt - beganAt) * (1 / TIME_SHARE - 1);

@@ -10,7 +10,7 @@ export interface TenantReadFrom {
   id: string;
 }
 
-/** A due timer, with its place among its tenant's. `dueAt` in epoch ms. */
+/** A timer that is due or soon will be, with its place among its tenant's. `dueAt` in epoch ms. */
 export interface TenantDueTimer extends DueTimer {
   tenantId: string;
   dueAt: number;
@@ -34,20 +34,21 @@ const selectDueOfTenants = nameStatement<TenantDueTimer>(
      SELECT * FROM (
        SELECT t.id, t.version, t.partition, t.priority, t.wake_at, t.tenant_id, t.due_at, t.state, t.pull_queue FROM timers t
        WHERE t.tenant_id = f.tenant_id AND (t.due_at, t.id) > (to_timestamp(f.due_at / 1000)::timestamptz(3), f.id)
-         AND t.due_at <= statement_timestamp()
+         AND t.due_at <= statement_timestamp() + $6::float8 * interval '1 millisecond'
        ORDER BY t.tenant_id, t.due_at, t.id LIMIT ${ROWS_PASSED_MAX}
      ) AS t
-     WHERE t.wake_at <= statement_timestamp() AND t.state = 'scheduled' AND t.pull_queue IS NULL
+     WHERE t.wake_at <= statement_timestamp() + $6::float8 * interval '1 millisecond' AND t.state = 'scheduled' AND t.pull_queue IS NULL
        AND t.partition = ANY ($4::smallint[])
      ORDER BY t.tenant_id, t.due_at, t.id LIMIT $5
    ) AS t`,
 );
 
-/** Reads, for each tenant and in the order `(dueAt, id)`, timers behind `from` that are due now, at most `limit` a tenant. */
+/** Reads, for each tenant and in the order `(dueAt, id)`, timers behind `from` that are due until `untilMs` from now, at most `limit` a tenant. */
 export function readDueTimersOfTenants(
   database: Queryable,
   from: readonly TenantReadFrom[],
   partitions: readonly number[],
+  untilMs: number,
   limit: number,
 ): Promise<TenantDueTimer[]> {
   return selectDueOfTenants(database, [
@@ -56,6 +57,7 @@ export function readDueTimersOfTenants(
     toPlainArray(from.map((f) => f.id)),
     toPlainArray(partitions),
     limit,
+    untilMs,
   ]);
 }
 

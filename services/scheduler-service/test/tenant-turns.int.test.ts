@@ -3,7 +3,9 @@ import { createId, DEFAULT_TENANT_ID } from '@punctual/domain';
 import { ChunkConsumer } from '@punctual/queue';
 import { createTestQueue, makeTimer, type TestQueue, useTestDatabase, waitUntil } from '@punctual/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openRig, type Rig, type RigOptions, storeTimers } from './open-rig.ts';
+import { HAND_OVER_EARLY_MS } from '../dispatcher.ts';
+import { TenantTurns } from '../tenant-turns.ts';
+import { openRig, type Rig, type RigOptions, storeTimers, WINDOW_MS } from './open-rig.ts';
 
 const db = useTestDatabase(6);
 const closers: (() => Promise<unknown>)[] = [];
@@ -106,6 +108,32 @@ describe("behind one tenant's backlog", () => {
     await waitUntil('the queue is full', async () => (await rig.metrics.readPauses.get()).values[0]!.value > 5);
     const ids = await store(200, { tenantId: big! });
     await waitUntil('all are handed over', () => handedOver(rig, ids).length === 200);
+  });
+
+  it('they are read before they are due, and handed over when they are', async () => {
+    await openQueueOn('redis');
+    const [other] = await storeTenants(1);
+    await store(HERD, { dueAt: AN_HOUR_AGO() });
+    const rig = await open(NARROW);
+    rig.start();
+    await waitUntil('the queue is full', async () => (await rig.metrics.readPauses.get()).values[0]!.value > 5);
+    const soon = await Promise.all(
+      Array.from({ length: 20 }, (_, index) =>
+        store(1, { tenantId: other!, dueAt: Date.now() + 500 + index * 20, partition: 2 }),
+      ),
+    );
+    await waitUntil('all are handed over', () => handedOver(rig, soon.flat()).length === 20);
+    for (const { wakeAt, atLatest } of handedOver(rig, soon.flat()))
+      expect(atLatest, 'not before its time').toBeGreaterThanOrEqual(wakeAt - HAND_OVER_EARLY_MS - WINDOW_MS);
+    expect(handedOver(rig, soon.flat()), 'each once').toHaveLength(20);
+  });
+
+  it('a turn holds what is due within the quarter of a second to come, and nothing that is due later', async () => {
+    const [other] = await storeTenants(1);
+    const [soon] = await store(1, { tenantId: other!, dueAt: Date.now() + 200, partition: 2 });
+    await store(1, { tenantId: other!, dueAt: Date.now() + 60_000, partition: 2 });
+    const read = await new TenantTurns(db.service).read([1, 2]);
+    expect(read.map(({ id }) => id)).toEqual([soon]);
   });
 
   it('what is not due, waits for a retry, or belongs to the partitions of others stays where it is', async () => {
