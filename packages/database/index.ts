@@ -235,6 +235,7 @@ export { type DueTimer, type DueTimers, FIRST_ID, type ReadFrom, readDueTimers }
 export { type FirstWake, readFirstWakes } from './queries/read-first-wakes.ts';
 export {
   LEDGER_LINES_MAX,
+  LEDGER_QUERY_TIMEOUT_MS,
   LEDGER_SAMPLES_MAX,
   type LedgerLine,
   type LedgerTotal,

@@ -20,6 +20,8 @@ export interface Answer {
 
 /** Longest that one answer is waited for (ms): the api itself gives up long before. */
 const ANSWER_TIMEOUT_MS = 30_000;
+/** What reads every live timer has two minutes. */
+const SLOW_ANSWER_TIMEOUTS_MS: Readonly<Record<string, number>> = { 'GET /v1/ledger': 130_000 };
 /** A request is sent so often while the api says that it passes, or the connection breaks. */
 const TRIES_MAX = 4;
 /** Between two tries (ms), unless the api names another wait, and the longest that it may name. */
@@ -91,7 +93,7 @@ export class ApiClient {
       method,
       // An answer that leads elsewhere is none of ours, and the key is for nobody else.
       redirect: 'error',
-      signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+      signal: AbortSignal.timeout(SLOW_ANSWER_TIMEOUTS_MS[route] ?? ANSWER_TIMEOUT_MS),
       headers: {
         accept: 'application/json',
         ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }),

@@ -49,6 +49,21 @@ it('who would wait longer than the API promises is answered 503 at the deadline,
   });
 });
 
+it('the ledger is answered when it has been read, however many timers there are', async () => {
+  let isAnswered = false;
+  let asked: ReturnType<typeof api.request> | undefined;
+  await whileLocked(async () => {
+    const beganAt = performance.now();
+    asked = api.request('GET', '/v1/ledger');
+    void asked.then(() => {
+      isAnswered = true;
+    });
+    await waitUntil('the deadline of others is over', () => performance.now() - beganAt > ANSWER_TIMEOUT_MS + 200);
+    expect(isAnswered).toBe(false);
+  });
+  expect((await asked)!.status).toBe(200);
+});
+
 it('the time that a body takes to arrive does not count', async () => {
   await api.app.listen({ port: 0, host: '127.0.0.1' });
   const { port } = api.app.server.address() as AddressInfo;
