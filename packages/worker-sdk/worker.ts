@@ -101,22 +101,30 @@ export class PullWorker {
     const { signal } = this.#stopping;
     const backoff = new Backoff();
     const running = new Set<Promise<void>>();
+    const isFull = () => running.size > 0 && concurrency - running.size < Math.max(1, concurrency * ASK_AT_FREE_SHARE);
+    let wake = () => {};
     // After a start and after every request without an answer there may be tasks that are ours, and that we know nothing of.
     let mustResume = true;
     while (!signal.aborted) {
-      const free = concurrency - running.size;
-      if (running.size > 0 && free < Math.max(1, concurrency * ASK_AT_FREE_SHARE)) {
-        await Promise.race(running);
+      // Not a race among all that run: it would cost as many callbacks for each that ends.
+      if (isFull()) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
         continue;
       }
       try {
+        const free = concurrency - running.size;
         const tasks = await this.#lease(queue, mustResume ? concurrency : free, mustResume);
         // All of it is known once it brings nothing that is new to us.
         const isNew = ({ leaseToken }: LeasedTask) => !this.#held.has(leaseToken) && !this.#ended.has(leaseToken);
         const fresh = tasks.filter(isNew);
         mustResume &&= fresh.length > 0;
         for (const task of fresh) {
-          const run = this.#run(queue, task).finally(() => running.delete(run));
+          const run = this.#run(queue, task).finally(() => {
+            running.delete(run);
+            if (!isFull()) wake();
+          });
           running.add(run);
         }
         backoff.succeed();

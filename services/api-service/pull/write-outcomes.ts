@@ -25,7 +25,7 @@ import type { ApiContext } from '../context.ts';
 export type TaskStatus = 'succeeded' | 'dead' | 'scheduled' | 'cancelled';
 
 /** Outcomes of runs in one transaction: it holds the locks of all its runs, and each may unlock many tasks. */
-const RUN_OUTCOMES_PER_TRANSACTION_MAX = 200;
+const RUN_OUTCOMES_PER_TRANSACTION_MAX = 500;
 
 interface RunOutcome {
   runId: string;
