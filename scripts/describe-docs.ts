@@ -1,5 +1,6 @@
 // Makes docs/configuration.md from the services' settings, docs/metrics.md from their metrics, docs/licences.md from
-// the packages that are locked and installed, and Grafana's dashboards from monitoring/grafana/source.
+// the packages that are locked and installed, Grafana's dashboards from monitoring/grafana/source, and the object of the
+// Prometheus Operator from the rules of monitoring/prometheus.
 //
 // usage: npm run docs                     writes the files
 //        npm run docs -- --check          writes nothing; exit code 1 when a file is not what it would write
@@ -12,12 +13,14 @@ import { DASHBOARDS } from '../monitoring/grafana/source/dashboards.ts';
 import { describeConfiguration } from './describe-docs/describe-configuration.ts';
 import { describeLicences } from './describe-docs/describe-licences.ts';
 import { describeMetrics } from './describe-docs/describe-metrics.ts';
+import { wrapAlerts } from './describe-docs/wrap-alerts.ts';
 
 /** The files made here, by their path in the repository, and what makes them. */
 export const MADE_DOCS: Readonly<Record<string, () => string>> = {
   'docs/configuration.md': describeConfiguration,
   'docs/licences.md': describeLicences,
   'docs/metrics.md': describeMetrics,
+  'manifests/overlays/production/alerts.yaml': wrapAlerts,
   ...Object.fromEntries(
     Object.entries(DASHBOARDS).map(([name, text]) => [
       `monitoring/grafana/dashboards/${name}.json`,

@@ -6,6 +6,7 @@ import { createSchedulerMetrics, readSchedulerConfig } from '@punctual/scheduler
 import { createWorkerMetrics, readWorkerConfig } from '@punctual/worker-service';
 import { Registry } from 'prom-client';
 import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { DENIED_IPV4_RANGES, DENIED_IPV6_RANGES } from '../../packages/domain/egress/denied-ranges.ts';
 import { find, MANIFESTS, OVERLAYS, ofKind, PRODUCTION, RENDERED } from './overlays.ts';
 import { type KubernetesObject, podOf } from './render.ts';
@@ -219,4 +220,17 @@ describe('the autoscalers of production', () => {
     // A roll-out has one more of each, and a person comes by with psql.
     expect(Number(cluster.spec.postgresql.parameters.max_connections)).toBeGreaterThan(total + 35);
   });
+});
+
+test('the jobs of production have the names that alerts ask for', () => {
+  const [monitor] = ofKind(PRODUCTION, 'PodMonitor');
+  const [relabeling] = monitor!.spec.podMetricsEndpoints[0].relabelings;
+  expect(relabeling.sourceLabels).toEqual(['__meta_kubernetes_pod_label_app_kubernetes_io_component']);
+  expect(relabeling.targetLabel).toBe('job');
+  const config = parse(readFileSync(join(MANIFESTS, '../monitoring/prometheus/prometheus.yml'), 'utf8'));
+  const jobs = (config.scrape_configs as { job_name: string }[]).map(({ job_name }) => job_name);
+  const components = ['api', 'scheduler', 'worker'];
+  expect(components.map((name) => relabeling.replacement.replace('$1', name))).toEqual(
+    jobs.filter((name) => name.startsWith('punctual-')),
+  );
 });
