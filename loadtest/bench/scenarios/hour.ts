@@ -21,9 +21,15 @@ export const hour: OwnScenario = {
       { name: 'first', result: parts[0]! },
       { name: 'last', result: parts.at(-1)! },
     ]);
+    const cpu = parts.map((part) => part.cpuMicrosecondsPerTimer.total);
+    const half = Math.ceil(parts.length / 2);
     return {
       figures: {
         ...result.figures,
+        // One part differs from the next by more than an hour adds.
+        'second half to first: CPU, ratio': mean(cpu.slice(-half)) / mean(cpu.slice(0, half)),
+        'CPU µs/timer of a part, least': Math.min(...cpu),
+        'CPU µs/timer of a part, most': Math.max(...cpu),
         'timers delivered': parts.reduce((sum, part) => sum + part.creates.created, 0),
         'worst p95 of a part, ms': Math.max(...parts.map((part) => part.latenessMs.p95)),
         'largest process, first part, MB': Math.max(...Object.values(parts[0]!.memoryMegabytes)),
@@ -33,3 +39,5 @@ export const hour: OwnScenario = {
     };
   },
 };
+
+const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
