@@ -3,7 +3,7 @@
 // before anything is installed.
 //
 // usage: node scripts/bootstrap.mjs start|test|stack|migrate|reseal|ledger|bench|compare|loadtest|chaos|fuzz|histories|idempotency|monitoring|roll|
-//        punctual|audit|sbom [ARGUMENT...]
+//        runbooks|punctual|audit|sbom [ARGUMENT...]
 //
 // Signals: npm forwards SIGINT and SIGTERM to this process (the scripts in package.json begin with `exec`, or a shell
 // would die of the signal in its place), and Ctrl-C at a terminal reaches it a second time by way of the terminal. The
@@ -34,6 +34,7 @@ const PROGRAMS = {
   idempotency: 'tests/e2e/idempotency-command.ts',
   monitoring: 'tests/monitoring/run.ts',
   roll: 'tests/e2e/roll-command.ts',
+  runbooks: 'tests/runbooks/run.ts',
 };
 /** Asks the api and ends: it keeps the terminal to itself, so that it can ask whoever sits there. */
 const COMMAND = { punctual: 'services/command/main.ts' };
