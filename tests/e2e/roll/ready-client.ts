@@ -17,6 +17,8 @@ export interface Reply {
 export class ReadyClient {
   readonly #urls: () => readonly string[];
   readonly #agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS_MAX });
+  /** Looks wait behind no requests. */
+  readonly #looks = new Agent({ keepAlive: true });
   #ready: string[] = [];
   #turn = 0;
   #polling: Promise<void> | undefined;
@@ -40,27 +42,28 @@ export class ReadyClient {
     this.#isClosed = true;
     await this.#polling;
     this.#agent.destroy();
+    this.#looks.destroy();
   }
 
   /** Rejects when nobody is ready, or the connection breaks. */
   async post(path: string, body: unknown): Promise<Reply> {
     const url = this.#ready[this.#turn++ % this.#ready.length];
     if (url === undefined) throw new Error('no api is ready');
-    return this.#send('POST', url + path, JSON.stringify(body));
+    return this.#send(this.#agent, 'POST', url + path, JSON.stringify(body));
   }
 
   async #look(): Promise<void> {
     const isReady = async (url: string) => {
-      const reply = await this.#send('GET', `${url}/v1/health/ready`).catch(() => undefined);
+      const reply = await this.#send(this.#looks, 'GET', `${url}/v1/health/ready`).catch(() => undefined);
       return reply?.status === 200 ? [url] : [];
     };
     this.#ready = (await Promise.all(this.#urls().map(isReady))).flat();
   }
 
-  #send(method: string, url: string, text?: string): Promise<Reply> {
+  #send(agent: Agent, method: string, url: string, text?: string): Promise<Reply> {
     return new Promise((resolve, reject) => {
       const headers = text === undefined ? {} : { 'content-type': 'application/json' };
-      const message = request(url, { method, agent: this.#agent, headers, timeout: ANSWER_LIMIT_MS }, (response) => {
+      const message = request(url, { method, agent, headers, timeout: ANSWER_LIMIT_MS }, (response) => {
         const chunks: Buffer[] = [];
         response.on('data', (chunk: Buffer) => chunks.push(chunk));
         response.on('end', () =>
