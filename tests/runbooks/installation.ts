@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import {
   findFreePort,
@@ -13,7 +14,7 @@ import { ApiClient, type BatchResult, type Timer } from '../e2e/api-client.ts';
 import type { Operator } from './operator.ts';
 
 const AN_HOUR_MS = 3_600_000;
-const STEP_LIMIT_MS = 60_000;
+const WAIT_LIMIT_MS = 60_000;
 const TIMERS = 20;
 /** Who owns the tables, and who a superuser is. */
 const OWNER = 'punctual';
@@ -136,13 +137,34 @@ export class Installation {
   }
 
   async waitForDeliveries(kind: string, count = TIMERS): Promise<void> {
-    await waitUntil(`/${kind} got ${count}`, () => this.listDelivered(kind).length === count, STEP_LIMIT_MS);
+    await waitUntil(`/${kind} got ${count}`, () => this.listDelivered(kind).length === count, WAIT_LIMIT_MS);
   }
 
   /** Waits until all have this status. */
   async waitForStatus(ids: readonly string[], status: Timer['status']): Promise<void> {
     const isSo = async (id: string) => (await this.api.send<Timer>('GET', `/v1/timers/${id}`)).body.status === status;
-    await waitUntil(`all are ${status}`, async () => (await Promise.all(ids.map(isSo))).every(Boolean), STEP_LIMIT_MS);
+    await waitUntil(`all are ${status}`, async () => (await Promise.all(ids.map(isSo))).every(Boolean), WAIT_LIMIT_MS);
+  }
+
+  /** Delivers some timers, and leaves as many asleep: what there is before a page begins. */
+  async begin(): Promise<{ delivered: string[]; sleeping: string[] }> {
+    const delivered = await this.createTimers('early', 0);
+    const sleeping = await this.createTimers('sleeping');
+    await this.waitForDeliveries('early');
+    await this.waitForStatus(delivered, 'succeeded');
+    return { delivered, sleeping };
+  }
+
+  /** Waits until what was `sent` to `/KIND` has come once more, and throws unless its `webhook-id`s are the same. */
+  async waitForRepeat(kind: string, sent: readonly string[]): Promise<void> {
+    await this.waitForDeliveries(kind, 2 * sent.length);
+    assert.deepEqual(this.listDelivered(kind).slice(sent.length).toSorted(), sent.toSorted());
+  }
+
+  /** Throws when one of the timers is known. */
+  async checkUnknown(ids: readonly string[]): Promise<void> {
+    const answers = await Promise.all(ids.map((id) => this.api.send('GET', `/v1/timers/${id}`)));
+    assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([404]));
   }
 
   /** Throws unless the ledger balances. */

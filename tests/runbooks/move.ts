@@ -19,10 +19,7 @@ export async function moveToAnotherPostgres(operator: Operator): Promise<void> {
     await createCluster(operator, first, true);
     await installation.start(first.url);
     operator.note('an api, a scheduler and a worker run on it');
-    const before = await installation.createTimers('before', 0);
-    const sleeping = await installation.createTimers('sleeping');
-    await installation.waitForDeliveries('before');
-    await installation.waitForStatus(before, 'succeeded');
+    const { delivered: before, sleeping } = await installation.begin();
     operator.note('20 timers are delivered, 20 sleep');
 
     const replica = variables(first, second);
@@ -52,7 +49,7 @@ export async function moveToAnotherPostgres(operator: Operator): Promise<void> {
     await installation.waitForStatus([...before, ...between, ...last], 'succeeded');
     await installation.waitForStatus(sleeping, 'scheduled');
     await installation.checkLedger();
-    for (const kind of ['before', 'between', 'last']) assert.equal(installation.listDelivered(kind).length, 20);
+    for (const kind of ['early', 'between', 'last']) assert.equal(installation.listDelivered(kind).length, 20);
     operator.note('20 more were due meanwhile, and are delivered; nothing was delivered twice; the ledger balances');
     page.end();
   } finally {

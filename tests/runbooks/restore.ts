@@ -22,10 +22,7 @@ export async function backUpAndRestore(operator: Operator): Promise<void> {
     );
     await installation.start(cluster.url);
     operator.note('an api, a scheduler and a worker run on it');
-    const early = await installation.createTimers('early', 0);
-    const sleeping = await installation.createTimers('sleeping');
-    await installation.waitForDeliveries('early');
-    await installation.waitForStatus(early, 'succeeded');
+    const { delivered: early, sleeping } = await installation.begin();
     operator.note('20 timers are delivered, 20 sleep');
     const look = page.take(/pg_stat_archiver/);
     await operator.runUntil(/\|\s*\d{4}-\d\d-\d\d [^|]+\|\s*$/m, look, { DATABASE_URL: cluster.superuserUrl });
@@ -48,12 +45,10 @@ export async function backUpAndRestore(operator: Operator): Promise<void> {
     await operator.runUntil(/^ f$/m, page.take(/pg_is_in_recovery/), { DATABASE_URL: cluster.superuserUrl });
     await type(page.take(/wake_at < clock_timestamp/));
     await installation.start(cluster.url);
-    await installation.waitForDeliveries('again', 2 * sent.length);
-    assert.deepEqual(installation.listDelivered('again').slice(sent.length).toSorted(), sent.toSorted());
+    await installation.waitForRepeat('again', sent);
     await installation.waitForStatus([...early, ...again], 'succeeded');
     await installation.waitForStatus(sleeping, 'scheduled');
-    const gone = await Promise.all(lost.map((id) => installation.api.send('GET', `/v1/timers/${id}`)));
-    assert.deepEqual(new Set(gone.map(({ status }) => status)), new Set([404]));
+    await installation.checkUnknown(lost);
     assert.equal(installation.listDelivered('early').length, early.length);
     await installation.checkLedger();
     operator.note(

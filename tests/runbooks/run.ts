@@ -26,6 +26,8 @@ const RUNBOOKS: Record<string, { page: string; carryOut: (operator: Operator) =>
   partitions: { page: 'more-partitions', carryOut: growPartitions },
 };
 
+const INTERRUPTED_CODE = 130;
+
 const args = process.argv.slice(2).filter((argument) => argument !== '--');
 const { values, positionals } = parseArgs({
   args,
@@ -41,10 +43,17 @@ if (tools === undefined)
   refuse(
     'There are no tools of Postgres 18 (psql, initdb, pg_basebackup) on the PATH. Install them (postgresql-18 of apt.postgresql.org), or give --install where Python is.',
   );
+// What a page has started with `pg_ctl` would outlive us.
+let operator: Operator | undefined;
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    void (operator?.close() ?? Promise.resolve()).finally(() => process.exit(INTERRUPTED_CODE));
+  });
+}
 const origin = describeOrigin('runbooks', args);
 for (const name of names) {
   const { page, carryOut } = RUNBOOKS[name]!;
-  const operator = await Operator.create(tools);
+  operator = await Operator.create(tools);
   let failure: unknown;
   try {
     await carryOut(operator);
