@@ -17,6 +17,8 @@ export type ServiceOptions = {
   logFile: string;
   /** Gets each line of output instead of the file. */
   onLine?: (line: string) => void;
+  /** How long it may take until it is ready (ms). */
+  readyTimeoutMs?: number;
   /** Gets one line when the service ends without having been asked to by `stop()`. */
   log: (line: string) => void;
 };
@@ -39,10 +41,12 @@ export type RunningService = {
 /** An attempt may take 60 s but is given up after the drain's own limit (25 s); this is the limit of the limit. */
 const SERVICE_STOP_TIMEOUT_MS = 45_000;
 /** Starting takes a second; the rest is for a machine that starts many at once. */
-const READY_TIMEOUT_MS = 60_000;
+const READY_TIMEOUT_MS_DEFAULT = 60_000;
 const READY_INTERVAL_MS = 50;
 const READY_REQUEST_TIMEOUT_MS = 5_000;
 const LAST_LINES_MAX = 20;
+/** Characters of an answer that says no: all its checks. */
+const ANSWER_SHOWN_MAX = 1_000;
 
 /**
  * Starts one service as a process of its own and resolves when it says that it is ready. It ends with this process,
@@ -53,7 +57,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   const url = `http://${LOOPBACK}:${port}`;
   writeFileSync(options.logFile, '');
   const lines: string[] = [];
-  const { onLine } = options;
+  const { onLine, readyTimeoutMs = READY_TIMEOUT_MS_DEFAULT } = options;
   const keepLine = (line: string) => {
     lines.push(line);
     if (lines.length > LAST_LINES_MAX) lines.shift();
@@ -77,12 +81,15 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   const readLastLines = () =>
     onLine === undefined ? readFileSync(options.logFile, 'utf8').trimEnd().split('\n').slice(-LAST_LINES_MAX) : lines;
 
-  const isReady = await waitUntilReady(child, `${url}/v1/health/ready`);
-  if (isReady !== true) {
-    const ending = isReady === 'ended' ? `ended with ${describeExit(await child.exited)}` : 'was not ready in time';
+  const obstacle = await waitUntilReady(child, `${url}/v1/health/ready`, readyTimeoutMs);
+  if (obstacle !== undefined) {
+    const { hasEnded, lastAnswer } = obstacle;
+    const ending = hasEnded
+      ? `ended with ${describeExit(await child.exited)}`
+      : `was not ready after ${readyTimeoutMs / 1000} s (asked whether it is, it ${lastAnswer})`;
     await stop();
     throw new LocalServerError(
-      isReady === 'ended' ? 'start_failed' : 'start_timed_out',
+      hasEnded ? 'start_failed' : 'start_timed_out',
       `${options.name} ${ending}. The end of its log, ${options.logFile}:\n${readLastLines().join('\n')}`,
     );
   }
@@ -98,26 +105,35 @@ export function describeExit(exit: ProcessExit): string {
   return exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`;
 }
 
-async function waitUntilReady(child: GuardedProcess, readyUrl: string): Promise<true | 'ended' | 'late'> {
+/** Undefined once the service is ready; otherwise what stood in the way. */
+async function waitUntilReady(
+  child: GuardedProcess,
+  readyUrl: string,
+  timeoutMs: number,
+): Promise<{ hasEnded: boolean; lastAnswer: string } | undefined> {
   let hasEnded = false;
   void child.exited.then(() => {
     hasEnded = true;
   });
-  const deadline = performance.now() + READY_TIMEOUT_MS;
-  while (!hasEnded) {
-    if (await answersReady(readyUrl)) return true;
-    if (performance.now() > deadline) return 'late';
+  const deadline = performance.now() + timeoutMs;
+  let lastAnswer = 'was never asked';
+  while (!hasEnded && performance.now() < deadline) {
+    const answer = await askReady(readyUrl);
+    if (answer === undefined) return undefined;
+    lastAnswer = answer;
     await sleep(READY_INTERVAL_MS);
   }
-  return 'ended';
+  return { hasEnded, lastAnswer };
 }
 
-async function answersReady(readyUrl: string): Promise<boolean> {
+/** Undefined when it says that it is ready; otherwise what it answered, as the end of a sentence about it. */
+async function askReady(readyUrl: string): Promise<string | undefined> {
   try {
     const response = await fetch(readyUrl, { signal: AbortSignal.timeout(READY_REQUEST_TIMEOUT_MS) });
-    await response.body?.cancel();
-    return response.status === 200;
-  } catch {
-    return false;
+    const text = await response.text();
+    return response.status === 200 ? undefined : `answered ${response.status}: ${text.slice(0, ANSWER_SHOWN_MAX)}`;
+  } catch (error) {
+    const { message, cause } = error as Error;
+    return `did not answer: ${cause instanceof Error ? cause.message : message}`;
   }
 }

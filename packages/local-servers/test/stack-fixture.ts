@@ -10,3 +10,4 @@ export function fixtureEntries() {
 
 export const FAILING_MIGRATION = pathOf('failing-migrate.ts');
 export const FAILING_SERVICE = pathOf('failing-service.ts');
+export const UNREADY_SERVICE = pathOf('unready-service.ts');
