@@ -41,7 +41,7 @@ export type RunningService = {
 /** An attempt may take 60 s but is given up after the drain's own limit (25 s); this is the limit of the limit. */
 const SERVICE_STOP_TIMEOUT_MS = 45_000;
 /** Starting takes a second; the rest is for a machine that starts many at once. */
-const READY_TIMEOUT_MS_DEFAULT = 60_000;
+const READY_TIMEOUT_MS_DEFAULT = 120_000;
 const READY_INTERVAL_MS = 50;
 const READY_REQUEST_TIMEOUT_MS = 5_000;
 const LAST_LINES_MAX = 20;

@@ -8,7 +8,7 @@ import {
   withBackend,
 } from 'bullmq';
 import pg from 'pg';
-import { QUEUE_CONNECTION_NAME, QUEUE_SCHEMA, REDIS_PREFIX_DEFAULT } from './names.ts';
+import { nameChunkQueue, QUEUE_CONNECTION_NAME, QUEUE_SCHEMA, REDIS_PREFIX_DEFAULT } from './names.ts';
 import { openRedis } from './redis-clients.ts';
 
 /** Where the queue lives: in Redis when there is a URL for one, else in Postgres. */
@@ -16,6 +16,8 @@ export interface QueueConnection {
   redisUrl?: string | undefined;
   /** Before the queue's keys in Redis; tests have one each. */
   redisPrefix?: string | undefined;
+  /** How many queues share the chunks; 1 when absent. Each is one slot of a Redis Cluster. */
+  queueCount?: number | undefined;
   databaseUrl: string;
   /** The Postgres schema that stands for the prefix where there is no Redis. */
   schema?: string | undefined;
@@ -32,6 +34,11 @@ const POSTGRES_POOL_SIZE = 4;
 
 export function nameBackend(connection: QueueConnection): BackendName {
   return connection.redisUrl ? 'redis' : 'postgres';
+}
+
+/** Of all queues that share the chunks. */
+export function listQueueNames({ queueCount = 1 }: QueueConnection): string[] {
+  return Array.from({ length: queueCount }, (_, index) => nameChunkQueue(index));
 }
 
 function nameConnections({ connectionName = QUEUE_CONNECTION_NAME }: QueueConnection): string {

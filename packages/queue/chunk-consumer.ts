@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type OpenedWorker, openWorker, type Processed, type QueueConnection } from './backend.ts';
+import { listQueueNames, type OpenedWorker, openWorker, type Processed, type QueueConnection } from './backend.ts';
 import { decodeChunk, type Hint } from './chunk.ts';
-import { nameChunkQueue } from './names.ts';
 
 /**
  * How long BullMQ may take to close when no call is under way any more (ms). It would wait without limit for a backend
@@ -19,15 +18,16 @@ const REOPEN_PAUSE_MS = 500;
 
 /** A workers' end of the queue. */
 export class ChunkConsumer {
-  readonly #open: () => OpenedWorker;
+  /** One a queue. */
+  readonly #opens: readonly (() => OpenedWorker)[];
   readonly #onError: (error: Error) => void;
   readonly #underWay = new Set<Promise<Processed>>();
   #stop = new AbortController();
-  #running: Promise<void> = Promise.resolve();
+  #running: Promise<unknown> = Promise.resolve();
 
   /**
    * `process` gets each chunk and resolves when the next may come; while `concurrency` calls are under way no more
-   * are fetched. `isFirst`: it was put before all that waited. A chunk that it leaves goes back to the queue. A call that
+   * are fetched; several queues share them equally, at least one each. `isFirst`: it was put before all that waited. A chunk that it leaves goes back to the queue. A call that
    * rejects loses its chunk: the schedulers find those timers again.
    */
   constructor(
@@ -37,19 +37,16 @@ export class ChunkConsumer {
     onError: (error: Error) => void,
   ) {
     this.#onError = onError;
-    this.#open = () =>
-      openWorker(
-        nameChunkQueue(0),
-        connection,
-        (data, isFirst) => this.#track(process(decodeChunk(data), isFirst)),
-        concurrency,
-      );
+    const names = listQueueNames(connection);
+    const share = Math.ceil(concurrency / names.length);
+    const processData = (data: unknown, isFirst: boolean) => this.#track(process(decodeChunk(data), isFirst));
+    this.#opens = names.map((name) => () => openWorker(name, connection, processData, share));
   }
 
   /** Fetches until it is stopped, whatever becomes of the backend in between. It may be started again after that. */
   start(): void {
     this.#stop = new AbortController();
-    this.#running = this.#run();
+    this.#running = Promise.all(this.#opens.map((open) => this.#run(open)));
   }
 
   /** Fetches no more, waits for the calls under way, and disconnects, whether or not the backend can be reached. */
@@ -58,10 +55,10 @@ export class ChunkConsumer {
     await this.#running;
   }
 
-  async #run(): Promise<void> {
+  async #run(open: () => OpenedWorker): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await this.#runOne(this.#open()).catch(this.#onError);
+      await this.#runOne(open()).catch(this.#onError);
       await sleep(REOPEN_PAUSE_MS, undefined, { signal }).catch(() => {});
     }
   }

@@ -1,34 +1,13 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Queue } from 'bullmq';
-import { type BackendName, nameBackend, type OpenedQueue, openQueue, type QueueConnection } from './backend.ts';
+import { type BackendName, listQueueNames, nameBackend, type QueueConnection } from './backend.ts';
 import { encodeChunk, type Hint, TIMERS_PER_CHUNK_MAX } from './chunk.ts';
-import { nameChunkQueue } from './names.ts';
+import { QueueEnd } from './queue-end.ts';
 
 const JOB_NAME = 'chunk';
 /** BullMQ takes the job that came last next. */
 const FIRST = { lifo: true };
 
-/**
- * How long a caller waits for a backend that has not been reached since this end was opened (ms). Afterwards its own
- * clients tell at once when it is away; before, BullMQ would wait for it without limit.
- */
-const FIRST_REACH_TIMEOUT_MS = 1_000;
-
-/** How long BullMQ may take to close (ms): it would wait without limit for a backend that is away. */
-const CLOSE_TIMEOUT_MS = 2_000;
-
-/** The backend has not been reached since this end of the queue was opened. */
-class QueueUnreachedError extends Error {
-  readonly code = 'queue_unreached';
-  readonly isRetryable = true;
-
-  constructor() {
-    super('The queue has not been reached yet.');
-    this.name = 'QueueUnreachedError';
-  }
-}
-
-/** Figures of the queue, for health, the operators' list and back-pressure. */
+/** Figures of a queue, for health, the operators' list and back-pressure. */
 export interface QueueFigures {
   name: string;
   backend: BackendName;
@@ -37,25 +16,27 @@ export interface QueueFigures {
   active: number;
 }
 
+interface Job {
+  name: string;
+  data: ReturnType<typeof encodeChunk>;
+  opts: typeof FIRST | Record<string, never>;
+}
+
 /**
  * The schedulers' end of the queue: hands chunks of hints to the workers. Everything in it may be lost or arrive
  * twice; nothing depends on it but punctuality.
+ *
+ * Where there are several queues the chunks take them in turn. One that fails is left out for a moment, as long as there are others.
  */
 export class ChunkQueue {
   readonly backend: BackendName;
-  readonly #name = nameChunkQueue(0);
-  readonly #open: () => OpenedQueue;
-  readonly #onError: (error: Error) => void;
-  #opened: OpenedQueue;
-  #reached: Promise<unknown>;
-  #state: 'unreached' | 'reached' | 'failed' | 'closed' = 'unreached';
+  readonly #ends: readonly QueueEnd[];
+  /** Turns taken so far. */
+  #turns = 0;
 
   constructor(connection: QueueConnection, onError: (error: Error) => void) {
     this.backend = nameBackend(connection);
-    this.#open = () => openQueue(this.#name, connection);
-    this.#onError = onError;
-    this.#opened = this.#open();
-    this.#reached = this.#watch();
+    this.#ends = listQueueNames(connection).map((name) => new QueueEnd(name, connection, onError));
   }
 
   /**
@@ -63,7 +44,7 @@ export class ChunkQueue {
    * Redis needs none, and may come later.
    */
   async checkTables(): Promise<void> {
-    if (this.backend === 'postgres') await this.#reach();
+    if (this.backend === 'postgres') await this.#ends[0]!.call(() => Promise.resolve());
   }
 
   /**
@@ -71,77 +52,73 @@ export class ChunkQueue {
    * the number of chunks. When it rejects, some of them may have been added.
    */
   async dispatch(hints: readonly Hint[], place: 'last' | 'first' = 'last'): Promise<number> {
-    const queue = await this.#reach();
-    const jobs = [];
+    const ends = this.#chooseEnds();
+    const jobs: Job[][] = ends.map(() => []);
+    let chunks = 0;
     for (let start = 0; start < hints.length; start += TIMERS_PER_CHUNK_MAX) {
       const data = encodeChunk(hints.slice(start, start + TIMERS_PER_CHUNK_MAX));
-      jobs.push({ name: JOB_NAME, data, opts: place === 'first' ? FIRST : {} });
+      jobs[(this.#turns + chunks) % ends.length]!.push({ name: JOB_NAME, data, opts: place === 'first' ? FIRST : {} });
+      chunks += 1;
     }
-    // Of what goes first, the job that is added last is taken next.
-    if (place === 'first') jobs.reverse();
-    if (jobs.length === 1) await queue.add(JOB_NAME, jobs[0]!.data, jobs[0]!.opts);
-    else await queue.addBulk(jobs);
-    return jobs.length;
+    this.#turns += chunks;
+    const adding = ends.map((end, index) => addJobs(end, jobs[index]!, place));
+    // All of them have ended when the caller hears of a failure.
+    for (const result of await Promise.allSettled(adding)) if (result.status === 'rejected') throw result.reason;
+    return chunks;
   }
 
-  /** Chunks that wait for a worker. Rejects when the backend can not be reached. */
+  /** Chunks that wait for a worker, in queues that can be reached. Rejects when none can. */
   async countWaiting(): Promise<number> {
-    return (await this.#reach()).getWaitingCount();
+    const counts = await this.#askAll((queue) => queue.getWaitingCount());
+    return counts.reduce((sum, { answer }) => sum + answer, 0);
   }
 
-  /** Rejects when the backend can not be reached. */
-  async readFigures(): Promise<QueueFigures> {
-    const counts = await (await this.#reach()).getJobCounts('waiting', 'active');
-    return {
-      name: this.#name,
+  /** Of all queues together that can be reached. Rejects when none can. */
+  async readFigures(): Promise<Omit<QueueFigures, 'name'>> {
+    const all = await this.listFigures();
+    const sum = (name: 'waiting' | 'active') => all.reduce((total, figures) => total + figures[name], 0);
+    return { backend: this.backend, waiting: sum('waiting'), active: sum('active') };
+  }
+
+  /** Of each queue that can be reached, in the order of their names. Rejects when none can. */
+  async listFigures(): Promise<QueueFigures[]> {
+    const counts = await this.#askAll((queue) => queue.getJobCounts('waiting', 'active'));
+    return counts.map(({ name, answer }) => ({
+      name,
       backend: this.backend,
-      waiting: counts.waiting ?? 0,
-      active: counts.active ?? 0,
-    };
+      waiting: answer.waiting ?? 0,
+      active: answer.active ?? 0,
+    }));
   }
 
   /** Rejects what still waits for an answer. Resolves whether or not the backend can be reached. */
   async close(): Promise<void> {
-    this.#state = 'closed';
-    await closeQueue(this.#opened);
+    await Promise.all(this.#ends.map((end) => end.close()));
   }
 
-  #watch(): Promise<unknown> {
-    const { queue } = this.#opened;
-    queue.on('error', this.#onError);
-    this.#state = 'unreached';
-    const reached = queue.waitUntilReady();
-    // A failure is told of by the `error` event, and to each caller.
-    const note = (state: 'reached' | 'failed') => {
-      if (this.#state !== 'closed') this.#state = state;
-    };
-    reached.then(
-      () => note('reached'),
-      () => note('failed'),
+  #chooseEnds(): readonly QueueEnd[] {
+    if (this.#ends.length === 1) return this.#ends;
+    const well = this.#ends.filter(({ isWell }) => isWell);
+    return well.length > 0 ? well : this.#ends;
+  }
+
+  async #askAll<T>(ask: (queue: Queue) => Promise<T>): Promise<{ name: string; answer: T }[]> {
+    const results = await Promise.allSettled(
+      this.#ends.map(async (end) => ({ name: end.name, answer: await end.call(ask) })),
     );
-    return reached;
-  }
-
-  async #reach(): Promise<Queue> {
-    if (this.#state === 'reached') return this.#opened.queue;
-    if (this.#state === 'closed') throw new QueueUnreachedError();
-    if (this.#state === 'failed') {
-      // BullMQ remembers for good that its first connection was refused or broke.
-      void closeQueue(this.#opened);
-      this.#opened = this.#open();
-      this.#reached = this.#watch();
-    }
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new QueueUnreachedError()), FIRST_REACH_TIMEOUT_MS);
-    });
-    await Promise.race([this.#reached, late]).finally(() => clearTimeout(timer));
-    return this.#opened.queue;
+    const answers = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    const [first] = results;
+    if (answers.length === 0 && first?.status === 'rejected') throw first.reason;
+    return answers;
   }
 }
 
-async function closeQueue({ queue, disconnect }: OpenedQueue): Promise<void> {
-  const closed = queue.close().catch(() => {});
-  await Promise.race([closed, sleep(CLOSE_TIMEOUT_MS, undefined, { ref: false })]);
-  disconnect();
+async function addJobs(end: QueueEnd, jobs: Job[], place: 'last' | 'first'): Promise<void> {
+  if (jobs.length === 0) return;
+  // Of what goes first, the job that is added last is taken next.
+  if (place === 'first') jobs.reverse();
+  await end.call(async (queue) => {
+    if (jobs.length === 1) await queue.add(JOB_NAME, jobs[0]!.data, jobs[0]!.opts);
+    else await queue.addBulk(jobs);
+  });
 }

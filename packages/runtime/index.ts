@@ -10,6 +10,7 @@ export { Loop, type LoopOptions } from './loop.ts';
 export { LoopedRole, type LoopedRoleOptions } from './looped-role.ts';
 export { createMetrics, LATENCY_BUCKETS_SECONDS } from './metrics.ts';
 export { addOpsRoutes, type Ops, openOps, startOpsServer } from './ops-routes.ts';
+export { QUEUE_SETTINGS } from './queue-settings.ts';
 export type { Role } from './role.ts';
 export { runService } from './run-service.ts';
 export { addSecurityHeaders, SECURITY_HEADERS } from './security-headers.ts';

@@ -160,7 +160,7 @@ export function describeConfiguration(): string {
       ],
     ),
     '## Shared settings',
-    'All processes of one install need the same `DATABASE_URL`, `REDIS_URL` and `REDIS_PREFIX`. The api does not use the queue to store, read, change or cancel anything.',
+    'All processes of one install need the same `DATABASE_URL`, `REDIS_URL`, `REDIS_PREFIX` and `QUEUE_COUNT`. The api does not use the queue to store, read, change or cancel anything.',
     renderSettings(shared),
     ...(['api', 'scheduler', 'worker', 'standalone'] as const).flatMap((service) => describeService(service, shared)),
     '## Connections to Postgres',

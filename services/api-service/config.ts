@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { LIVE_TIMERS_LIMIT_MAX, REQUESTS_PER_SECOND_LIMIT_MAX } from '@punctual/contracts';
 import { POOLERS } from '@punctual/database';
 import { createEgressPolicy, findEncryptionKeyFaults } from '@punctual/domain';
-import { readConfig, splitList, TRACING_SETTINGS } from '@punctual/runtime';
+import { QUEUE_SETTINGS, readConfig, splitList, TRACING_SETTINGS } from '@punctual/runtime';
 import { type Static, Type } from 'typebox';
 
 /** Within this time a client gets an answer, be it that Postgres is away (ms). */
@@ -27,7 +27,7 @@ export const ApiConfigSchema = Type.Object({
       description: 'Redis of the queue, to show its state only; absent: the queue is in Postgres.',
     }),
   ),
-  REDIS_PREFIX: Type.String({ default: 'punctual', description: "Before each of the queue's keys in Redis." }),
+  ...QUEUE_SETTINGS,
   AUTH: Type.Union([Type.Literal('on'), Type.Literal('off')], {
     default: 'on',
     description: '`off` lets everybody in as the default tenant; only when HOST is a loopback address.',

@@ -9,11 +9,16 @@ await runService({
   start: async (config, logger) => {
     // Only looked at: the api neither sends to the queue nor needs it.
     const queue = new ChunkQueue(
-      { databaseUrl: config.DATABASE_URL, redisUrl: config.REDIS_URL, redisPrefix: config.REDIS_PREFIX },
+      {
+        databaseUrl: config.DATABASE_URL,
+        redisUrl: config.REDIS_URL,
+        redisPrefix: config.REDIS_PREFIX,
+        queueCount: config.QUEUE_COUNT,
+      },
       (error) => logger.debug({ err: error }, 'the queue can not be reached'),
     );
     try {
-      const api = await startApi({ config, logger, readQueues: async () => [await queue.readFigures()] });
+      const api = await startApi({ config, logger, readQueues: () => queue.listFigures() });
       return {
         stop: async () => {
           await api.stop();

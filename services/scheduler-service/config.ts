@@ -1,6 +1,6 @@
 import { POOLERS } from '@punctual/database';
 import { findPoolerFaults } from '@punctual/queue';
-import { type RelationCheck, readConfig, TRACING_SETTINGS } from '@punctual/runtime';
+import { QUEUE_SETTINGS, type RelationCheck, readConfig, TRACING_SETTINGS } from '@punctual/runtime';
 import Type, { type Static } from 'typebox';
 import { HAND_OVER_EARLY_MS } from './dispatcher.ts';
 
@@ -31,7 +31,7 @@ export const SchedulerSettings = Type.Object({
         'Redis for the queue: `redis://[user:password@]host[:port][/db]`, `redis+sentinel://host[:port],…/name` or `redis+cluster://host[:port],…`; `rediss` for TLS. Absent: BullMQ on Postgres.',
     }),
   ),
-  REDIS_PREFIX: Type.String({ default: 'punctual', description: "Before each of the queue's keys in Redis." }),
+  ...QUEUE_SETTINGS,
   ...TRACING_SETTINGS,
   LOG_LEVEL: Type.Union(
     (['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const).map((level) => Type.Literal(level)),

@@ -73,7 +73,12 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
     const partitionCount = await readPartitionCount(database);
     const clock = new DatabaseClock();
     const chunks = new ChunkQueue(
-      { redisUrl: config.REDIS_URL, redisPrefix: config.REDIS_PREFIX, databaseUrl: config.DATABASE_URL },
+      {
+        redisUrl: config.REDIS_URL,
+        redisPrefix: config.REDIS_PREFIX,
+        queueCount: config.QUEUE_COUNT,
+        databaseUrl: config.DATABASE_URL,
+      },
       (error) => warnSeldom(error, 'the queue is away; deliveries wait until it is back'),
     );
     queue = chunks;

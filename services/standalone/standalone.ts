@@ -67,7 +67,8 @@ export async function startStandalone(options: StandaloneOptions): Promise<Runni
     await migrateQueue({ databaseUrl, redisUrl });
 
     onProgress('Starting api, scheduler and worker …');
-    const queue = new ChunkQueue({ databaseUrl, redisUrl, redisPrefix: configs.scheduler.REDIS_PREFIX }, (error) =>
+    const { REDIS_PREFIX: redisPrefix, QUEUE_COUNT: queueCount } = configs.scheduler;
+    const queue = new ChunkQueue({ databaseUrl, redisUrl, redisPrefix, queueCount }, (error) =>
       logger.debug({ err: error }, 'the queue is away'),
     );
     stops.push(() => queue.close());
@@ -81,7 +82,7 @@ export async function startStandalone(options: StandaloneOptions): Promise<Runni
       config: configs.api,
       logger,
       shared,
-      readQueues: async () => [await queue.readFigures()],
+      readQueues: () => queue.listFigures(),
     });
     stops.push(() => api.stop());
     const broken = postgres

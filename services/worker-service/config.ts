@@ -2,7 +2,7 @@ import { Resolver } from 'node:dns';
 import { POOLERS } from '@punctual/database';
 import { findEncryptionKeyFaults } from '@punctual/domain';
 import { findPoolerFaults, TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
-import { type RelationCheck, readConfig, splitList, TRACING_SETTINGS } from '@punctual/runtime';
+import { QUEUE_SETTINGS, type RelationCheck, readConfig, splitList, TRACING_SETTINGS } from '@punctual/runtime';
 import Type, { type Static } from 'typebox';
 
 /** Every setting of the worker; `docs/configuration.md` is made from it. */
@@ -38,7 +38,7 @@ export const WorkerSettings = Type.Object({
         'Redis for the queue: `redis://[user:password@]host[:port][/db]`, `redis+sentinel://host[:port],…/name` or `redis+cluster://host[:port],…`; `rediss` for TLS. Absent: BullMQ on Postgres.',
     }),
   ),
-  REDIS_PREFIX: Type.String({ default: 'punctual', description: "Before each of the queue's keys in Redis." }),
+  ...QUEUE_SETTINGS,
   ...TRACING_SETTINGS,
   LOG_LEVEL: Type.Union(
     (['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const).map((level) => Type.Literal(level)),

@@ -99,6 +99,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
     const connection = {
       redisUrl: config.REDIS_URL,
       redisPrefix: config.REDIS_PREFIX,
+      queueCount: config.QUEUE_COUNT,
       databaseUrl: config.DATABASE_URL,
     };
     const queue = new ChunkQueue(connection, onQueueError);

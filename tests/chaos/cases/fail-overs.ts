@@ -26,6 +26,14 @@ export const failOvers: readonly ChaosCase[] = [
     fault,
   },
   {
+    name: 'fail-over:redis-cluster-queues',
+    summary: 'four queues on all three masters of a Redis Cluster, of which one dies, and its replica takes over',
+    surroundings: (folder) => startCluster(folder, 'everywhere'),
+    system: { env: { QUEUE_COUNT: '4' } },
+    allowsRepeats: false,
+    fault,
+  },
+  {
     name: 'fail-over:postgres',
     summary: 'the primary Postgres dies, and its synchronous replica is promoted',
     surroundings: startReplicatedPostgres,

@@ -32,12 +32,17 @@ async function ask(port: number, command: string, ...args: (string | number)[]):
   }
 }
 
-const startNode = (folder: string, more: readonly string[], port?: number) =>
-  startRedis({ dir: folder, appendonly: false, more, ...(port !== undefined && { port }), log: () => {} });
+const startNode = (folder: string, more: readonly string[]) =>
+  startRedis({ dir: folder, appendonly: false, more, log: () => {} });
 
 function kill(redis: RunningRedis): Promise<unknown> {
   signalTree(redis.pid, 'SIGKILL');
   return redis.exited;
+}
+
+/** BullMQ keeps a queue's settings in this key from its first job on. */
+async function countQueues(port: number): Promise<number> {
+  return ((await ask(port, 'KEYS', 'punctual:{punctual-*}:meta')) as string[]).length;
 }
 
 /** A master with a replica, watched by three Sentinels. */
@@ -100,18 +105,22 @@ export async function startSentinels(folder: string): Promise<Surroundings> {
   };
 }
 
-/** Three masters, each with a replica, that share the slots. */
-export async function startCluster(folder: string): Promise<Surroundings> {
+/** Three masters, each with a replica, that share the slots. With `queues` each of them must hold one when the first dies. */
+export async function startCluster(
+  folder: string,
+  queues: 'anywhere' | 'everywhere' = 'anywhere',
+): Promise<Surroundings> {
   const settings = ['--cluster-enabled', 'yes', '--cluster-node-timeout', String(DOWN_AFTER_MS)];
   await using started = new AsyncDisposableStack();
   const nodes: RunningRedis[] = [];
+  // Where nodes talk to each other: by themselves they would take their port and 10,000, which outgoing connections may have.
+  const busPorts: number[] = [];
   for (let number = 1; number <= 2 * MASTERS; number += 1) {
-    // Nodes talk to each other at their port and 10,000.
-    let port = await findFreePort();
-    while (port > 55_000) port = await findFreePort();
-    const node = await startNode(join(folder, `node-${number}`), settings, port);
+    const busPort = await findFreePort();
+    const node = await startNode(join(folder, `node-${number}`), [...settings, '--cluster-port', String(busPort)]);
     started.defer(() => node.stop());
     nodes.push(node);
+    busPorts.push(busPort);
   }
   const masters = nodes.slice(0, MASTERS);
   for (const [index, { port }] of masters.entries()) {
@@ -119,7 +128,7 @@ export async function startCluster(folder: string): Promise<Surroundings> {
     const until = Math.floor(((index + 1) * SLOTS) / MASTERS) - 1;
     await ask(port, 'CLUSTER', 'ADDSLOTSRANGE', from, until);
   }
-  for (const { port } of nodes.slice(1)) await ask(port, 'CLUSTER', 'MEET', '127.0.0.1', nodes[0]!.port);
+  for (const { port } of nodes.slice(1)) await ask(port, 'CLUSTER', 'MEET', '127.0.0.1', nodes[0]!.port, busPorts[0]!);
   const readInfo = async (port: number) => String(await ask(port, 'CLUSTER', 'INFO').catch(() => ''));
   const isComplete = async () => {
     const infos = await Promise.all(nodes.map(({ port }) => readInfo(port)));
@@ -139,7 +148,11 @@ export async function startCluster(folder: string): Promise<Surroundings> {
   return {
     redisUrl: `redis+cluster://${nodes.map(({ port }) => `127.0.0.1:${port}`).join(',')}`,
     async strike() {
-      // The one that holds the queue.
+      if (queues === 'everywhere') {
+        const counts = await Promise.all(masters.map(({ port }) => countQueues(port)));
+        if (counts.includes(0)) throw new Error(`a master holds no queue: they hold ${counts.join(', ')}`);
+      }
+      // The one that holds the first queue.
       const slot = Number(await ask(nodes[0]!.port, 'CLUSTER', 'KEYSLOT', 'punctual:{punctual-0}:wait'));
       const index = Math.min(MASTERS - 1, Math.floor((slot * MASTERS) / SLOTS));
       await kill(masters[index]!);
