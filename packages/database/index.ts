@@ -230,7 +230,13 @@ export {
   type TenantDueTimer,
   type TenantReadFrom,
 } from './queries/read-due-of-tenants.ts';
-export { type DuePull, readDuePulls } from './queries/read-due-pulls.ts';
+export {
+  type DuePulls,
+  NOTHING_SEEN,
+  type PullReadFrom,
+  readDuePulls,
+  type SeenPast,
+} from './queries/read-due-pulls.ts';
 export { type DueTimer, type DueTimers, FIRST_ID, type ReadFrom, readDueTimers } from './queries/read-due-timers.ts';
 export { type FirstWake, readFirstWakes } from './queries/read-first-wakes.ts';
 export {

@@ -163,7 +163,7 @@ export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
     }),
     pullsAnnounced: new Counter({
       name: 'scheduler_pulls_announced_total',
-      help: 'Due timers that wait for pull workers, seen for the first time.',
+      help: 'Due timers that wait for pull workers, of which the apis were told.',
       registers,
     }),
     pullAnnouncements: new Counter({

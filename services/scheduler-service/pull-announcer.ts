@@ -2,14 +2,14 @@ import {
   announceQueues,
   type Database,
   type DatabaseClock,
-  type DuePull,
   FIRST_ID,
+  NOTHING_SEEN,
   type ReadFrom,
   readDuePulls,
+  type SeenPast,
 } from '@punctual/database';
 import { type Logger, LoopedRole } from '@punctual/runtime';
 import type { SchedulerMetrics } from './metrics.ts';
-import { RecentHints } from './recent-hints.ts';
 
 export interface PullAnnouncerOptions {
   database: Pick<Database, 'hot' | 'relaxed'>;
@@ -32,24 +32,32 @@ const PULLS_PER_PARTITION_MAX = 256;
 const IDLE_INTERVAL_MS = 250;
 /** For so long after one was seen it is not taken for such an installation (ms); until the first, it is. */
 const IDLE_AFTER_MS = 60_000;
-/** What was announced is remembered for between one and two times as long (ms): no read begins that far back. */
-const REMEMBERED_MS = 15_000;
+/** Pauses are so many times as long as the read before them took, at least: a busy database is not read most of the time. */
+const PAUSES_PER_READ = 4;
 const ERROR_PAUSE_MS = 250;
 
+/** How far a partition has been read. */
+interface Reading {
+  from: ReadFrom;
+  /** What is no news there. */
+  seen: SeenPast;
+  /** While one read does not take all: what the first of them saw. */
+  seenAtFirst: SeenPast | undefined;
+}
+
 /**
- * Tells every api in which queues something has come due that workers of the customer lease, in the partitions owned. Each
- * timer is announced once: what nobody fetches lies in the table, and whoever asks finds it there by its index; so no read
- * passes it again. An announcement is a hint, and may be lost: whoever waits looks by himself after some seconds. It
+ * Tells every api in which queues something has come due that workers of the customer lease, in the partitions owned: once
+ * as a rule, whatever lies there, as whoever asks finds it by its index. What a read finds again is no news unless it was
+ * committed since. An announcement is a hint, and may be lost: whoever waits looks by himself after some seconds. It
  * never writes; killed, it leaves nothing.
  */
 export class PullAnnouncer extends LoopedRole {
   readonly #options: PullAnnouncerOptions;
-  readonly #recent = new RecentHints();
-  /** Where the next read begins, of each partition owned. */
-  readonly #cursors = new Map<number, ReadFrom>();
+  /** Of each partition owned. */
+  readonly #readings = new Map<number, Reading>();
   #isBehind = false;
   #seenAt = Number.NEGATIVE_INFINITY;
-  #rotatedAt = performance.now();
+  #readMs = 0;
 
   constructor(options: PullAnnouncerOptions) {
     super({
@@ -67,52 +75,62 @@ export class PullAnnouncer extends LoopedRole {
 
   protected override choosePauseMs(): number {
     if (this.#isBehind) return 0;
-    return this.#isIdle ? IDLE_INTERVAL_MS : this.#options.intervalMs;
+    if (this.#isIdle) return IDLE_INTERVAL_MS;
+    return Math.max(this.#options.intervalMs, Math.min(IDLE_INTERVAL_MS, this.#readMs * PAUSES_PER_READ));
   }
 
   /** One read, and the announcement of what it found. */
   async runOnce(): Promise<void> {
     const { database, clock, listPartitions, metrics } = this.#options;
-    const now = performance.now();
-    if (now - this.#rotatedAt >= REMEMBERED_MS) {
-      this.#recent.rotate();
-      this.#rotatedAt = now;
-    }
     const owned = new Set(listPartitions());
-    for (const partition of this.#cursors.keys()) if (!owned.has(partition)) this.#cursors.delete(partition);
+    for (const partition of this.#readings.keys()) if (!owned.has(partition)) this.#readings.delete(partition);
     // Reading ahead tells the clock the time.
     if (owned.size === 0 || !clock.isKnown) return;
-    const beginning = Math.floor(clock.now()) - NEW_PARTITION_BACK_MS;
-    const from = [...owned].map(
-      (partition) => this.#cursors.get(partition) ?? { partition, wakeAt: beginning, id: FIRST_ID },
+    const wakeAt = Math.floor(clock.now()) - NEW_PARTITION_BACK_MS;
+    const readings = [...owned].map(
+      (partition): Reading =>
+        this.#readings.get(partition) ?? {
+          from: { partition, wakeAt, id: FIRST_ID },
+          seen: NOTHING_SEEN,
+          seenAtFirst: undefined,
+        },
     );
-    const { pulls, serverAt } = await readDuePulls(database.hot, from, PULLS_PER_PARTITION_MAX);
-    const fresh = pulls.filter((pull) => !this.#recent.has(pull));
-    if (fresh.length > 0) {
-      const queues = new Map(fresh.map(({ tenantId, queue }) => [`${tenantId} ${queue}`, { tenantId, queue }]));
+    const readAt = performance.now();
+    const { queues, full, seen } = await readDuePulls(
+      database.hot,
+      readings.map((reading) => ({ ...reading.from, seen: reading.seen })),
+      PULLS_PER_PARTITION_MAX,
+    );
+    this.#readMs = performance.now() - readAt;
+    if (queues.length > 0) {
       // Nothing is stored, so nothing has to reach the disk.
-      await announceQueues(database.relaxed, [...queues.values()]);
-      metrics.pullsAnnounced.inc(fresh.length);
-      metrics.pullAnnouncements.inc(queues.size);
-      for (const pull of fresh) this.#recent.add(pull);
+      await announceQueues(database.relaxed, queues);
+      metrics.pullsAnnounced.inc(queues.reduce((sum, { timers }) => sum + timers, 0));
+      metrics.pullAnnouncements.inc(queues.length);
+      this.#seenAt = performance.now();
     }
-    if (pulls.length > 0) this.#seenAt = now;
     // Only now: what could not be announced is read again.
-    this.#moveCursors(from, pulls, serverAt);
+    this.#goOn(readings, full, seen);
   }
 
-  #moveCursors(from: readonly ReadFrom[], pulls: readonly DuePull[], serverAt: number): void {
-    const pages = Map.groupBy(pulls, ({ partition }) => partition);
-    this.#isBehind = false;
-    for (const { partition } of from) {
-      const page = pages.get(partition);
-      if (page?.length === PULLS_PER_PARTITION_MAX) {
-        const { wakeAt, id } = page.at(-1)!;
-        this.#cursors.set(partition, { partition, wakeAt, id });
-        this.#isBehind = true;
-      } else {
-        this.#cursors.set(partition, { partition, wakeAt: Math.floor(serverAt) - LATE_COMMIT_MS, id: FIRST_ID });
-      }
+  #goOn(readings: readonly Reading[], full: readonly ReadFrom[], seen: SeenPast): void {
+    const rests = new Map(full.map((rest) => [rest.partition, rest]));
+    this.#isBehind = rests.size > 0;
+    for (const reading of readings) {
+      const { partition } = reading.from;
+      const seenAtFirst = reading.seenAtFirst ?? seen;
+      const rest = rests.get(partition);
+      this.#readings.set(
+        partition,
+        rest
+          ? { from: rest, seen: reading.seen, seenAtFirst }
+          : // What was committed while this partition was read page by page may lie before what was read last.
+            {
+              from: { partition, wakeAt: seen.at - LATE_COMMIT_MS, id: FIRST_ID },
+              seen: seenAtFirst,
+              seenAtFirst: undefined,
+            },
+      );
     }
   }
 }

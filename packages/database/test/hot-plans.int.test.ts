@@ -7,6 +7,7 @@ import {
   inTransaction,
   leaseTimers,
   listTimerLanes,
+  NOTHING_SEEN,
   postponeTimers,
   readDueByPriority,
   readDuePulls,
@@ -162,7 +163,7 @@ describe('in a database that was never analyzed', () => {
     expect(Object.keys(reads)).toEqual(['timers_wake']);
     expect(reads.timers_wake).toBeLessThan(100);
 
-    const recent = [{ ...sweep[0]!, wakeAt: now - 100 }];
+    const recent = [{ ...sweep[0]!, wakeAt: now - 100, seen: NOTHING_SEEN }];
     const announced = await countReads(db.database.hot, () => readDuePulls(db.database.hot, recent, 256));
     expect(announced.timers_pull_wake ?? 0).toBeLessThan(10);
     expect(Object.keys(announced).filter((path) => path !== 'timers_pull_wake')).toEqual([]);

@@ -57,6 +57,11 @@ async function store(queue: string, count: number, fields: object = {}): Promise
   return timers.map(({ id }) => id);
 }
 
+/** One read takes a part of what another test has left there. */
+async function runPages(announcer: PullAnnouncer): Promise<void> {
+  for (let turns = 0; turns < 5; turns += 1) await announcer.runOnce();
+}
+
 it('announces each queue in which something came due once, whatever lies there, and again when something comes back', async () => {
   const announcer = await openAnnouncer();
   const ids = [...(await store('a', 3)), ...(await store('b', 600))];
@@ -80,7 +85,34 @@ it('announces each queue in which something came due once, whatever lies there, 
   // Past what came due just before, of which one read takes a part.
   for (let turns = 0; turns < 5; turns += 1) await announcer.runOnce();
   await waitUntil('it is heard again', () => heard.length > first);
-  expect(heard.slice(first)).toEqual(['a']);
+  // Once more, where it came back between two pages.
+  expect(heard.length - first).toBeLessThanOrEqual(2);
+  expect(new Set(heard.slice(first))).toEqual(new Set(['a']));
+});
+
+it('announces what was committed after it had read what comes due later, and nothing twice', async () => {
+  const announcer = await openAnnouncer();
+  const client = await db.database.ordinary.connect();
+  try {
+    await client.query('BEGIN');
+    const late = makeTimer({ partition: PARTITION, action: '{"type":"pull","queue":"late"}', pullQueue: 'late' });
+    await createTimers(client, [late]);
+    const ids = await store('early', 1);
+    await waitUntilDue(db.database, ids);
+    await runPages(announcer);
+    await waitUntil('the first is heard', () => heard.includes('early'));
+    await client.query('COMMIT');
+    await runPages(announcer);
+    await waitUntil('the other is heard', () => heard.includes('late'));
+    const soFar = heard.length;
+    await runPages(announcer);
+    await store('last', 1);
+    await runPages(announcer);
+    await waitUntil('what comes after them is heard', () => heard.includes('last'));
+    expect(heard.slice(soFar)).toEqual(['last']);
+  } finally {
+    client.release();
+  }
 });
 
 it('is heard again by a listener whose connection was cut', async () => {
@@ -93,7 +125,6 @@ it('is heard again by a listener whose connection was cut', async () => {
   await waitUntil('it notices', () => !listener.isListening);
   await waitUntil('it listens again', () => listener.isListening);
   await waitUntilDue(db.database, await store('c', 1));
-  // Past what the other test has left there.
-  for (let turns = 0; turns < 5; turns += 1) await announcer.runOnce();
+  await runPages(announcer);
   await waitUntil('it is heard', () => heard.includes('c'));
 });
