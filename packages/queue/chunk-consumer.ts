@@ -27,8 +27,8 @@ export class ChunkConsumer {
 
   /**
    * `process` gets each chunk and resolves when the next may come; while `concurrency` calls are under way no more
-   * are fetched; several queues share them equally, at least one each. `isFirst`: it was put before all that waited. A chunk that it leaves goes back to the queue. A call that
-   * rejects loses its chunk: the schedulers find those timers again.
+   * are fetched. Several queues share them equally, rounded up. `isFirst`: it was put before all that waited. A chunk that
+   * it leaves goes back to the queue. A call that rejects loses its chunk: the schedulers find those timers again.
    */
   constructor(
     connection: QueueConnection,

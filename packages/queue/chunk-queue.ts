@@ -26,7 +26,8 @@ interface Job {
  * The schedulers' end of the queue: hands chunks of hints to the workers. Everything in it may be lost or arrive
  * twice; nothing depends on it but punctuality.
  *
- * Where there are several queues the chunks take them in turn. One that fails is left out for a moment, as long as there are others.
+ * Where there are several queues the chunks take them in turn. One that fails is left out for a moment, as long as there
+ * are others.
  */
 export class ChunkQueue {
   readonly backend: BackendName;

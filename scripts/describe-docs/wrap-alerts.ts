@@ -1,8 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { parse, stringify } from 'yaml';
 
-/** Recording rules first: alerts ask for what they record. */
-const FILES = ['recording', 'timers', 'services'];
 const RULES = new URL('../../monitoring/prometheus/rules/', import.meta.url);
 const COMMENT = `# The rules of monitoring/prometheus/rules, for the Prometheus Operator. Made by \`npm run docs\`: change them there.
 # The links to the runbooks begin with \`runbooks\` of the Prometheus' externalLabels.
@@ -10,7 +8,8 @@ const COMMENT = `# The rules of monitoring/prometheus/rules, for the Prometheus 
 
 /** The recording rules and alerts as an object that the Prometheus Operator takes (YAML). */
 export function wrapAlerts(): string {
-  const groups = FILES.flatMap((name) => parse(readFileSync(new URL(`${name}.yml`, RULES), 'utf8')).groups);
+  const files = readdirSync(RULES).toSorted();
+  const groups = files.flatMap((name) => parse(readFileSync(new URL(name, RULES), 'utf8')).groups);
   const rule = {
     apiVersion: 'monitoring.coreos.com/v1',
     kind: 'PrometheusRule',

@@ -167,6 +167,26 @@ export class Installation {
     assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([404]));
   }
 
+  /**
+   * Throws unless a copy was taken back in which `delivered` had ended, `again` was still to come and `lost` did not exist: all of
+   * `again`, `sent` before under these `webhook-id`s, comes once more, and nothing else does.
+   */
+  async checkWayBack(timers: {
+    delivered: readonly string[];
+    sleeping: readonly string[];
+    again: readonly string[];
+    sent: readonly string[];
+    lost: readonly string[];
+  }): Promise<void> {
+    const { delivered, sleeping, again, sent, lost } = timers;
+    await this.waitForRepeat('again', sent);
+    await this.waitForStatus([...delivered, ...again], 'succeeded');
+    await this.waitForStatus(sleeping, 'scheduled');
+    await this.checkUnknown(lost);
+    assert.equal(this.listDelivered('early').length, delivered.length);
+    await this.checkLedger();
+  }
+
   /** Throws unless the ledger balances. */
   async checkLedger(): Promise<void> {
     const { isBalanced } = await this.api.expect<{ isBalanced: boolean }>([200], 'GET', '/v1/ledger');
