@@ -6,17 +6,15 @@ import type { KubernetesObject } from './render.ts';
 /** Packages that ship the schemas and the types of kinds that Kubernetes itself does not have, by their API group. */
 const PACKAGES: Record<string, string> = {
   'keda.sh': '@kubernetes-models/keda',
+  'postgresql.cnpg.io': '@kubernetes-models/cloudnative-pg',
   'monitoring.coreos.com': '@kubernetes-models/prometheus-operator',
 };
-/** No package has the schema of CloudNativePG. How it was checked instead: docs/decisions/0038-kubernetes.md. */
-export const WITHOUT_SCHEMA = ['postgresql.cnpg.io/v1 Cluster'];
 
 const TSC = join(import.meta.dirname, '../../node_modules/.bin/tsc');
 const CACHE = join(import.meta.dirname, 'node_modules/.cache');
 
 const moduleOf = ({ apiVersion, kind }: KubernetesObject) =>
   `${PACKAGES[apiVersion.split('/')[0]!] ?? 'kubernetes-models'}/${apiVersion}/${kind}`;
-export const hasSchema = ({ apiVersion, kind }: KubernetesObject) => !WITHOUT_SCHEMA.includes(`${apiVersion} ${kind}`);
 
 /** What the kind's own schema says against an object; undefined when nothing. Fields that it does not know it lets pass. */
 export async function findSchemaFault(object: KubernetesObject): Promise<string | undefined> {
