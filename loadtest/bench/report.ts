@@ -50,6 +50,7 @@ const COLUMNS: Record<Compared, Column[]> = {
     steadyColumn('p99', (r) => r.latenessMs.p99),
     steadyColumn('max', (r) => r.latenessMs.max),
     steadyColumn('CPU µs/timer', (r) => r.cpuMicrosecondsPerTimer.total, { better: 'less' }),
+    steadyColumn('disk bytes/timer', (r) => r.diskBytesPerTimer, { digits: 0 }),
     steadyColumn('create p50 ms', (r) => r.creates.p50),
     steadyColumn('p99', (r) => r.creates.p99),
     steadyColumn('stolen %', (r) => r.stolenShare * 100, { digits: 0 }),

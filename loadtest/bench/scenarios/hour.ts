@@ -31,6 +31,7 @@ export const hour: OwnScenario = {
         'CPU µs/timer of a part, least': Math.min(...cpu),
         'CPU µs/timer of a part, most': Math.max(...cpu),
         'timers delivered': parts.reduce((sum, part) => sum + part.creates.created, 0),
+        'disk bytes/timer': mean(parts.map((part) => part.diskBytesPerTimer)),
         'worst p95 of a part, ms': Math.max(...parts.map((part) => part.latenessMs.p95)),
         'largest process, first part, MB': Math.max(...Object.values(parts[0]!.memoryMegabytes)),
         'largest process, last part, MB': Math.max(...Object.values(parts.at(-1)!.memoryMegabytes)),

@@ -10,6 +10,8 @@ export interface SteadyResult extends Cost {
   creates: CreatorResult;
   latenessMs: SinkStats['lateness'];
   deliveredPerSecond: number;
+  /** By how much the database grew, by timer: all of them are history at the end. */
+  diskBytesPerTimer: number;
   memoryMegabytes: Record<string, number>;
   faults: string[];
 }
@@ -23,17 +25,21 @@ export async function steady(engine: Engine, sink: Child, rate: number, seconds:
   const warm = await engine.create(rate, WARM_UP_SECONDS);
   await waitForDeliveries(sink, warm.created);
   await sink.ask('reset');
+  const { databaseBytes: bytesBefore } = await engine.readSizes();
   const readCost = startCostClock(engine);
   const creates = await engine.create(rate, seconds);
   await waitForDeliveries(sink, creates.created);
+  const cost = readCost(creates.created);
   const stats = await sink.ask<SinkStats>('stats');
+  const { databaseBytes: bytesAfter } = await engine.readSizes();
   return {
     rate,
     seconds,
     creates,
     latenessMs: stats.lateness,
     deliveredPerSecond: Math.round((stats.timers / (stats.lastAt - stats.firstAt)) * 1000),
-    ...readCost(stats.timers),
+    ...cost,
+    diskBytesPerTimer: Math.round((bytesAfter - bytesBefore) / creates.created),
     memoryMegabytes: readMemory(engine),
     faults: [
       ...(await findFaults(engine, stats, creates.created)),
