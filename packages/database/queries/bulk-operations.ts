@@ -61,8 +61,11 @@ const PORTIONS_MAX = { timer: PORTION_TARGETS_MAX, deadLetter: DEAD_LETTERS_PER_
 const PORTIONS_PER_SECOND = 4;
 /** Portions of one operation under way at once. One that has a rate is a single lane. */
 const LANES = 2;
-/** Of one attempt of a system timer: the longest there is. */
-const SYSTEM_TIMEOUT_MS = 60_000;
+/**
+ * Of one turn of a lane, to which a worker's lease adds its margin: when a worker dies its lanes lie still for so long. A turn takes
+ * 3 s and some for its last portion; one that takes longer, as to list millions, may find another beside it, which waits for it.
+ */
+const LANE_TIMEOUT_MS = 10_000;
 /** Failures that are kept of one operation. The number of all is in `failed`. */
 export const BULK_FAILURES_MAX = 10_000;
 
@@ -142,7 +145,7 @@ export async function startLanes(
   const action: SystemAction = { type: 'system', task: 'bulk-operation', id };
   const count = rate === null ? LANES : 1;
   const lanes = Array.from({ length: count }, () =>
-    makeSystemTimer(action, { dueAt: 0, timeoutMs: SYSTEM_TIMEOUT_MS, partitionCount }),
+    makeSystemTimer(action, { dueAt: 0, timeoutMs: LANE_TIMEOUT_MS, partitionCount }),
   );
   await withOwnRights(client, (own) => createTimers(own, lanes));
 }
