@@ -32,7 +32,7 @@ const PULLS_PER_PARTITION_MAX = 256;
 const IDLE_INTERVAL_MS = 250;
 /** For so long after one was seen it is not taken for such an installation (ms); until the first, it is. */
 const IDLE_AFTER_MS = 60_000;
-/** Pauses are so many times as long as the read before them took, at least: a busy database is not read most of the time. */
+/** Pauses are so many times as long as the read before them took, up to IDLE_INTERVAL_MS: a busy database is not read most of the time. */
 const PAUSES_PER_READ = 4;
 const ERROR_PAUSE_MS = 250;
 
@@ -126,7 +126,7 @@ export class PullAnnouncer extends LoopedRole {
           ? { from: rest, seen: reading.seen, seenAtFirst }
           : // What was committed while this partition was read page by page may lie before what was read last.
             {
-              from: { partition, wakeAt: seen.at - LATE_COMMIT_MS, id: FIRST_ID },
+              from: { partition, wakeAt: seenAtFirst.at - LATE_COMMIT_MS, id: FIRST_ID },
               seen: seenAtFirst,
               seenAtFirst: undefined,
             },

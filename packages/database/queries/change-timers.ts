@@ -30,7 +30,8 @@ const LEAVES_GATE = `(e.action IS NOT NULL AND t.parked_for ~ '^(lane:)?(origin|
 // change or a start that came at the same moment wins: a row that was started has another version and state when this
 // statement gets its lock, and one that was changed has another version when the start gets its.
 // A new due time moves the wake time of a scheduled timer, never behind the scheduler's cursor; without one the wake
-// time stays, because it may be that of a retry.
+// time stays, because it may be that of a retry; with another action one that is past is now, because it may be for others,
+// who have passed it by.
 // IS NOT DISTINCT FROM: see `cancel_timers`.
 const updateRows = nameStatement<TimerRecord>(
   'change_timers',
@@ -38,7 +39,8 @@ const updateRows = nameStatement<TimerRecord>(
      UPDATE timers AS t SET version = t.version + 1,
        due_at = CASE WHEN e.due_at IS NULL THEN t.due_at ELSE to_timestamp(e.due_at / 1000) END,
        wake_at = CASE WHEN ${LEAVES_GATE} THEN greatest(coalesce(to_timestamp(e.due_at / 1000), t.due_at), clock_timestamp())
-         WHEN e.due_at IS NULL OR t.state <> 'scheduled' THEN t.wake_at
+         WHEN t.state <> 'scheduled' THEN t.wake_at
+         WHEN e.due_at IS NULL THEN CASE WHEN e.action IS NULL THEN t.wake_at ELSE greatest(t.wake_at, clock_timestamp()) END
          ELSE greatest(to_timestamp(e.due_at / 1000), clock_timestamp()) END,
        state = CASE WHEN ${LEAVES_GATE} THEN 'scheduled' ELSE t.state END,
        parked_for = CASE WHEN ${LEAVES_GATE} THEN NULL ELSE t.parked_for END,

@@ -367,3 +367,22 @@ describe('an idempotency key', () => {
     expect((await fail()).body).toEqual({ id: task.id, status: 'scheduled' });
   });
 });
+
+it('has a task announced anew in the queue to which it is moved while it is overdue: behind what was announced, nobody looks', async () => {
+  const id = await createTask(nameQueue());
+  const { ordinary } = api.testDatabase.database;
+  const readWake = async () => {
+    const { rows } = await ordinary.query(
+      `SELECT date_part('epoch', wake_at) * 1000 AS wake, date_part('epoch', clock_timestamp()) * 1000 AS now
+       FROM timers WHERE id = $1`,
+      [id],
+    );
+    return rows[0] as { wake: number; now: number };
+  };
+  await ordinary.query(`UPDATE timers SET wake_at = wake_at - interval '1 minute' WHERE id = $1`, [id]);
+  const before = await readWake();
+  await api.request('PATCH', `/v1/timers/${id}`, { payload: 1 });
+  expect((await readWake()).wake).toBe(before.wake);
+  await api.request('PATCH', `/v1/timers/${id}`, { action: { type: 'pull', queue: nameQueue() } });
+  expect((await readWake()).wake).toBeGreaterThanOrEqual(before.now);
+});
