@@ -16,12 +16,17 @@ const ERRORS_PER_TURN_MAX = 100;
 /** Before BullMQ is opened anew (ms). */
 const REOPEN_PAUSE_MS = 500;
 
+/** One of the queues. */
+interface Source {
+  open(): OpenedWorker;
+  /** Its chunks that are being processed. */
+  underWay: Set<Promise<Processed>>;
+}
+
 /** A workers' end of the queue. */
 export class ChunkConsumer {
-  /** One a queue. */
-  readonly #opens: readonly (() => OpenedWorker)[];
+  readonly #sources: readonly Source[];
   readonly #onError: (error: Error) => void;
-  readonly #underWay = new Set<Promise<Processed>>();
   #stop = new AbortController();
   #running: Promise<unknown> = Promise.resolve();
 
@@ -39,14 +44,17 @@ export class ChunkConsumer {
     this.#onError = onError;
     const names = listQueueNames(connection);
     const share = Math.ceil(concurrency / names.length);
-    const processData = (data: unknown, isFirst: boolean) => this.#track(process(decodeChunk(data), isFirst));
-    this.#opens = names.map((name) => () => openWorker(name, connection, processData, share));
+    this.#sources = names.map((name) => {
+      const underWay: Source['underWay'] = new Set();
+      const processData = (data: unknown, isFirst: boolean) => track(underWay, process(decodeChunk(data), isFirst));
+      return { open: () => openWorker(name, connection, processData, share), underWay };
+    });
   }
 
   /** Fetches until it is stopped, whatever becomes of the backend in between. It may be started again after that. */
   start(): void {
     this.#stop = new AbortController();
-    this.#running = Promise.all(this.#opens.map((open) => this.#run(open)));
+    this.#running = Promise.all(this.#sources.map((source) => this.#run(source)));
   }
 
   /** Fetches no more, waits for the calls under way, and disconnects, whether or not the backend can be reached. */
@@ -55,16 +63,16 @@ export class ChunkConsumer {
     await this.#running;
   }
 
-  async #run(open: () => OpenedWorker): Promise<void> {
+  async #run({ open, underWay }: Source): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await this.#runOne(open()).catch(this.#onError);
+      await this.#runOne(open(), underWay).catch(this.#onError);
       await sleep(REOPEN_PAUSE_MS, undefined, { signal }).catch(() => {});
     }
   }
 
   // Resolves or rejects when the worker is to fetch no more, or can not, and is closed.
-  async #runOne({ worker, disconnect }: OpenedWorker): Promise<void> {
+  async #runOne({ worker, disconnect }: OpenedWorker, underWay: Source['underWay']): Promise<void> {
     const { signal } = this.#stop;
     const ended = Promise.withResolvers<void>();
     const end = () => ended.resolve();
@@ -77,26 +85,26 @@ export class ChunkConsumer {
     } finally {
       signal.removeEventListener('abort', end);
       fetching.catch(() => {});
-      await Promise.race([worker.close().then(() => fetching.catch(() => {})), this.#waitInVain()]);
+      await Promise.race([worker.close().then(() => fetching.catch(() => {})), waitInVain(underWay)]);
       // What of BullMQ still waits then is rejected, or waits for ever for an event of a closed client; nothing runs on.
       disconnect();
     }
   }
+}
 
-  // Resolves CLOSE_TIMEOUT_MS after the last call has ended.
-  async #waitInVain(): Promise<void> {
-    do {
-      await Promise.allSettled(this.#underWay);
-      await sleep(CLOSE_TIMEOUT_MS, undefined, { ref: false });
-    } while (this.#underWay.size > 0);
-  }
+// Resolves CLOSE_TIMEOUT_MS after the last call has ended.
+async function waitInVain(underWay: Source['underWay']): Promise<void> {
+  do {
+    await Promise.allSettled(underWay);
+    await sleep(CLOSE_TIMEOUT_MS, undefined, { ref: false });
+  } while (underWay.size > 0);
+}
 
-  #track(call: Promise<Processed>): Promise<Processed> {
-    this.#underWay.add(call);
-    const forget = () => this.#underWay.delete(call);
-    call.then(forget, forget);
-    return call;
-  }
+function track(underWay: Source['underWay'], call: Promise<Processed>): Promise<Processed> {
+  underWay.add(call);
+  const forget = () => underWay.delete(call);
+  call.then(forget, forget);
+  return call;
 }
 
 /** Tells `onError` of each error, and calls `onSpinning` when there are ERRORS_PER_TURN_MAX of them in one turn of the event loop. */

@@ -3,5 +3,5 @@ export { decodeChunk, encodeChunk, type Hint, TIMERS_PER_CHUNK_MAX } from './chu
 export { ChunkConsumer } from './chunk-consumer.ts';
 export { ChunkQueue, type QueueFigures } from './chunk-queue.ts';
 export { nameChunkQueue, QUEUE_SCHEMA, REDIS_PREFIX_DEFAULT } from './names.ts';
-export { findPoolerFaults } from './pooler-faults.ts';
+export { describeOutage, findQueueFaults } from './queue-faults.ts';
 export { parseRedisUrl, type RedisAddress, RedisUrlError } from './redis-address.ts';

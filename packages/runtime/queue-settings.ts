@@ -11,6 +11,6 @@ export const QUEUE_SETTINGS = {
     maximum: QUEUE_COUNT_MAX,
     default: 1,
     description:
-      'Queues that share what is dispatched, of which each lives on one node of a Redis Cluster: 4 are spread over up to four nodes. To make them more restart workers first, to make them fewer schedulers first.',
+      'Queues that share what is dispatched, of which each lives on one node of a Redis Cluster: 4 reach all nodes of three or four. Above 1 it needs REDIS_URL. To make them more restart workers first, to make them fewer schedulers first.',
   }),
 } as const;

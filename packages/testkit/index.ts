@@ -33,6 +33,7 @@ export { type Disturbance, type ServerProxy, startProxy } from './proxy.ts';
 export { queryServer } from './query-server.ts';
 export { createRandom } from './random.ts';
 export { type Answer, type ReceivedRequest, type Receiver, startReceiver } from './receiver.ts';
+export { askRedis, type RedisCluster, readClusterInfo, startRedisCluster } from './redis-cluster.ts';
 export { beginRuns, storeWorkflow } from './runs.ts';
 export { fillPath, SENSIBLE_BODIES, SENSIBLE_QUERIES } from './sensible-requests.ts';
 export { stopAutovacuum } from './stop-autovacuum.ts';

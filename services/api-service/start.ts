@@ -12,6 +12,7 @@ import {
   WorkflowVersions,
 } from '@punctual/database';
 import { createEgressPolicy, parseEncryptionKeys } from '@punctual/domain';
+import { nameChunkQueue } from '@punctual/queue';
 import {
   type CheckResult,
   createMetrics,
@@ -117,7 +118,8 @@ async function openApi(options: ApiOptions, database: Database): Promise<Running
     await database.access.query('SELECT 1');
     return { status: 'ok', latencyMs: Math.round(performance.now() - askedAt) };
   });
-  const checkQueue = options.checkQueue ?? (readQueues && (async () => describeQueues(await readQueues())));
+  const checkQueue =
+    options.checkQueue ?? (readQueues && (async () => describeQueues(await readQueues(), config.QUEUE_COUNT)));
   if (checkQueue) health.addCheck('queue', false, checkQueue);
   const clockLoop = new Loop({
     name: 'clock',
@@ -195,9 +197,13 @@ function listenToSchedulers({ config, logger, taskQueues }: ApiContext): Announc
   });
 }
 
-function describeQueues(queues: readonly QueueInfo[]): CheckResult {
+function describeQueues(queues: readonly QueueInfo[], count: number): CheckResult {
   const sum = (figure: 'waiting' | 'active') => queues.reduce((total, queue) => total + queue[figure], 0);
-  return { status: 'ok', waiting: sum('waiting'), active: sum('active') };
+  const reached = new Set(queues.map(({ name }) => name));
+  const all = Array.from({ length: count }, (_, index) => nameChunkQueue(index));
+  const unreachable = queues.length < count ? all.filter((name) => !reached.has(name)) : [];
+  const status = unreachable.length > 0 ? 'degraded' : 'ok';
+  return { status, waiting: sum('waiting'), active: sum('active'), unreachable };
 }
 
 async function stopApi(parts: {

@@ -33,6 +33,15 @@ describe("the scheduler's settings", () => {
     expect(faults[1]).toContain('SCHEDULER_LOOK_AHEAD_MS');
   });
 
+  it('refuse several queues, and a pooler, where the queue is on Postgres', () => {
+    const settings = { DATABASE_URL, QUEUE_COUNT: '2', DATABASE_POOLER: 'transaction' };
+    expect(readFaults(settings)).toEqual([
+      expect.stringContaining('DATABASE_POOLER needs REDIS_URL'),
+      expect.stringContaining('QUEUE_COUNT above 1 needs REDIS_URL'),
+    ]);
+    expect(readFaults({ ...settings, REDIS_URL: 'redis://127.0.0.1' })).toEqual([]);
+  });
+
   it('refuse to keep dead letters for less than all else', () => {
     const settings = { DATABASE_URL, RETENTION_DAYS: '40' };
     expect(readFaults({ ...settings, DEAD_LETTER_RETENTION_DAYS: '39' })).toEqual([

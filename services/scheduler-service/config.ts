@@ -1,5 +1,5 @@
 import { POOLERS } from '@punctual/database';
-import { findPoolerFaults } from '@punctual/queue';
+import { findQueueFaults } from '@punctual/queue';
 import { QUEUE_SETTINGS, type RelationCheck, readConfig, TRACING_SETTINGS } from '@punctual/runtime';
 import Type, { type Static } from 'typebox';
 import { HAND_OVER_EARLY_MS } from './dispatcher.ts';
@@ -132,7 +132,7 @@ export const SchedulerSettings = Type.Object({
 export type SchedulerConfig = Static<typeof SchedulerSettings>;
 
 const checkRelations: RelationCheck<SchedulerConfig> = (config) => {
-  const faults = findPoolerFaults(config);
+  const faults = findQueueFaults(config);
   if (config.SCHEDULER_LEASE_RENEW_MS * 2 > config.SCHEDULER_LEASE_TTL_MS) {
     faults.push(
       'SCHEDULER_LEASE_RENEW_MS must be at most half of SCHEDULER_LEASE_TTL_MS, or leases run out between renewals.',

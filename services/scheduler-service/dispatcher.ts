@@ -236,12 +236,21 @@ export class Dispatcher implements Role {
       // failpoint: scheduler.dispatching
       const handedOver = queue.dispatch(timers, place);
       onHandOver?.(timers, handedOver);
-      const chunks = await handedOver;
+      const { chunks, lost } = await handedOver;
       // failpoint: scheduler.dispatched
       this.#chunksWaiting += chunks;
+      if (lost.length > 0) {
+        // Of several queues, some failed: the others go on.
+        metrics.dispatchFailures.inc();
+        onLost(lost);
+        logger.debug({ timers: lost.length }, 'a part of a hand-over failed; its timers are read again');
+      }
+      const isLost = new Set(lost);
       const now = clock.now();
-      for (const timer of timers) metrics.dispatchLatenessSeconds.observe(Math.max(0, now - timer.overdueFrom) / 1000);
-      metrics.timersDispatched.inc(timers.length);
+      for (const timer of timers) {
+        if (!isLost.has(timer)) metrics.dispatchLatenessSeconds.observe(Math.max(0, now - timer.overdueFrom) / 1000);
+      }
+      metrics.timersDispatched.inc(timers.length - lost.length);
       metrics.handoverTimers.observe(timers.length);
     } catch (error) {
       this.#failedAt = performance.now();

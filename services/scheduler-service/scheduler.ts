@@ -7,7 +7,7 @@ import {
   WorkflowVersions,
 } from '@punctual/database';
 import { createId } from '@punctual/domain';
-import { ChunkQueue } from '@punctual/queue';
+import { ChunkQueue, describeOutage } from '@punctual/queue';
 import {
   type Health,
   type Logger,
@@ -79,7 +79,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
         queueCount: config.QUEUE_COUNT,
         databaseUrl: config.DATABASE_URL,
       },
-      (error) => warnSeldom(error, 'the queue is away; deliveries wait until it is back'),
+      (error) => warnSeldom(error, describeOutage(config)),
     );
     queue = chunks;
     await chunks.checkTables();
@@ -170,7 +170,7 @@ export async function startScheduler({ config, logger, shared }: SchedulerOption
       await database.ordinary.query('SELECT 1');
       return { status: 'ok' };
     });
-    health.addCheck('queue', false, async () => ({ status: 'ok', ...(await chunks.readFigures()) }));
+    health.addCheck('queue', false, async () => ({ ...(await chunks.readFigures()) }));
     const aside = [forecast, laneKeeper, pruner, retention, reviewer, watch];
     for (const role of [partitions, readAhead, announcer, ...aside]) health.addLoop(role.loop);
     const ops = await opening.listen();

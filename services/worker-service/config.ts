@@ -1,7 +1,7 @@
 import { Resolver } from 'node:dns';
 import { POOLERS } from '@punctual/database';
 import { findEncryptionKeyFaults } from '@punctual/domain';
-import { findPoolerFaults, TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
+import { findQueueFaults, TIMERS_PER_CHUNK_MAX } from '@punctual/queue';
 import { QUEUE_SETTINGS, type RelationCheck, readConfig, splitList, TRACING_SETTINGS } from '@punctual/runtime';
 import Type, { type Static } from 'typebox';
 
@@ -123,7 +123,7 @@ export const WAITING_SHARE = 0.5;
 const DNS_SERVERS_MAX = 3;
 
 const checkRelations: RelationCheck<WorkerConfig> = (config) => {
-  const faults = [...findPoolerFaults(config), ...findEncryptionKeyFaults(config.ENCRYPTION_KEYS)];
+  const faults = [...findQueueFaults(config), ...findEncryptionKeyFaults(config.ENCRYPTION_KEYS)];
   const heldByOneOrigin = Math.ceil(config.WORKER_ATTEMPTS_PER_ORIGIN * (1 + WAITING_SHARE));
   const least = Math.ceil(((heldByOneOrigin + TIMERS_PER_CHUNK_MAX) * 3) / 2);
   if (config.WORKER_ATTEMPTS_MAX < least) {

@@ -12,7 +12,7 @@ import {
   WorkflowVersions,
 } from '@punctual/database';
 import { createEgressPolicy, createId, parseEncryptionKeys } from '@punctual/domain';
-import { ChunkQueue } from '@punctual/queue';
+import { ChunkQueue, describeOutage } from '@punctual/queue';
 import {
   type Health,
   type Logger,
@@ -95,7 +95,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
   const opened: (() => Promise<void>)[] = [() => database.close()];
   try {
     await checkDatabaseReady(database);
-    const onQueueError = (error: Error) => warnSeldom(error, 'the queue is away; deliveries wait until it is back');
+    const onQueueError = (error: Error) => warnSeldom(error, describeOutage(config));
     const connection = {
       redisUrl: config.REDIS_URL,
       redisPrefix: config.REDIS_PREFIX,
@@ -258,7 +258,7 @@ export async function startWorker({ config, logger, shared }: WorkerOptions): Pr
       await database.ordinary.query('SELECT 1');
       return { status: 'ok' };
     });
-    health.addCheck('queue', false, async () => ({ status: 'ok', ...(await queue.readFigures()) }));
+    health.addCheck('queue', false, async () => ({ ...(await queue.readFigures()) }));
     health.addLoop(heartbeat);
     health.addLoop(gates.loop);
     const ops = await opening.listen();

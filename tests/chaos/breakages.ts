@@ -177,7 +177,7 @@ export const BREAKAGES: readonly Breakage[] = [
     summary: 'a scheduler or a worker ends when Redis is away, and leaves it to the orchestrator to begin anew',
     edits: ['scheduler-service/scheduler.ts', 'worker-service/worker.ts'].map((file) => ({
       file,
-      find: "warnSeldom(error, 'the queue is away; deliveries wait until it is back')",
+      find: 'warnSeldom(error, describeOutage(config))',
       replace: 'process.exit(error ? 1 : 0)',
     })),
     case: 'redis:restart-with-data',

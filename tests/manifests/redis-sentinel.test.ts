@@ -88,7 +88,7 @@ test(
     const queue = new ChunkQueue({ databaseUrl: '', redisUrl, redisPrefix: 'punctual' }, () => {});
     const dispatch = async () => {
       try {
-        return await queue.dispatch([{ id: createId(), version: 1 }]);
+        return (await queue.dispatch([{ id: createId(), version: 1 }])).chunks;
       } catch {
         return 0;
       }

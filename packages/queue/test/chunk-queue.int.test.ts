@@ -86,11 +86,11 @@ describe.each(BACKENDS)('the queue on %s', (backend) => {
     const hints = makeHints(200);
     const chunks: Hint[][] = [];
     consume(async (chunk) => void chunks.push(chunk));
-    expect(await queue.dispatch(hints)).toBe(4);
+    expect(await queue.dispatch(hints)).toEqual({ chunks: 4, lost: [] });
     await waitUntil('all hints have come', () => chunks.flat().length >= hints.length);
     expect(chunks.map((chunk) => chunk.length).toSorted((a, b) => a - b)).toEqual([8, 64, 64, TIMERS_PER_CHUNK_MAX]);
     expect(chunks.flat().toSorted((a, b) => a.version - b.version)).toEqual(hints);
-    expect(await queue.dispatch(makeHints(1))).toBe(1);
+    expect(await queue.dispatch(makeHints(1))).toEqual({ chunks: 1, lost: [] });
     await waitUntil('a single one has come', () => chunks.length === 5);
     expectNoErrors();
   });
@@ -215,40 +215,5 @@ describe.each(BACKENDS)('the queue on %s', (backend) => {
     const others: Hint[][] = [];
     consume(async (chunk) => void others.push(chunk));
     await waitUntil('another takes the rest', () => others.length === 4);
-  });
-});
-
-describe.each(BACKENDS)('several queues on %s', (backend) => {
-  it('share the chunks in turn, what goes first included, and a consumer takes from all of them', async () => {
-    const testQueue = await createTestQueue(backend, db, `queue_${createId().replaceAll('-', '')}`);
-    const connection = { ...testQueue.ownConnection, queueCount: 3 };
-    const queue = new ChunkQueue(connection, () => {});
-    try {
-      const hints = makeHints(7 * TIMERS_PER_CHUNK_MAX);
-      expect(await queue.dispatch(hints)).toBe(7);
-      const first = makeHints(2 * TIMERS_PER_CHUNK_MAX);
-      expect(await queue.dispatch(first, 'first')).toBe(2);
-      const names = [0, 1, 2].map(nameChunkQueue);
-      expect(await queue.listFigures()).toEqual(names.map((name) => ({ name, backend, waiting: 3, active: 0 })));
-      expect(await queue.readFigures()).toEqual({ backend, waiting: 9, active: 0 });
-      expect(await queue.countWaiting()).toBe(9);
-      const seen: Hint[] = [];
-      const consumer = new ChunkConsumer(
-        connection,
-        4,
-        async (chunk) => {
-          seen.push(...chunk);
-          return 'done';
-        },
-        () => {},
-      );
-      consumer.start();
-      await waitUntil('all have come', () => seen.length >= hints.length + first.length);
-      await consumer.stop();
-      expect(new Set(seen.map(({ id }) => id))).toEqual(new Set([...hints, ...first].map(({ id }) => id)));
-    } finally {
-      await queue.close();
-      await testQueue.drop();
-    }
   });
 });

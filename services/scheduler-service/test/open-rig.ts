@@ -79,11 +79,11 @@ export async function openRig(database: Database, options: RigOptions): Promise<
       async dispatch(hints, place) {
         const at = readMonotonicMs();
         const atLatest = reference.now() + reference.errorMs;
-        const chunks = await queue.dispatch(hints, place);
+        const dispatched = await queue.dispatch(hints, place);
         for (const hint of hints as readonly DueTimer[]) {
           handedOver.push({ id: hint.id, version: hint.version, wakeAt: hint.wakeAt, at, atLatest });
         }
-        return chunks;
+        return dispatched;
       },
     },
     clock,

@@ -75,12 +75,7 @@ export const BREAKAGES: readonly Breakage[] = [
   replace('an edit of what has started', 'change_timers', ` AND t.${WAITING}`, ''),
   replace('an edit that keeps the version', 'change_timers', 'version = t.version + 1', 'version = t.version'),
   replace('an edit that wakes nobody', 'change_timers', 'wake_at = CASE', 'wake_at = CASE WHEN true THEN t.wake_at'),
-  replace(
-    'an edit that wakes what is parked',
-    'change_timers',
-    " OR t.state <> 'scheduled' THEN t.wake_at",
-    ' THEN t.wake_at',
-  ),
+  replace('an edit that wakes what is parked', 'change_timers', "WHEN t.state <> 'scheduled' THEN t.wake_at", ''),
   replace(
     'an edit that passes over what is parked',
     'change_timers',
