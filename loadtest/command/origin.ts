@@ -17,7 +17,14 @@ export function describeOrigin(script: string, args: readonly string[]): Origin 
   return {
     command: ['npm run', script, ...(words.length === 0 ? [] : ['--', ...words])].join(' '),
     commit: `${git('rev-parse', '--short', 'HEAD')}${isClean ? '' : ' with changes'}`,
-    machine: `${cpus().length} × ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`,
+    machine: `${cpus().length} × ${describeProcessor()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`,
     measuredAt: new Date().toISOString(),
   };
+}
+
+/** One name is given to processors of several speeds, so the clock rate stands beside it where it is known. */
+function describeProcessor(): string {
+  const processor = cpus()[0];
+  const model = processor?.model.trim() ?? 'unknown processor';
+  return processor?.speed ? `${model} ${processor.speed} MHz` : model;
 }

@@ -33,7 +33,7 @@ beforeEach(async () => {
 });
 afterEach(() => listener.stop());
 
-async function openAnnouncer(): Promise<PullAnnouncer> {
+async function openAnnouncer(partition = PARTITION): Promise<PullAnnouncer> {
   const clock = new DatabaseClock();
   await synchronizeClock(db.service.hot, clock);
   const { logger } = createTestLogger();
@@ -41,7 +41,7 @@ async function openAnnouncer(): Promise<PullAnnouncer> {
   return new PullAnnouncer({
     database: db.service,
     clock,
-    listPartitions: () => [PARTITION],
+    listPartitions: () => [partition],
     intervalMs: 30,
     metrics,
     logger,
@@ -110,6 +110,29 @@ it('announces what was committed after it had read what comes due later, and not
     await runPages(announcer);
     await waitUntil('what comes after them is heard', () => heard.includes('last'));
     expect(heard.slice(soFar)).toEqual(['last']);
+  } finally {
+    client.release();
+  }
+});
+
+it('announces what was committed behind it while it read many page by page', async () => {
+  const partition = PARTITION + 2;
+  const announcer = await openAnnouncer(partition);
+  const client = await db.database.ordinary.connect();
+  try {
+    await client.query('BEGIN');
+    const action = '{"type":"pull","queue":"hidden"}';
+    await createTimers(client, [makeTimer({ partition, action, pullQueue: 'hidden' })]);
+    // Three pages.
+    await waitUntilDue(db.database, await store('many', 600, { partition }));
+    await announcer.runOnce();
+    await waitUntil('the first page is announced', () => heard.includes('many'));
+    await client.query('COMMIT');
+    // Longer than a read looks back: as if the pages between had taken so long.
+    const committedAt = performance.now();
+    await waitUntil('the commit is long past', () => performance.now() - committedAt > 750);
+    await runPages(announcer);
+    await waitUntil('it is heard', () => heard.includes('hidden'));
   } finally {
     client.release();
   }
