@@ -71,7 +71,9 @@ function chooseNamed<Item extends { name: string }>(
   all: readonly Item[],
   wanted: readonly string[],
 ): readonly Item[] {
-  const isNamed = ({ name }: Item, begin: string) => name === begin || name.startsWith(`${begin}:`);
+  // A whole name means that one alone, although others may begin with it.
+  const isNamed = ({ name }: Item, begin: string) =>
+    all.some((item) => item.name === begin) ? name === begin : name.startsWith(begin);
   const unknown = wanted.find((begin) => !all.some((item) => isNamed(item, begin)));
   if (unknown !== undefined) throw new UsageError(`There is no ${what} "${unknown}"; --list prints them.`);
   return wanted.length === 0 ? all : all.filter((item) => wanted.some((begin) => isNamed(item, begin)));

@@ -33,6 +33,8 @@ const RESPAWN_FAILED_PAUSE_MS = 1_000;
 const READY_LIMIT_MS = 120_000;
 /** Of the lines at level warn and above, those that are kept to be shown. */
 const WARNINGS_KEPT_MAX = 50;
+/** Of those, the ones told of a process that ended by itself: a stack trace, line by line, is among them. */
+const LAST_WORDS_COUNT = 20;
 /** Of what its processes did by themselves. */
 const FAULTS_KEPT_MAX = 20;
 /** How V8 ends a process that needs more memory than it may have. */
@@ -157,7 +159,10 @@ export class ManagedService {
       if (this.#isStopping) return;
       this.#running = undefined;
       this.ends += 1;
-      if (exit && !this.#isAskedFor(exit)) this.#keepFault('end', `${this.name} ended with ${describeExit(exit)}`);
+      if (exit && !this.#isAskedFor(exit)) {
+        const lastWords = this.warnings.slice(-LAST_WORDS_COUNT).join('\n');
+        this.#keepFault('end', `${this.name} ended with ${describeExit(exit)}. It said last:\n${lastWords}`);
+      }
       this.#markGone();
       await Promise.all([sleep(RESPAWN_PAUSE_MS), this.#release]);
       while (!this.#isStopping && this.#running === undefined) {
