@@ -52,8 +52,7 @@ export async function startProxy(targetUrl: string, random: () => number = Math.
     socket.on('close', () => sockets.delete(socket));
   };
   const pass = (from: Socket, to: Socket, direction: 'toServer' | 'toClient') => {
-    // When the last piece that was put off arrives (monotonic ms): none may overtake it.
-    let lastAt = 0;
+    const late = new LateWriter(to);
     from.on('data', (bytes: Buffer) => {
       const { swallow, swallowAnswersAfter, resetOneIn, latencyMs = 0, jitterMs = 0 } = disturbance;
       if (swallow === 'both' || swallow === direction) {
@@ -68,13 +67,7 @@ export async function startProxy(targetUrl: string, random: () => number = Math.
         to.resetAndDestroy();
         return;
       }
-      const now = performance.now();
-      if (latencyMs + jitterMs === 0 && lastAt <= now) {
-        to.write(bytes);
-        return;
-      }
-      lastAt = Math.max(lastAt, now + latencyMs + random() * jitterMs);
-      setTimeout(() => to.write(bytes), lastAt - now);
+      late.write(bytes, latencyMs + random() * jitterMs);
     });
     from.on('close', () => to.destroy());
   };
@@ -113,4 +106,36 @@ export async function startProxy(targetUrl: string, random: () => number = Math.
     },
     close,
   };
+}
+
+/** Writes what it is given later, and in the order in which it was given. */
+class LateWriter {
+  readonly #to: Socket;
+  readonly #waiting: { bytes: Buffer; dueAt: number }[] = [];
+
+  constructor(to: Socket) {
+    this.#to = to;
+  }
+
+  /** At once with a delay of 0 (ms), unless others wait. */
+  write(bytes: Buffer, delayMs: number): void {
+    if (delayMs === 0 && this.#waiting.length === 0) {
+      this.#to.write(bytes);
+      return;
+    }
+    const earliestAt = this.#waiting.at(-1)?.dueAt ?? 0;
+    this.#waiting.push({ bytes, dueAt: Math.max(earliestAt, performance.now() + delayMs) });
+    // One timer for the first of them: of two timers for about the same moment either may come first.
+    if (this.#waiting.length === 1) this.#waitForFirst();
+  }
+
+  #waitForFirst(): void {
+    const first = this.#waiting[0];
+    if (first === undefined) return;
+    setTimeout(() => {
+      this.#waiting.shift();
+      this.#to.write(first.bytes);
+      this.#waitForFirst();
+    }, first.dueAt - performance.now());
+  }
 }
