@@ -47,8 +47,10 @@ const AFTER_SHORT_MS = 1_500;
 /** From creation to due, and in the short form (ms). */
 const DELAY_MS = { min: 500, max: 6_000 };
 const DELAY_SHORT_MS = { min: 300, max: 2_000 };
+/** Between two readings of the ledger, and at least so many times what the last one took: it counts every live timer. */
 const LEDGER_INTERVAL_MS = 1_000;
-/** Everything must be over so long after the traffic (ms): three retries, and a lost attempt's lease. */
+const LEDGER_REST_FACTOR = 10;
+/** Everything must be over so long after the traffic (ms), and the time the case has to recover: three retries, and a lost attempt's lease. */
 const END_LIMIT_MS = 180_000;
 /** What was due by the heal is delivered within it (ms). */
 const RECOVERY_LIMIT_MS = 60_000;
@@ -132,7 +134,8 @@ export async function runCase(chaosCase: ChaosCase, options: RunOptions): Promis
   const healedAt = Date.now();
   await sleep(choose(AFTER_MS, AFTER_SHORT_MS));
   await traffic.stop();
-  const offences = await waitForEnd(system, ledgers);
+  const { isCalm = false, recoveryLimitMs = RECOVERY_LIMIT_MS } = chaosCase;
+  const offences = await waitForEnd(system, ledgers, END_LIMIT_MS + recoveryLimitMs);
   offences.push(...(await checkQuiet(system)));
   isOver = true;
   await watching;
@@ -141,7 +144,6 @@ export async function runCase(chaosCase: ChaosCase, options: RunOptions): Promis
   await receivers.readAll();
   const { deliveries } = receivers;
   for (const judgeOwn of judges) offences.push(...(await judgeOwn({ deliveries, api: new ApiClient(system.apiUrls) })));
-  const { isCalm = false } = chaosCase;
   const verdict = judge(
     {
       book: traffic.book,
@@ -154,7 +156,7 @@ export async function runCase(chaosCase: ChaosCase, options: RunOptions): Promis
       healedAt: isCalm ? undefined : healedAt,
     },
     {
-      recoveryLimitMs: chaosCase.recoveryLimitMs ?? RECOVERY_LIMIT_MS,
+      recoveryLimitMs,
       allowsRepeats: chaosCase.allowsRepeats,
       allowsFailedAttempts: chaosCase.allowsFailedAttempts ?? false,
     },
@@ -226,21 +228,22 @@ async function readLedger(apiUrl: string): Promise<LedgerSample> {
 // While the api can not answer there is nothing to write down.
 async function watchLedger(apiUrl: string, ledgers: LedgerSample[], isOver: () => boolean): Promise<void> {
   while (!isOver()) {
+    const beganAt = performance.now();
     const sample = await readLedger(apiUrl).catch(() => undefined);
     if (sample !== undefined) ledgers.push(sample);
-    await sleep(LEDGER_INTERVAL_MS);
+    await sleep(Math.max(LEDGER_INTERVAL_MS, LEDGER_REST_FACTOR * (performance.now() - beganAt)));
   }
 }
 
-async function waitForEnd(system: ChaosSystem, ledgers: readonly LedgerSample[]): Promise<Offence[]> {
+async function waitForEnd(system: ChaosSystem, ledgers: readonly LedgerSample[], limitMs: number): Promise<Offence[]> {
   const from = Date.now();
   const isDone = () => ledgers.some(({ at, live }) => at > from && live === 0);
   try {
-    await waitUntil('every timer has ended', isDone, END_LIMIT_MS);
+    await waitUntil('every timer has ended', isDone, limitMs);
     return [];
   } catch {
     const last = ledgers.at(-1);
-    const text = `after ${END_LIMIT_MS / 1_000} s ${last?.live ?? '?'} timers are still live`;
+    const text = `after ${limitMs / 1_000} s ${last?.live ?? '?'} timers are still live`;
     return [{ check: 'lost', text }, ...listWarnings(system)];
   }
 }
